@@ -1,0 +1,1 @@
+"""The one door of the node: configuration of Envoy and the WebSocket bridge."""

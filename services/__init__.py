@@ -1,0 +1,1 @@
+"""The services of a Paradrop node and what starts them."""

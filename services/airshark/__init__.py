@@ -1,0 +1,1 @@
+"""Spectrum sampling and detection of interferers."""

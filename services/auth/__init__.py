@@ -1,0 +1,1 @@
+"""Users, passwords, roles, signing keys and chute tokens."""

@@ -1,0 +1,1 @@
+"""Chutes, their containers, and the change queue of the node."""

@@ -1,0 +1,1 @@
+"""Decides what happens to chutes; knows no Docker, no SQLite and no gRPC."""

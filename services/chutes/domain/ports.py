@@ -1,0 +1,129 @@
+"""What the domain needs from the world outside."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from services.chutes.domain.spec import PortBinding
+
+OnLine = Callable[[str], None]
+"""Takes one line of progress; called in the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    """What the engine last said of one of our containers."""
+
+    name: str
+    chute: str
+    service: str
+    status: str
+    """"created", "running", "paused", "restarting", "removing", "exited" or "dead"."""
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Published port such as "80/tcp" to port on the node."""
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPlan:
+    """Everything the engine needs to create a container."""
+
+    name: str
+    chute: str
+    service: str
+    image: str
+    network: str
+    """Name of the chute's own network; the container is also on the default bridge."""
+    aliases: Sequence[str]
+    environment: Mapping[str, str]
+    volumes: Mapping[Path, tuple[str, str]]
+    """Folder on the node to (folder in the container, "rw" or "ro")."""
+    ports: Sequence[PortBinding] = ()
+    command: str | Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedLine:
+    """One line of a container's output."""
+
+    service: str
+    timestamp_ns: int
+    """Nanoseconds since 1970."""
+    message: str
+
+
+class Engine(Protocol):
+    """A container engine. Every call raises a DomainError that says what failed.
+
+    `Unavailable` (ENGINE_DOWN) when the engine does not answer. Everything that is created carries labels of
+    this node, and nothing without them is ever changed or removed. Removing what is absent is no error.
+    """
+
+    @property
+    def available(self) -> bool:
+        """Whether the engine answered last."""
+
+    def containers(self) -> Mapping[str, ContainerState] | None:
+        """Returns our containers by name as the engine's events last told; None if it cannot be asked.
+
+        Costs no call to the engine.
+        """
+
+    async def refresh(self) -> None:
+        """Asks the engine once for all our containers, so that `containers` is up to date now."""
+
+    async def build_image(self, tag: str, chute: str, context: Path, on_line: OnLine) -> None:
+        """Builds a folder with a Dockerfile into an image.
+
+        A tag that is taken by an image which is not ours raises AlreadyExists (IMAGE_NAME_TAKEN). A failed
+        build raises FailedPrecondition (IMAGE_BUILD_FAILED) with the engine's last words. When the caller is
+        cancelled the engine stops building.
+        """
+
+    async def remove_image(self, tag: str) -> None:
+        """Removes an image of ours by its tag."""
+
+    async def has_image(self, tag: str) -> bool:
+        """Tells whether an image of ours has this tag."""
+
+    async def ensure_network(self, name: str, chute: str) -> None:
+        """Creates a bridge network unless it is there; AlreadyExists (NETWORK_NAME_TAKEN) if it is not ours."""
+
+    async def remove_network(self, name: str) -> None:
+        """Removes a network of ours."""
+
+    async def create_container(self, plan: ContainerPlan) -> None:
+        """Creates a container; AlreadyExists (CONTAINER_NAME_TAKEN) if a foreign one has the name.
+
+        One of ours with the name is replaced.
+        """
+
+    async def start_container(self, name: str) -> None:
+        """Starts a container of ours; FailedPrecondition (CONTAINER_START_FAILED, PORT_TAKEN) if it cannot."""
+
+    async def remove_container(self, name: str) -> None:
+        """Stops and removes a container of ours."""
+
+    async def sweep(self, keep: Mapping[str, Sequence[str]], chutes: Sequence[str] | None = None) -> None:
+        """Removes what is labelled as ours and is not wanted.
+
+        `keep` maps "containers", "networks" and "images" (tags) to what stays. `chutes` limits the sweep to
+        leftovers of these chutes; None sweeps everything of this node. Dangling layers of builds go as well.
+        """
+
+    def logs(
+        self, container: str, service: str, tail: int, follow: bool
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[LoggedLine]]]:
+        """Opens a container's output: batches of lines, oldest first. Bounded memory; closes at once."""
+
+
+class TokenIssuer(Protocol):
+    """Gives chutes their tokens."""
+
+    async def issue(self, chute: str) -> str:
+        """Issues a new token and ends the earlier one."""
+
+    async def revoke(self, chute: str) -> None:
+        """Ends the chute's token."""

@@ -1,0 +1,1 @@
+"""What every service shares: errors, identity, access, servers, storage. It knows no service."""

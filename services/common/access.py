@@ -1,0 +1,149 @@
+"""The table that says which role may call which RPC.
+
+Deny by default: an RPC that is not listed is refused. What a caller may do to one particular chute is decided
+by the chute service, which knows its owner. A test proves that every RPC in the descriptors is listed.
+"""
+
+from dataclasses import dataclass
+
+from services.common.errors import PermissionDenied
+from services.common.identity import Principal, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may call an RPC."""
+
+    role: Role = Role.OWNER
+    """The lowest role of a user."""
+    chutes: bool = False
+    """Whether a chute's own token is enough."""
+    users: bool = True
+    """Whether users may call it at all; if not, only the node's own services."""
+    public: bool = False
+    """Whether no token is needed."""
+
+    def check(self, principal: Principal) -> None:
+        """Raises `PermissionDenied` if the principal may not call the RPC."""
+        if principal.kind == "service":
+            return
+        if principal.kind == "chute":
+            if not self.chutes:
+                raise PermissionDenied(
+                    "A chute's token does not allow this call.", reason="CHUTE_TOKEN_NOT_ENOUGH"
+                )
+            return
+        if not self.users:
+            raise PermissionDenied("Only the services of the node make this call.", reason="SERVICES_ONLY")
+        if principal.role < self.role:
+            needed = self.role.name.lower()
+            raise PermissionDenied(
+                f"This call needs the role {needed}; {principal.name} has {principal.role.name.lower()}.",
+                reason="ROLE_TOO_LOW",
+                needed_role=needed,
+                role=principal.role.name.lower(),
+            )
+
+
+PUBLIC = Access(public=True)
+SERVICES = Access(users=False)
+GUEST = Access(Role.GUEST)
+USER = Access(Role.USER)
+USER_OR_CHUTE = Access(Role.USER, chutes=True)
+TRUSTED = Access(Role.TRUSTED)
+ADMIN = Access(Role.ADMIN)
+
+_BY_SERVICE: dict[str, dict[str, Access]] = {
+    "grpc.health.v1.Health": {"Check": PUBLIC, "Watch": PUBLIC, "List": PUBLIC},
+    "grpc.reflection.v1alpha.ServerReflection": {"ServerReflectionInfo": GUEST},
+    "envoy.service.auth.v3.Authorization": {"Check": PUBLIC},
+    "paradrop.auth.v1.AuthService": {
+        "LoginLocal": PUBLIC,
+        "LoginCloud": PUBLIC,
+        "ChangePassword": GUEST,
+        "ClearPassword": ADMIN,
+        "AddUser": ADMIN,
+        "RemoveUser": ADMIN,
+        "ListUsers": ADMIN,
+        "IssueChuteToken": SERVICES,
+        "RevokeChuteToken": SERVICES,
+        "ListLogins": ADMIN,
+    },
+    "paradrop.chutes.v1.ChuteService": {
+        "ListChutes": USER_OR_CHUTE,
+        "InstallChute": TRUSTED,
+        "GetChute": USER_OR_CHUTE,
+        "UpdateChute": TRUSTED,
+        "DeleteChute": TRUSTED,
+        "StartChute": TRUSTED,
+        "StopChute": TRUSTED,
+        "RestartChute": TRUSTED,
+        "GetChuteCache": USER_OR_CHUTE,
+        "GetChuteConfig": USER_OR_CHUTE,
+        "SetChuteConfig": TRUSTED,
+        "StreamLogs": USER_OR_CHUTE,
+    },
+    "paradrop.chutes.v1.ChuteUploadService": {"UploadChute": TRUSTED, "UploadChuteUpdate": TRUSTED},
+    "paradrop.chutes.v1.ChangeService": {
+        "ListChanges": USER,
+        "CreateChange": TRUSTED,
+        "GetChange": USER,
+        "WatchChange": USER,
+        "CancelChange": TRUSTED,
+        "SetHostConfig": ADMIN,
+        "FactoryReset": ADMIN,
+    },
+    "paradrop.network.v1.NetworkService": {
+        "ListChuteNetworks": USER_OR_CHUTE,
+        "GetChuteNetwork": USER_OR_CHUTE,
+        "ListLeases": USER_OR_CHUTE,
+        "GetSsid": USER_OR_CHUTE,
+        "SetSsid": TRUSTED,
+        "GetHostapdStatus": USER_OR_CHUTE,
+        "ListStations": USER_OR_CHUTE,
+        "GetStation": USER_OR_CHUTE,
+        "RemoveStation": TRUSTED,
+        "ControlHostapd": ADMIN,
+        "GetHostConfig": ADMIN,
+        "GenerateHostConfig": ADMIN,
+        "ListPdconf": ADMIN,
+        "ReloadPdconf": ADMIN,
+        "ListDevices": USER_OR_CHUTE,
+    },
+    "paradrop.airshark.v1.AirsharkService": {
+        "GetStatus": USER_OR_CHUTE,
+        "SubscribeRaw": USER,
+        "SubscribeAnalyzer": USER,
+    },
+    "paradrop.node.v1.NodeService": {
+        "GetHardware": USER,
+        "GetSoftware": USER,
+        "GetEnvironment": ADMIN,
+        "GetFeatures": GUEST,
+        "GetTelemetry": USER,
+        "GetPdid": USER,
+        "GetProvision": USER,
+        "SetProvision": ADMIN,
+        "GetSettings": ADMIN,
+        "ListSshKeys": ADMIN,
+        "AddSshKey": ADMIN,
+        "StartUpdate": ADMIN,
+        "GetStatus": USER,
+        "StreamLogs": ADMIN,
+    },
+    "paradrop.node.v1.AudioService": {
+        "GetInfo": USER,
+        "SetInfo": ADMIN,
+        "ListModules": USER,
+        "LoadModule": ADMIN,
+        "ListSinks": USER,
+        "ListSources": USER,
+        "SetSinkVolume": ADMIN,
+        "SetSourceVolume": ADMIN,
+    },
+}
+
+ACCESS: dict[str, Access] = {
+    f"/{service}/{rpc}": access for service, rpcs in _BY_SERVICE.items() for rpc, access in rpcs.items()
+}
+"""Full method name, as gRPC writes it, to who may call it."""

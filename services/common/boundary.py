@@ -1,0 +1,84 @@
+"""The one place where errors become gRPC statuses."""
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+
+from services.common.errors import DomainError
+from services.common.statuses import to_grpc
+
+log = structlog.get_logger()
+
+Handler = grpc.RpcMethodHandler[Any, Any]
+
+
+class ErrorBoundary(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ignore]
+    """Answers domain errors with their status, and everything unexpected with an id that is in the log."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """Wraps the handler of one call."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return handler
+        method = handler_call_details.method
+        if handler.response_streaming:
+            return _with_behaviour(handler, _streaming(_behaviour(handler), method))
+        return _with_behaviour(handler, _unary(_behaviour(handler), method))
+
+
+def _behaviour(handler: Handler) -> Any:  # noqa: ANN401
+    return handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+
+
+def _with_behaviour(handler: Handler, behaviour: Any) -> Handler:  # noqa: ANN401
+    build: Any = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }[bool(handler.request_streaming), bool(handler.response_streaming)]
+    wrapped: Handler = build(behaviour, handler.request_deserializer, handler.response_serializer)
+    return wrapped
+
+
+def _unary(inner: Any, method: str) -> Any:  # noqa: ANN401
+    async def call(request: Any, context: Any) -> Any:  # noqa: ANN401
+        try:
+            return await inner(request, context)
+        except DomainError as error:
+            await context.abort_with_status(to_grpc(error))
+        except grpc.aio.AbortError:
+            raise
+        except Exception:  # The boundary is where everything unexpected ends.
+            await context.abort_with_status(_unexpected(method))
+
+    return call
+
+
+def _streaming(inner: Any, method: str) -> Any:  # noqa: ANN401
+    async def call(request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+        try:
+            async for response in inner(request, context):
+                yield response
+        except DomainError as error:
+            await context.abort_with_status(to_grpc(error))
+        except grpc.aio.AbortError:
+            raise
+        except Exception:  # The boundary is where everything unexpected ends.
+            await context.abort_with_status(_unexpected(method))
+
+    return call
+
+
+def _unexpected(method: str) -> Any:  # noqa: ANN401
+    log_id = secrets.token_hex(6)
+    log.exception("unexpected error", rpc=method, log_id=log_id)
+    message = f"The node met an unexpected error; its log has the details under {log_id}."
+    return to_grpc(DomainError(message, log_id=log_id))

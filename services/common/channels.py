@@ -1,0 +1,43 @@
+"""Channels to other services: retries by service config, and the caller's or the node's own token."""
+
+import json
+from pathlib import Path
+
+import grpc
+
+from services.common.errors import Unavailable
+
+_SERVICE_CONFIG = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": 4,
+                    "initialBackoff": "0.05s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 3,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+)
+
+
+def open_channel(address: str) -> grpc.aio.Channel:
+    """Opens the one channel of this process to a service."""
+    options = [("grpc.service_config", _SERVICE_CONFIG), ("grpc.http2.bdp_probe", 0)]
+    return grpc.aio.insecure_channel(address, options=options)
+
+
+def service_metadata(token_file: Path) -> tuple[tuple[str, str], ...]:
+    """Returns the metadata with which the node's own services call each other."""
+    try:
+        token = token_file.read_text().strip()
+    except OSError:
+        raise Unavailable(
+            "The auth service has not published the services' token yet; try again in a moment.",
+            reason="AUTH_KEYS_MISSING",
+        ) from None
+    return (("authorization", f"Bearer {token}"),)

@@ -1,0 +1,60 @@
+"""SQLite files with numbered migrations, used from threads and never from the event loop."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+T = TypeVar("T")
+
+
+class Database:
+    """One SQLite file in WAL mode behind one lock.
+
+    `migrations` are SQL scripts; script number n brings `user_version` from n to n + 1. They are only ever
+    appended to.
+    """
+
+    def __init__(
+        self, path: Path, migrations: Sequence[str], synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    ) -> None:
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        path.chmod(0o600)
+        self._connection.row_factory = sqlite3.Row
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute(f"PRAGMA synchronous = {synchronous}")
+        self._connection.execute("PRAGMA foreign_keys = ON")
+        self._migrate(migrations)
+
+    def _migrate(self, migrations: Sequence[str]) -> None:
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if version > len(migrations):
+            raise RuntimeError(
+                f"The database was written by a newer version (schema {version}, this one knows {len(migrations)})."
+            )
+        for number, script in enumerate(migrations[version:], start=version + 1):
+            self._connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
+
+    def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs work in one transaction in this thread."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(self._connection)
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+            return result
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs work in one transaction in a thread."""
+        return await asyncio.to_thread(self.call, work)
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._connection.close()

@@ -1,0 +1,158 @@
+"""Settings of the node, read from the environment once, and where its state lies."""
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+SERVICES = ("auth", "network", "airshark", "chutes", "node")
+"""In the order of their calls: none calls one that comes after it."""
+
+MAX_UNIX_PATH_BYTES = 100
+DEFAULT_LISTEN = "127.0.0.1:8080"
+DEFAULT_MAX_UPLOAD_MIB = 1024
+
+
+class SettingError(Exception):
+    """A setting is wrong; the message names it and says what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says."""
+
+    home: Path
+    """PARADROP_HOME: the folder of everything that is kept."""
+    runtime: Path
+    """PARADROP_RUNTIME: the folder of the sockets; its path is short."""
+    listen_host: str
+    listen_port: int
+    """PARADROP_LISTEN: where Envoy listens."""
+    admin_password: str | None
+    """PARADROP_ADMIN_PASSWORD: password of the default user at the first start."""
+    tls_cert: Path | None
+    tls_key: Path | None
+    """PARADROP_TLS_CERT and PARADROP_TLS_KEY: PEM files; both or none."""
+    cors_origins: tuple[str, ...]
+    """PARADROP_CORS_ORIGINS: origins of web pages elsewhere that may use the API, divided by commas."""
+    docker_host: str | None
+    """DOCKER_HOST: where the engine listens; default its usual socket."""
+    max_upload_bytes: int
+    """PARADROP_MAX_UPLOAD_MIB: largest upload and largest unpacked chute."""
+    addresses: Mapping[str, str]
+    """PARADROP_AUTH_ADDRESS and so on: where each service listens, as gRPC writes it."""
+
+    @property
+    def public_dir(self) -> Path:
+        """Folder of what auth publishes for the other services and Envoy."""
+        return self.home / "public"
+
+    @property
+    def service_token_file(self) -> Path:
+        """File of the token that the services use among themselves."""
+        return self.home / "internal" / "service.jwt"
+
+    @property
+    def admin_password_file(self) -> Path:
+        """File of the password that was generated at the first start."""
+        return self.home / "admin-password"
+
+    @property
+    def bridge_socket(self) -> Path:
+        """Unix socket of the WebSocket bridge."""
+        return self.runtime / "bridge.sock"
+
+    def state_dir(self, service: str) -> Path:
+        """Returns the folder of one service's state, made if absent."""
+        path = self.home / service
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return path
+
+    def prepare(self) -> None:
+        """Makes the folders that several services share."""
+        for path in (self.home, self.public_dir, self.service_token_file.parent, self.runtime):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Reads the settings or raises `SettingError`."""
+    home = Path(environment.get("PARADROP_HOME") or _default_home(environment)).expanduser().absolute()
+    host, port = _listen(environment.get("PARADROP_LISTEN") or DEFAULT_LISTEN)
+    runtime = _runtime(environment, home)
+    tls_cert, tls_key = (_file(environment, f"PARADROP_TLS_{part}") for part in ("CERT", "KEY"))
+    if (tls_cert is None) != (tls_key is None):
+        raise SettingError("Set both PARADROP_TLS_CERT and PARADROP_TLS_KEY, or none of them.")
+    return Settings(
+        home=home,
+        runtime=runtime,
+        listen_host=host,
+        listen_port=port,
+        admin_password=environment.get("PARADROP_ADMIN_PASSWORD") or None,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        cors_origins=_origins(environment.get("PARADROP_CORS_ORIGINS", "")),
+        docker_host=environment.get("DOCKER_HOST") or None,
+        max_upload_bytes=_mebibytes(environment, "PARADROP_MAX_UPLOAD_MIB", DEFAULT_MAX_UPLOAD_MIB),
+        addresses={
+            service: environment.get(f"PARADROP_{service.upper()}_ADDRESS")
+            or f"unix:{runtime / service}.sock"
+            for service in SERVICES
+        },
+    )
+
+
+def _default_home(environment: Mapping[str, str]) -> str:
+    state = environment.get("XDG_STATE_HOME") or str(
+        Path(environment.get("HOME") or "~") / ".local" / "state"
+    )
+    return str(Path(state) / "paradrop")
+
+
+def _runtime(environment: Mapping[str, str], home: Path) -> Path:
+    given = environment.get("PARADROP_RUNTIME")
+    runtime = Path(given).absolute() if given else home / "run"
+    if len(str(runtime)) + len("/airshark.sock") <= MAX_UNIX_PATH_BYTES:
+        return runtime
+    if given:
+        raise SettingError(f"PARADROP_RUNTIME is too long for unix sockets: {runtime}")
+    short = sha256(str(home).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"paradrop-{os.getuid()}-{short}"
+
+
+def _listen(text: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([\w.-]*)):(\d{1,5})", text)
+    if not match or int(match[3]) > 65535:
+        raise SettingError(
+            f"PARADROP_LISTEN must be an address and a port such as {DEFAULT_LISTEN}, not {text!r}."
+        )
+    return match[1] or match[2] or "0.0.0.0", int(match[3])  # noqa: S104
+
+
+def _file(environment: Mapping[str, str], name: str) -> Path | None:
+    text = environment.get(name)
+    if not text:
+        return None
+    path = Path(text).absolute()
+    if not os.access(path, os.R_OK):
+        raise SettingError(f"{name} names a file that cannot be read: {path}")
+    return path
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    origins = tuple(origin.strip().rstrip("/") for origin in text.split(",") if origin.strip())
+    for origin in origins:
+        if not re.fullmatch(r"https?://[\w.\[\]:-]+", origin):
+            raise SettingError(
+                f"PARADROP_CORS_ORIGINS must hold origins such as https://example.org, not {origin!r}."
+            )
+    return origins
+
+
+def _mebibytes(environment: Mapping[str, str], name: str, default: int) -> int:
+    text = environment.get(name) or str(default)
+    if not text.isdecimal() or int(text) < 1:
+        raise SettingError(f"{name} must be a whole number of mebibytes from 1 on, not {text!r}.")
+    return int(text) * 1024 * 1024

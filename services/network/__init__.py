@@ -1,0 +1,1 @@
+"""Access points, stations, leases and host configuration."""

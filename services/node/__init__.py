@@ -1,0 +1,1 @@
+"""Identity, information, telemetry and settings of the node."""
