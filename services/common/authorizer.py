@@ -35,7 +35,7 @@ class Authorizer(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ignore
             return _refusal(handler, error)
         return handler
 
-    def _authorised(self, access: Access, metadata: Any) -> Principal | None:  # noqa: ANN401
+    def _authorised(self, access: Access, metadata: Any) -> Principal | None:
         if access.public:
             return None
         header = next((value for key, value in metadata or () if key == "authorization"), None)
@@ -52,7 +52,7 @@ def _refusal(handler: Handler, error: DomainError) -> Handler:
     """
     if handler.request_streaming and not handler.response_streaming:
 
-        async def refuse_upload(requests: AsyncIterator[Any], _: Any) -> None:  # noqa: ANN401
+        async def refuse_upload(requests: AsyncIterator[Any], _: Any) -> None:
             async for _request in requests:
                 pass
             raise error
@@ -60,7 +60,7 @@ def _refusal(handler: Handler, error: DomainError) -> Handler:
         return grpc.stream_unary_rpc_method_handler(refuse_upload, None, handler.response_serializer)
     if handler.response_streaming:
 
-        async def refuse_stream(_: Any, __: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+        async def refuse_stream(_: Any, __: Any) -> AsyncIterator[Any]:
             raise error
             yield
 
@@ -72,7 +72,7 @@ def _refusal(handler: Handler, error: DomainError) -> Handler:
         refused: Handler = build(refuse_stream, None, handler.response_serializer)
         return refused
 
-    async def refuse(_: Any, __: Any) -> None:  # noqa: ANN401
+    async def refuse(_: Any, __: Any) -> None:
         raise error
 
     return grpc.unary_unary_rpc_method_handler(refuse, None, handler.response_serializer)

@@ -33,11 +33,11 @@ class ErrorBoundary(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ign
         return _with_behaviour(handler, _unary(_behaviour(handler), method))
 
 
-def _behaviour(handler: Handler) -> Any:  # noqa: ANN401
+def _behaviour(handler: Handler) -> Any:
     return handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
 
-def _with_behaviour(handler: Handler, behaviour: Any) -> Handler:  # noqa: ANN401
+def _with_behaviour(handler: Handler, behaviour: Any) -> Handler:
     build: Any = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
@@ -48,8 +48,8 @@ def _with_behaviour(handler: Handler, behaviour: Any) -> Handler:  # noqa: ANN40
     return wrapped
 
 
-def _unary(inner: Any, method: str) -> Any:  # noqa: ANN401
-    async def call(request: Any, context: Any) -> Any:  # noqa: ANN401
+def _unary(inner: Any, method: str) -> Any:
+    async def call(request: Any, context: Any) -> Any:
         try:
             return await inner(request, context)
         except DomainError as error:
@@ -62,8 +62,8 @@ def _unary(inner: Any, method: str) -> Any:  # noqa: ANN401
     return call
 
 
-def _streaming(inner: Any, method: str) -> Any:  # noqa: ANN401
-    async def call(request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+def _streaming(inner: Any, method: str) -> Any:
+    async def call(request: Any, context: Any) -> AsyncIterator[Any]:
         try:
             async for response in inner(request, context):
                 yield response
@@ -77,7 +77,7 @@ def _streaming(inner: Any, method: str) -> Any:  # noqa: ANN401
     return call
 
 
-def _unexpected(method: str) -> Any:  # noqa: ANN401
+def _unexpected(method: str) -> Any:
     log_id = secrets.token_hex(6)
     log.exception("unexpected error", rpc=method, log_id=log_id)
     message = f"The node met an unexpected error; its log has the details under {log_id}."

@@ -15,7 +15,7 @@ def leave_pending(servicer: type, service: ServiceDescriptor) -> None:
             setattr(servicer, method.name, _pending(method))
 
 
-def _pending(method: MethodDescriptor) -> Any:  # noqa: ANN401
+def _pending(method: MethodDescriptor) -> Any:
     rpc = method.full_name
 
     def refusal() -> NotImplementedYet:
@@ -23,13 +23,13 @@ def _pending(method: MethodDescriptor) -> Any:  # noqa: ANN401
 
     if method.server_streaming:
 
-        async def stream(_self: Any, _request: Any, _context: Any) -> AsyncIterator[Any]:  # noqa: ANN401
+        async def stream(_self: Any, _request: Any, _context: Any) -> AsyncIterator[Any]:
             raise refusal()
             yield
 
         return stream
 
-    async def unary(_self: Any, _request: Any, _context: Any) -> Any:  # noqa: ANN401
+    async def unary(_self: Any, _request: Any, _context: Any) -> Any:
         raise refusal()
 
     return unary

@@ -31,7 +31,7 @@ def to_proto(error: DomainError) -> status_pb2.Status:
     )
 
 
-def to_grpc(error: DomainError) -> Any:  # noqa: ANN401
+def to_grpc(error: DomainError) -> Any:
     """Returns what `context.abort_with_status` takes."""
     return rpc_status.to_status(to_proto(error))
 

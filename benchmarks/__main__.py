@@ -1,0 +1,6 @@
+"""Runs all benchmarks: `make bench`."""
+
+from benchmarks import footprint, install, rest
+
+for benchmark in (footprint, rest, install):
+    benchmark.main()
