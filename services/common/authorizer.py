@@ -19,9 +19,9 @@ class Authorizer(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ignore
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
+    ) -> Handler | None:
         """Lets one call through or puts a refusal in its place."""
         handler = await continuation(handler_call_details)
         if handler is None:
@@ -47,8 +47,8 @@ class Authorizer(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ignore
 def _refusal(handler: Handler, error: DomainError) -> Handler:
     """Returns a handler of the same kind that reads what the caller sends and then refuses.
 
-    An HTTP/1.1 client that is still sending its upload when the answer comes would see a broken connection and
-    never the answer.
+    An HTTP/1.1 client that is still sending its upload when the answer comes would see a broken connection
+    and never the answer.
     """
     if handler.request_streaming and not handler.response_streaming:
 

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import structlog
@@ -12,7 +12,7 @@ from services.common.statuses import to_grpc
 
 log = structlog.get_logger()
 
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
 class ErrorBoundary(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ignore]
@@ -20,9 +20,9 @@ class ErrorBoundary(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ign
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
+    ) -> Handler | None:
         """Wraps the handler of one call."""
         handler = await continuation(handler_call_details)
         if handler is None:

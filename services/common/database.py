@@ -33,7 +33,7 @@ class Database:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > len(migrations):
             raise RuntimeError(
-                f"The database was written by a newer version (schema {version}, this one knows {len(migrations)})."
+                f"The database has schema {version}; this version knows {len(migrations)} and is too old for it."
             )
         for number, script in enumerate(migrations[version:], start=version + 1):
             self._connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")

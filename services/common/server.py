@@ -1,5 +1,6 @@
 """Builds the gRPC server of a service: boundary, authorisation, health and reflection in one place."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,7 +44,7 @@ async def serving(
     _bind(server, address)
     await server.start()
     if address.startswith("unix:"):
-        Path(address.removeprefix("unix:")).chmod(0o600)
+        await asyncio.to_thread(Path(address.removeprefix("unix:")).chmod, 0o600)
     for name in ("", *service_names):
         await statuses.set(name, health_pb2.HealthCheckResponse.SERVING)
     try:

@@ -101,7 +101,7 @@ class Engine(Protocol):
         """
 
     async def start_container(self, name: str) -> None:
-        """Starts a container of ours; FailedPrecondition (CONTAINER_START_FAILED, PORT_TAKEN) if it cannot."""
+        """Starts a container of ours; FailedPrecondition (CONTAINER_START_FAILED, PORT_TAKEN) if it fails."""
 
     async def remove_container(self, name: str) -> None:
         """Stops and removes a container of ours."""
