@@ -33,7 +33,7 @@ class Database:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > len(migrations):
             raise RuntimeError(
-                f"The database has schema {version}; this version knows {len(migrations)} and is too old for it."
+                f"The database has schema {version}; this version knows only {len(migrations)}."
             )
         for number, script in enumerate(migrations[version:], start=version + 1):
             self._connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")

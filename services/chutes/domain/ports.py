@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from services.chutes.domain.change import Change, Request, Situation
+from services.chutes.domain.chute import Chute
 from services.chutes.domain.spec import PortBinding
 
 OnLine = Callable[[str], None]
@@ -101,7 +103,10 @@ class Engine(Protocol):
         """
 
     async def start_container(self, name: str) -> None:
-        """Starts a container of ours; FailedPrecondition (CONTAINER_START_FAILED, PORT_TAKEN) if it fails."""
+        """Starts a container of ours.
+
+        FailedPrecondition (CONTAINER_START_FAILED, PORT_TAKEN) if it cannot be started.
+        """
 
     async def remove_container(self, name: str) -> None:
         """Stops and removes a container of ours."""
@@ -127,3 +132,60 @@ class TokenIssuer(Protocol):
 
     async def revoke(self, chute: str) -> None:
         """Ends the chute's token."""
+
+
+Line = tuple[float, str]
+"""Seconds since 1970 and what happened."""
+
+
+class Journal(Protocol):
+    """Keeps chutes and changes. What a call wrote survives power loss when the call returns."""
+
+    async def load(self) -> tuple[Sequence[Chute], Sequence[Change]]:
+        """Returns all chutes, and the changes that are kept, oldest first."""
+
+    async def accept(self, request: Request, time_s: float) -> Change:
+        """Records a new change under a new id."""
+
+    async def begin(self, change: Change, situation: Situation) -> None:
+        """Records that a change starts to run, and from where."""
+
+    async def enter(self, change: Change, lines: Sequence[Line]) -> None:
+        """Records the step and phase that a change is about to enter, and the lines that came since."""
+
+    async def commit(self, change: Change, chute: Chute | None) -> None:
+        """Makes the outcome of a change the truth: the chute as it is now, or None if it is gone."""
+
+    async def requeue(self, change: Change) -> None:
+        """Records that a change was undone and waits to be run again."""
+
+    async def end(self, change: Change, lines: Sequence[Line]) -> None:
+        """Records how a change ended and all lines that are kept of it; forgets the oldest changes."""
+
+    async def lines(self, change_id: int) -> Sequence[Line]:
+        """Returns the lines that are kept of a change."""
+
+
+class Folders(Protocol):
+    """The folders of the chutes. Making what is there and removing what is absent is no error."""
+
+    def data(self, chute: str) -> Path:
+        """Returns the folder that a chute keeps its data in."""
+
+    def system(self, chute: str) -> Path:
+        """Returns the folder through which the node tells a chute something."""
+
+    def workspace(self, name: str) -> Path:
+        """Returns the folder that an upload was unpacked to."""
+
+    async def create(self, chute: str, empty: bool) -> None:
+        """Makes the folders of a chute; empty ones in place of what may be left over if so asked."""
+
+    async def remove(self, chute: str) -> None:
+        """Removes the folders of a chute at once, even if their content takes long."""
+
+    async def remove_workspace(self, name: str) -> None:
+        """Removes what an upload was unpacked to."""
+
+    async def clean(self, workspaces: Sequence[str]) -> None:
+        """Removes what crashes have left, except these workspaces."""
