@@ -91,7 +91,10 @@ class Engine(Protocol):
         """Tells whether an image of ours has this tag."""
 
     async def ensure_network(self, name: str, chute: str) -> None:
-        """Creates a bridge network unless it is there; AlreadyExists (NETWORK_NAME_TAKEN) if it is not ours."""
+        """Creates a bridge network unless it is there.
+
+        AlreadyExists (NETWORK_NAME_TAKEN) if there is one that is not ours.
+        """
 
     async def remove_network(self, name: str) -> None:
         """Removes a network of ours."""
