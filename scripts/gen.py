@@ -1,85 +1,131 @@
-"""Generates Python code and the descriptor set from the protos into build/gen.
+"""Generates the Python package `paradrop` and the descriptor image from `protos/` into `build/gen`.
 
-Nothing is done when neither a proto nor the generator has changed since the last run.
+Run `python scripts/gen.py`. It does nothing when neither the protos nor the tools have changed.
 """
 
-import os
+import fcntl
+import hashlib
+import shutil
 import sys
 import tempfile
-from hashlib import sha256
-from importlib import metadata, resources
+from collections.abc import Iterator
+from importlib.metadata import distribution, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
-OUTPUT = ROOT / "build" / "gen"
-STAMP = "generated-from"
-# The gateway needs this file in the descriptor set to write error details as JSON.
-ALSO_DESCRIBED = ("google/rpc/error_details.proto",)
+OUT = ROOT / "build" / "gen"
+IMAGE = OUT / "paradrop" / "descriptors.binpb"
+STAMP = ".inputs.sha256"
+TOOLS = ("grpcio-tools", "mypy-protobuf", "googleapis-common-protos")
+# Nothing of ours imports it, but whoever reads the errors needs it in the image.
+ERROR_DETAILS = "google/rpc/error_details.proto"
 
 
-def main() -> int:
-    """Generates what is out of date and returns the exit status."""
-    sources = sorted(PROTOS.rglob("*.proto"))
-    wanted = _fingerprint(sources)
-    stamp = OUTPUT / STAMP
-    if stamp.exists() and stamp.read_text() == wanted:
-        return 0
-    OUTPUT.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=OUTPUT.parent, prefix="gen-") as folder:
-        fresh = Path(folder) / "gen"
-        status = _generate(sources, fresh)
-        if status:
-            return status
-        (fresh / STAMP).write_text(wanted)
-        if OUTPUT.exists():
-            OUTPUT.rename(Path(folder) / "old")
-        fresh.rename(OUTPUT)
-    print(f"generated {len(sources)} protos into {OUTPUT.relative_to(ROOT)}")
-    return 0
+def sources() -> list[Path]:
+    """Returns our protos in a stable order."""
+    return sorted(PROTOS.rglob("*.proto"))
 
 
-def _fingerprint(sources: list[Path]) -> str:
-    digest = sha256(Path(__file__).read_bytes())
-    digest.update("".join(metadata.version(tool) for tool in ("grpcio-tools", "mypy-protobuf")).encode())
-    for source in sources:
-        digest.update(f"{source.relative_to(PROTOS)}\0".encode())
-        digest.update(source.read_bytes())
+def fingerprint() -> str:
+    """Returns a hash of everything that decides what is generated."""
+    digest = hashlib.sha256()
+    for tool in TOOLS:
+        digest.update(f"{tool}=={version(tool)}\n".encode())
+    for path in (Path(__file__).resolve(), *sources()):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(ROOT)} {len(content)}\n".encode())
+        digest.update(content)
     return digest.hexdigest()
 
 
-def _generate(sources: list[Path], target: Path) -> int:
-    from grpc_tools import protoc  # Slow to import, and seldom needed.
-
-    target.mkdir()
-    (target / "paradrop").mkdir()
-    includes = [PROTOS, _common_protos(), Path(str(resources.files("grpc_tools"))) / "_proto"]
-    ours = [str(source.relative_to(PROTOS)) for source in sources]
-    # The plugins lie beside the interpreter, which need not be on PATH.
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    common = ["protoc", *(f"-I{include}" for include in includes)]
-    outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
-    descriptors = f"--descriptor_set_out={target / 'paradrop' / 'descriptors.binpb'}"
-    described = ["--include_imports", "--include_source_info", descriptors, *ours, *ALSO_DESCRIBED]
-    status = int(protoc.main([*common, *outputs, *ours])) or int(protoc.main([*common, *described]))
-    if status:
-        return status
-    (target / "paradrop" / "py.typed").touch()
-    for leaf in {path.parent for path in target.rglob("*_pb2.py")}:
-        folder = leaf
-        while folder != target:
-            (folder / "__init__.py").touch()
-            folder = folder.parent
-    return 0
+def is_current(stamp: str) -> bool:
+    """Tells whether `build/gen` was generated from these inputs."""
+    try:
+        return (OUT / STAMP).read_text() == stamp
+    except FileNotFoundError:
+        return False
 
 
-def _common_protos() -> Path:
-    """Returns the folder that holds google/api and google/rpc."""
-    for file in metadata.files("googleapis-common-protos") or ():
-        if str(file) == "google/api/annotations.proto":
-            return Path(str(file.locate())).parents[2]
-    raise SystemExit("googleapis-common-protos is not installed; `make gen` installs what is locked.")
+def tool(name: str) -> str:
+    """Returns the path of a program: the one beside this Python, else the one on PATH."""
+    found = shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
+    return found or sys.exit(f"{name} is not installed; install the group dev of the project")
+
+
+def include_options() -> Iterator[str]:
+    """Yields where protoc looks: our protos, its own well-known types, google/api and google/rpc."""
+    import grpc_tools
+
+    common = distribution("googleapis-common-protos").locate_file("")
+    for folder in (PROTOS, Path(grpc_tools.__path__[0]) / "_proto", common):
+        yield f"--proto_path={folder}"
+
+
+def protoc(*options: str) -> None:
+    """Runs the compiler; exits with its status when it fails."""
+    from grpc_tools import protoc as compiler
+
+    if status := compiler.main(["protoc", *include_options(), *options]):
+        sys.exit(status)
+
+
+def generate(out: Path) -> None:
+    """Generates everything into the empty folder `out`."""
+    names = [path.relative_to(PROTOS).as_posix() for path in sources()]
+    protoc(
+        f"--plugin=protoc-gen-mypy={tool('protoc-gen-mypy')}",
+        f"--plugin=protoc-gen-mypy_grpc={tool('protoc-gen-mypy_grpc')}",
+        f"--python_out={out}",
+        f"--grpc_python_out={out}",
+        f"--mypy_out=quiet:{out}",
+        f"--mypy_grpc_out=quiet:{out}",
+        *names,
+    )
+    package = out / "paradrop"
+    for folder in {path.parent for path in package.rglob("*_pb2.py")}:
+        for parent in (folder, *folder.parents):
+            if parent == out:
+                break
+            (parent / "__init__.py").touch()
+    (package / "py.typed").touch()
+    protoc(
+        f"--descriptor_set_out={package / IMAGE.name}",
+        "--include_imports",
+        "--include_source_info",
+        *names,
+        ERROR_DETAILS,
+    )
+
+
+def replace(new: Path) -> None:
+    """Puts the folder `new` in the place of `build/gen`; on failure the next run generates anew."""
+    old = new.with_name(f"{new.name}.old")
+    if OUT.exists():
+        OUT.rename(old)
+    new.rename(OUT)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def main() -> None:
+    """Brings `build/gen` up to date; runs that overlap wait for each other."""
+    if is_current(fingerprint()):
+        return
+    OUT.parent.mkdir(exist_ok=True)
+    with (OUT.parent / ".gen.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Taken under the lock, before the compiler reads: a later edit is for the next run.
+        stamp = fingerprint()
+        if is_current(stamp):
+            return
+        with tempfile.TemporaryDirectory(prefix=".gen-", dir=OUT.parent) as work:
+            new = Path(work) / "gen"
+            new.mkdir()
+            generate(new)
+            (new / STAMP).write_text(stamp)
+            replace(new)
+    sys.stdout.write(f"generated {OUT.relative_to(ROOT)} from {len(sources())} protos\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
