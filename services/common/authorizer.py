@@ -1,5 +1,7 @@
 """Refuses every call that the access table does not allow."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 

@@ -1,5 +1,7 @@
 """The one place where errors become gRPC statuses."""
 
+from __future__ import annotations
+
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
