@@ -1,0 +1,1 @@
+"""Translates between protos and the network service."""

@@ -1,0 +1,39 @@
+"""What every test gets: order by cost, and a failure when something blocks the event loop."""
+
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+pytest.register_assert_rewrite("tests.support")
+
+COST = ("gateway", "engine", "e2e")
+"""Marks from cheap to dear; a test without one is cheaper than all of them."""
+
+# Two stats a second, a file of one line, or folders made while nothing is served yet cost less than the hop to
+# a thread that would hide them.
+MAY_BLOCK = (
+    ("services/common/settings.py", "load_settings"),
+    ("services/common/settings.py", "prepare"),
+    ("services/common/settings.py", "state_dir"),
+    ("services/common/identity.py", "_refresh"),
+    ("services/common/channels.py", "service_metadata"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Runs cheap tests first: most mistakes show within seconds."""
+    items.sort(key=_cost)
+
+
+def _cost(item: pytest.Item) -> int:
+    return max((COST.index(mark.name) + 1 for mark in item.iter_markers() if mark.name in COST), default=0)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_blocks_the_loop() -> Iterator[BlockBuster]:
+    with blockbuster_ctx(["services", "gateway"]) as detector:
+        for file, function in MAY_BLOCK:
+            for checked in detector.functions.values():
+                checked.can_block_in(file, function)
+        yield detector
