@@ -10,8 +10,8 @@ pytest.register_assert_rewrite("tests.support")
 COST = ("gateway", "engine", "e2e")
 """Marks from cheap to dear; a test without one is cheaper than all of them."""
 
-# Two stats a second, a file of one line, or folders made while nothing is served yet cost less than the hop to
-# a thread that would hide them.
+# Two stats a second, a file of one line, or folders made while nothing is served yet cost less than the hop
+# to a thread that would hide them.
 MAY_BLOCK = (
     ("services/common/settings.py", "load_settings"),
     ("services/common/settings.py", "prepare"),
