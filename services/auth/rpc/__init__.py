@@ -1,0 +1,1 @@
+"""The gRPC side of auth: its own API, and Envoy's external authorisation."""
