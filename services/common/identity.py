@@ -85,6 +85,15 @@ class _Claims:
     expires_s: float
 
 
+_FileStamp = tuple[int, int, int]
+
+
+def _stamp(path: Path) -> _FileStamp:
+    """Returns what differs whenever a file was replaced; times alone are too coarse for that."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
 class TokenVerifier:
     """Verifies tokens with what auth has published; cheap for a token it has seen before."""
 
@@ -93,13 +102,22 @@ class TokenVerifier:
         self._principals_file = public_dir / "principals.json"
         self._keys: dict[str, Any] = {}
         self._principals: dict[str, Any] | None = None
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[_FileStamp, _FileStamp] | None = None
         self._checked_s = float("-inf")
         self._seen: OrderedDict[str, _Claims] = OrderedDict()
 
     def verify(self, token: str) -> Principal:
         """Returns the principal of a token or raises `Unauthenticated`."""
-        self._refresh()
+        self._refresh(PUBLICATION_CHECK_INTERVAL_S)
+        try:
+            return self._verify(token)
+        except Unauthenticated:
+            # The token may be newer than what was last read: somebody has just changed the password.
+            if not self._refresh(0):
+                raise
+            return self._verify(token)
+
+    def _verify(self, token: str) -> Principal:
         claims = self._seen.get(token)
         if claims is None:
             claims = self._decode(token)
@@ -110,24 +128,27 @@ class TokenVerifier:
             raise Unauthenticated("The token has expired; log in again.", reason="TOKEN_EXPIRED")
         return self._living(claims)
 
-    def _refresh(self) -> None:
+    def _refresh(self, interval_s: float) -> bool:
+        """Reads what was published, unless it did so within the interval; tells whether that has changed."""
         now = time.monotonic()
-        if now - self._checked_s < PUBLICATION_CHECK_INTERVAL_S:
-            return
+        if now - self._checked_s < interval_s:
+            return False
         try:
-            stamp = (self._jwks_file.stat().st_mtime_ns, self._principals_file.stat().st_mtime_ns)
-            if stamp != self._stamp:
+            stamp = (_stamp(self._jwks_file), _stamp(self._principals_file))
+            changed = stamp != self._stamp
+            if changed:
                 jwks = json.loads(self._jwks_file.read_bytes())
                 self._principals = json.loads(self._principals_file.read_bytes())
                 self._keys = {key["kid"]: jwt.PyJWK(key, ALGORITHM).key for key in jwks["keys"]}
                 self._seen.clear()
                 self._stamp = stamp
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError, jwt.PyJWTError):
             raise Unavailable(
                 "The auth service has not published its keys yet; try again in a moment.",
                 reason="AUTH_KEYS_MISSING",
             ) from None
         self._checked_s = now
+        return changed
 
     def _decode(self, token: str) -> _Claims:
         try:
