@@ -1,0 +1,120 @@
+"""The command `paradrop`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from services.common.settings import Settings
+
+BEGAN_S = time.monotonic()
+
+import click  # noqa: E402  # The clock starts before the imports do: the operator waits for them too.
+
+PART_NAMES = ("auth", "network", "airshark", "chutes", "node", "bridge", "gateway")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+log_level_option = click.option(
+    "--log-level",
+    type=click.Choice(LOG_LEVELS),
+    default="info",
+    show_default=True,
+    envvar="PARADROP_LOG_LEVEL",
+    help="The least important log lines to write to standard error.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="paradrop", prog_name="paradrop")
+def main() -> None:
+    """Turns this machine into an edge-compute node.
+
+    Settings are environment variables: PARADROP_HOME (state folder), PARADROP_LISTEN (address and port),
+    PARADROP_ADMIN_PASSWORD (first start only), and the rest in docs/operators.md.
+
+    \b
+    Examples:
+      paradrop run
+      PARADROP_LISTEN=0.0.0.0:8080 paradrop run --ensure-engine
+      paradrop status --json
+    """
+
+
+@main.command()
+@click.option(
+    "--ensure-engine",
+    is_flag=True,
+    help="If no Docker engine answers: as root, install one with apt-get and run it until the node stops.",
+)
+@log_level_option
+def run(ensure_engine: bool, log_level: str) -> None:
+    """Runs the whole node in this process, with Envoy beside it.
+
+    Ctrl-C or SIGTERM stops everything that it has started. It uses the Docker engine at DOCKER_HOST or at the
+    usual socket; without one it runs all the same, and chutes wait.
+    """
+    from services.launcher.node import run_node
+
+    _run(
+        lambda settings: run_node(settings, ensure_engine=ensure_engine, say=_say, began_s=BEGAN_S), log_level
+    )
+
+
+@main.command()
+@click.argument("service", type=click.Choice(PART_NAMES))
+@log_level_option
+def serve(service: str, log_level: str) -> None:
+    """Runs one service alone, for deployments that give each a process of its own.
+
+    All of them need the same PARADROP_HOME. Where their sockets are not shared, PARADROP_AUTH_ADDRESS and so
+    on say where each service listens.
+
+    \b
+    Examples:
+      paradrop serve auth
+      PARADROP_CHUTES_ADDRESS=127.0.0.1:9003 paradrop serve chutes
+    """
+    from services.launcher.node import run_part
+
+    _run(lambda settings: run_part(service, settings), log_level)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
+def status(as_json: bool) -> None:
+    """Tells how the node is: exits with 0 if healthy, 1 if degraded, 3 if it does not run."""
+    from services.common.settings import SettingError, load_settings
+    from services.launcher.status import node_status
+
+    try:
+        found = node_status(load_settings())
+    except SettingError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(json.dumps(found.as_json(), indent=2) if as_json else found.as_table())
+    sys.exit(found.exit_status)
+
+
+def _run(work: Callable[[Settings], Coroutine[Any, Any, None]], log_level: str) -> None:
+    import asyncio
+
+    import structlog
+
+    from services.common.logs import configure_logs
+    from services.common.settings import load_settings
+    from services.launcher.errors import explain
+
+    configure_logs(log_level)
+    try:
+        asyncio.run(work(load_settings()))
+    except Exception as error:  # An operator gets one line that says what to do; --log-level debug the rest.
+        structlog.get_logger().debug("the node ends", exc_info=True)
+        raise click.ClickException(explain(error)) from None
+
+
+def _say(text: str) -> None:
+    click.echo(text)

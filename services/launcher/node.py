@@ -1,0 +1,155 @@
+"""Runs a whole node in one process, with Envoy beside it."""
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import structlog
+
+from services.common.settings import SERVICES, Settings
+from services.launcher import parts
+from services.launcher.banner import Banner, gateway_url
+from services.launcher.engine import EngineKeeper
+from services.launcher.envoy import EnvoyKeeper
+from services.launcher.errors import StartError, explain
+from services.launcher.http import get
+from services.launcher.lifetime import until_signal
+from services.launcher.lock import locked
+
+log = structlog.get_logger()
+
+HEALTH_TIMEOUT_S = 10.0
+HEALTH_POLL_INTERVAL_S = 0.02
+
+Say = Callable[[str], None]
+
+
+class Node:
+    """All parts of a node in this process."""
+
+    def __init__(self, settings: Settings, *, ensure_engine: bool, say: Say, began_s: float) -> None:
+        self._settings = settings
+        self._say = say
+        self._began_s = began_s
+        self._degraded: dict[str, str] = {}
+        self._engine = EngineKeeper(settings, ensure=ensure_engine, say=say)
+
+    async def run(self) -> None:
+        """Runs until cancelled; raises `StartError` when an indispensable part cannot start."""
+        await asyncio.to_thread(self._settings.prepare)
+        await asyncio.to_thread(check_port, self._settings)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._engine.stop)
+            async with asyncio.TaskGroup() as preparing:
+                preparing.create_task(self._engine.prepare())
+                preparing.create_task(asyncio.to_thread(parts.load, *parts.PARTS))
+            for part in (*SERVICES, "bridge"):
+                await self._enter(stack, part)
+            await self._serve()
+
+    async def _enter(self, stack: AsyncExitStack, part: str) -> None:
+        try:
+            await stack.enter_async_context(parts.running(part, self._settings))
+        except Exception as error:
+            log.debug("a part does not start", part=part, exc_info=True)
+            if part not in parts.DISPENSABLE:
+                raise StartError(f"{part} does not start: {explain(error)}") from error
+            self._degraded[part] = f"does not start: {explain(error)}"
+
+    async def _serve(self) -> None:
+        envoy = EnvoyKeeper(self._settings)
+        keeping = asyncio.create_task(envoy.keep())
+        try:
+            ready = asyncio.create_task(envoy.ready.wait())
+            await asyncio.wait((keeping, ready), return_when=asyncio.FIRST_COMPLETED)
+            ready.cancel()
+            if keeping.done():
+                raise StartError(f"{parts.GATEWAY} does not start: {explain(keeping.exception())}")  # type: ignore[arg-type]
+            await self._until_healthy()
+            await self._announce()
+            await keeping
+        finally:
+            keeping.cancel()
+            await asyncio.wait([keeping])
+
+    async def _until_healthy(self) -> None:
+        deadline = time.monotonic() + HEALTH_TIMEOUT_S
+        while problem := await asyncio.to_thread(unhealthy, self._settings):
+            if time.monotonic() > deadline:
+                self._degraded[parts.GATEWAY] = problem
+                return
+            await asyncio.sleep(HEALTH_POLL_INTERVAL_S)
+
+    async def _announce(self) -> None:
+        banner = Banner(
+            settings=self._settings,
+            engine=self._engine.report,
+            engine_is_own=self._engine.is_own,
+            degraded=self._degraded,
+            start_s=time.monotonic() - self._began_s,
+        )
+        self._say(await asyncio.to_thread(banner.text))
+
+    def abandon(self) -> None:
+        """Lets go of everything at once; Envoy ends with this process."""
+        self._engine.abandon()
+
+
+def unhealthy(settings: Settings) -> str:
+    """Returns what is wrong with the way through the gateway, or nothing. Blocking."""
+    try:
+        status, body = get(gateway_url(settings), "/healthz")
+    except OSError as error:
+        return f"{gateway_url(settings)} does not answer: {explain(error)}"
+    if status == 200:
+        return ""
+    try:
+        said = str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        said = "no reason given"
+    return f"/healthz answers {status}: {said}"
+
+
+def check_port(settings: Settings) -> None:
+    """Raises `StartError` if Envoy could not listen. Blocking.
+
+    Envoy would notice as well, but only after everything else has started.
+    """
+    host, port = settings.listen_host, settings.listen_port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise StartError(
+            f"The node cannot listen at {host}:{port} ({error.strerror or error}); "
+            "stop what uses it, or set PARADROP_LISTEN to another address."
+        ) from None
+
+
+async def run_node(settings: Settings, *, ensure_engine: bool, say: Say, began_s: float) -> None:
+    """Runs a node until a signal ends it."""
+    await asyncio.to_thread(settings.prepare)
+    with locked(settings.home):
+        node = Node(settings, ensure_engine=ensure_engine, say=say, began_s=began_s)
+        await until_signal(node.run(), lambda: say("Stopping; once more to stop at once."), node.abandon)
+
+
+async def run_part(part: str, settings: Settings) -> None:
+    """Runs one part of a node until a signal ends it."""
+    await asyncio.to_thread(settings.prepare)
+    with locked(settings.home, shared=True):
+        await until_signal(_run_part(part, settings), lambda: log.info("stopping", part=part), lambda: None)
+
+
+async def _run_part(part: str, settings: Settings) -> None:
+    await asyncio.to_thread(parts.load, part)
+    if part == parts.GATEWAY:
+        await EnvoyKeeper(settings).keep()
+    async with parts.running(part, settings):
+        log.info("serving", part=part)
+        await asyncio.Event().wait()

@@ -1,0 +1,100 @@
+"""Asks every part of a node how it is, through the sockets that its users use."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.common.settings import SERVICES, Settings
+from services.launcher.banner import gateway_url
+from services.launcher.engine import DEFAULT_ADDRESS, ask
+from services.launcher.node import unhealthy
+
+TIMEOUT_S = 3.0
+HEALTHY, DEGRADED, NOT_RUNNING = "healthy", "degraded", "not running"
+EXIT_STATUS = {HEALTHY: 0, DEGRADED: 1, NOT_RUNNING: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class PartStatus:
+    """How one part is."""
+
+    part: str
+    ok: bool
+    address: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """How the whole node is."""
+
+    state: str
+    home: str
+    parts: tuple[PartStatus, ...]
+
+    @property
+    def exit_status(self) -> int:
+        """What the command returns to the shell."""
+        return EXIT_STATUS[self.state]
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain data."""
+        return asdict(self)
+
+    def as_table(self) -> str:
+        """Returns lines for a person."""
+        width = max(len(part.part) for part in self.parts)
+        rows = [
+            f"  {part.part:{width}}  {'ok  ' if part.ok else 'DOWN'}  {part.address}"
+            + (f"  ({part.detail})" if part.detail else "")
+            for part in self.parts
+        ]
+        return "\n".join([f"The node in {self.home} is {self.state}.", *rows])
+
+
+def node_status(settings: Settings) -> NodeStatus:
+    """Asks all parts at once. Blocking."""
+    with ThreadPoolExecutor() as pool:
+        services = pool.map(lambda name: _service(name, settings.addresses[name]), SERVICES)
+        gateway = pool.submit(_gateway, settings)
+        engine = pool.submit(_engine, settings)
+        own = (*services, gateway.result())
+    parts = (*own, engine.result())
+    if all(part.ok for part in parts):
+        state = HEALTHY
+    else:
+        state = DEGRADED if any(part.ok for part in own) else NOT_RUNNING
+    return NodeStatus(state, str(settings.home), parts)
+
+
+def _service(name: str, address: str) -> PartStatus:
+    try:
+        with grpc.insecure_channel(address) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
+    except grpc.RpcError as error:
+        return PartStatus(
+            name, False, address, "does not answer" if _is_gone(error) else str(error.code().name)
+        )
+    state = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+    ok = answer.status == health_pb2.HealthCheckResponse.SERVING
+    return PartStatus(name, ok, address, "" if ok else state)
+
+
+def _is_gone(error: grpc.RpcError) -> bool:
+    return error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+def _gateway(settings: Settings) -> PartStatus:
+    problem = unhealthy(settings)
+    return PartStatus("gateway", not problem, gateway_url(settings), problem)
+
+
+def _engine(settings: Settings) -> PartStatus:
+    report = ask(settings.docker_host or DEFAULT_ADDRESS)
+    return PartStatus(
+        "engine", not report.problem, report.address, report.problem or f"Docker {report.version}"
+    )
