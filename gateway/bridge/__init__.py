@@ -1,0 +1,1 @@
+"""What Envoy cannot do itself: WebSockets, health of the whole node, pages."""

@@ -1,0 +1,142 @@
+"""The bridge: an ASGI server on a unix socket behind Envoy."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
+
+from gateway.bridge import pages, replies
+from gateway.bridge.health import HealthPage
+from gateway.bridge.relays import RELAYS, Channels
+from gateway.bridge.sockets import Endpoint, deny
+from services.common.channels import open_channel
+from services.common.errors import DomainError
+from services.common.identity import TokenVerifier, bearer_token
+from services.common.settings import Settings
+
+PING_INTERVAL_S, PING_TIMEOUT_S = 10.0, 5.0
+MAX_CLIENT_FRAME_BYTES = 64 * 1024
+SHUTDOWN_GRACE_S = 2
+POLL_INTERVAL_S = 0.005
+READ = ["GET"]
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[None]:
+    """Serves the bridge for the time of the context."""
+    async with AsyncExitStack() as stack:
+        channels = {
+            name: await stack.enter_async_context(open_channel(address))
+            for name, address in settings.addresses.items()
+        }
+        verifier = TokenVerifier(settings.public_dir)
+        await stack.enter_async_context(_serving(build(channels, verifier, settings.cors_origins), settings))
+        yield
+
+
+def build(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...]) -> Starlette:
+    """Returns the application."""
+    return Starlette(routes=list(_routes(channels, verifier, origins)))
+
+
+def _routes(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...]) -> Iterator[BaseRoute]:
+    for relay in RELAYS:
+        endpoint = Endpoint(relay, channels, verifier, origins)
+        yield WebSocketRoute(relay.path, endpoint.__call__)
+        yield WebSocketRoute(relay.path + "/{rest:path}", endpoint.__call__)
+        yield Route(relay.path, _upgrade_required, methods=READ)
+    yield WebSocketRoute("/{rest:path}", _no_socket)
+    yield Route("/healthz", HealthPage(channels).__call__, methods=READ)
+    for path, page in (
+        ("/", pages.index),
+        ("/reference", pages.api_reference),
+        ("/reference/descriptors.binpb", pages.api_descriptors),
+        ("/static/{name}", pages.static),
+    ):
+        yield Route(path, _Protected(page, verifier).__call__, methods=READ)
+    yield Route("/{rest:path}", _no_page)
+
+
+class _Protected:
+    """Asks for a token first: whoever reaches the socket past Envoy is not let in either."""
+
+    def __init__(self, page: pages.Page, verifier: TokenVerifier) -> None:
+        self._page = page
+        self._verifier = verifier
+
+    async def __call__(self, request: Request) -> Response:
+        try:
+            self._verifier.verify(bearer_token(request.headers.get("authorization")))
+        except DomainError as error:
+            return replies.from_error(error)
+        return await self._page(request)
+
+
+async def _upgrade_required(_: Request) -> Response:
+    reply = replies.from_details(
+        426, "FAILED_PRECONDITION", "UPGRADE_REQUIRED", "This path is a WebSocket; ask for an upgrade."
+    )
+    reply.headers["upgrade"] = "websocket"
+    return reply
+
+
+async def _no_page(_: Request) -> Response:
+    return pages.missing()
+
+
+async def _no_socket(websocket: WebSocket) -> None:
+    await deny(websocket, pages.missing())
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the process it is part of."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def _serving(app: Starlette, settings: Settings) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws_ping_interval=PING_INTERVAL_S,
+        ws_ping_timeout=PING_TIMEOUT_S,
+        ws_max_size=MAX_CLIENT_FRAME_BYTES,
+        # Frames are small and the link is short; compression would cost memory for each socket.
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
+    )
+    server = _Server(config)
+    listener = await asyncio.to_thread(_listen, settings.bridge_socket)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started:
+            if serving.done():
+                await serving
+                raise OSError("the bridge ended at its start")
+            await asyncio.sleep(POLL_INTERVAL_S)
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+def _listen(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    return listener

@@ -1,0 +1,16 @@
+// Marks each service as up or down.
+async function refresh() {
+  let services = {};
+  try {
+    services = (await (await fetch("/healthz")).json()).services;
+  } catch {
+    // The node does not answer: every mark goes out.
+  }
+  for (const card of document.querySelectorAll("[data-service]")) {
+    const state = services[card.dataset.service];
+    card.classList.toggle("up", state === "SERVING");
+    card.classList.toggle("down", state !== undefined && state !== "SERVING");
+  }
+}
+refresh();
+setInterval(refresh, 5000);

@@ -1,0 +1,138 @@
+"""Writes Envoy's configuration from the settings and the descriptors."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from gateway import descriptors
+from gateway.routes import UPLOAD_TYPE, paths, public_rpcs
+from services.common.files import write_atomically
+from services.common.settings import Settings
+
+MAX_JSON_BYTES = 1024 * 1024
+MAX_REPLY_BYTES = 16 * 1024 * 1024
+MAX_CONNECTIONS = 1024
+MAX_HEAP_BYTES = 192 * 1024 * 1024
+"""Envoy's own memory, at which it refuses new requests; about ten times what it needs when idle."""
+
+WEBSOCKET_PATHS = ("/(ws|sockjs)/.*", "/api/v1/chutes/[^/]+/networks/[^/]+/hostapd_control/ws")
+PAGE_PATHS = ("/", "/reference(/.*)?", "/static/.*")
+
+OWN_TEXT = "%LOCAL_REPLY_BODY%"
+ERRORS = (
+    # HTTP status, gRPC code, reason, message: what Envoy refuses before a service sees it.
+    (400, 3, "REQUEST_INVALID", OWN_TEXT),
+    (401, 16, "CREDENTIALS_MISSING", "This call needs a token; log in with POST /api/v1/auth/local."),
+    (403, 7, "UPGRADE_REFUSED", "This path does not take part in protocol upgrades."),
+    (404, 5, "PATH_NOT_FOUND", OWN_TEXT),
+    (405, 12, "METHOD_NOT_ALLOWED", OWN_TEXT),
+    (408, 4, "REQUEST_TIMEOUT", "The request came too slowly; send it again."),
+    (413, 8, "BODY_TOO_LARGE", f"A JSON body may have {MAX_JSON_BYTES} bytes; send files as {UPLOAD_TYPE}."),
+    (415, 3, "CONTENT_TYPE_NOT_SUPPORTED", OWN_TEXT),
+    (429, 8, "TOO_MANY_REQUESTS", "Too many requests; wait before the next one."),
+    (431, 8, "HEADERS_TOO_LARGE", "The headers of the request are too large."),
+    (500, 13, "GATEWAY_ERROR", OWN_TEXT),
+    (501, 12, "NOT_IMPLEMENTED_YET", OWN_TEXT),
+    (502, 14, "SERVICE_UNAVAILABLE", "The service %UPSTREAM_CLUSTER% broke off; try again in a moment."),
+    (
+        503,
+        14,
+        "SERVICE_UNAVAILABLE",
+        "The service %UPSTREAM_CLUSTER% does not answer now; try again in a moment.",
+    ),
+    (
+        504,
+        4,
+        "SERVICE_TIMEOUT",
+        "The service %UPSTREAM_CLUSTER% did not answer in time; try again in a moment.",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A unix socket, or a host and a port."""
+
+    path: str = ""
+    host: str = ""
+    port: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Reads an address as gRPC writes it."""
+        if text.startswith("unix:"):
+            return cls(path=text.removeprefix("unix:"))
+        host, _, port = text.rpartition(":")
+        return cls(host=host.strip("[]"), port=int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Where Envoy passes requests on to."""
+
+    name: str
+    address: Address
+    grpc: bool = True
+
+
+def admin_socket(settings: Settings) -> Path:
+    """Returns the socket of Envoy's admin interface."""
+    return settings.runtime / "envoy.sock"
+
+
+def write_config(settings: Settings, out_dir: Path) -> Path:
+    """Writes all files that Envoy reads into a folder and returns the one to start it with."""
+    out_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files = descriptors.load()
+    described, script, config = (out_dir / name for name in ("descriptors.binpb", "filter.lua", "envoy.yaml"))
+    write_atomically(described, descriptors.for_envoy(files).SerializeToString())
+    write_atomically(script, Path(__file__).with_name("filter.lua").read_bytes())
+    services = descriptors.services(files)
+    bindings = descriptors.http_bindings(files)
+    uploads = sorted({b.rpc.rpartition(".")[0] for b in bindings if b.client_streaming})
+    content = (
+        _environment()
+        .get_template("envoy.yaml.j2")
+        .render(
+            admin_socket=str(admin_socket(settings)),
+            clusters=_clusters(settings),
+            descriptors=str(described),
+            errors=ERRORS,
+            jwks=str(settings.public_dir / "jwks.json"),
+            listen=Address(host=settings.listen_host, port=settings.listen_port),
+            lua=str(script),
+            max_connections=MAX_CONNECTIONS,
+            max_heap_bytes=MAX_HEAP_BYTES,
+            max_json_bytes=MAX_JSON_BYTES,
+            max_reply_bytes=MAX_REPLY_BYTES,
+            origins=settings.cors_origins,
+            packages=sorted({(name.rpartition(".")[0], service) for name, service in services.items()}),
+            page_paths=PAGE_PATHS,
+            paths=paths(bindings),
+            public_rpcs=public_rpcs(services),
+            services=sorted(set(services) - set(uploads)),
+            tls={"cert": str(settings.tls_cert), "key": str(settings.tls_key)} if settings.tls_cert else None,
+            upload_services=uploads,
+            upload_type=UPLOAD_TYPE,
+            websocket_paths=WEBSOCKET_PATHS,
+        )
+    )
+    write_atomically(config, content.encode())
+    return config
+
+
+def _environment() -> Environment:
+    # The output is YAML, and every value goes through tojson.
+    return Environment(
+        loader=PackageLoader("gateway", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701
+    )
+
+
+def _clusters(settings: Settings) -> list[Cluster]:
+    services = [Cluster(name, Address.parse(address)) for name, address in settings.addresses.items()]
+    return [*services, Cluster("bridge", Address(path=str(settings.bridge_socket)), grpc=False)]

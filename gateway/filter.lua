@@ -1,0 +1,229 @@
+-- What the transcoder leaves to do for /api/v1. The route's metadata says what applies to the call:
+--   kind    "call", "stream", "upload" or "login"
+--   query   query parameters that may be given; all others are dropped, so that none can stand in for a part of
+--           the path or of the body
+--   keys    keys that the body may have; absent if it may have any
+--   body    whether the call takes a JSON body
+--   unwrap  key of the reply whose value is the whole answer
+
+local JSON_TYPES = {
+  [""] = true,
+  ["application/json"] = true,
+  ["text/json"] = true,
+  -- What curl -d sends; the original looked at no content type at all.
+  ["application/x-www-form-urlencoded"] = true,
+}
+local SAFE_METHODS = {GET = true, HEAD = true, OPTIONS = true}
+local CODES = {["400"] = 3, ["403"] = 7, ["415"] = 3}
+
+local function quoted(text)
+  return '"' .. text:gsub('[%c"\\\127-\255]', function(char) return ("\\u%04x"):format(char:byte()) end) .. '"'
+end
+
+local function refuse(handle, status, reason, message, field)
+  local metadata, violation = "{}", ""
+  if field then
+    metadata = '{"field":' .. quoted(field) .. "}"
+    violation = ',{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":'
+      .. quoted(field) .. ',"description":' .. quoted(message) .. "}]}"
+  end
+  handle:respond(
+    {[":status"] = status, ["content-type"] = "application/json"},
+    ('{"code":%d,"message":%s,"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo",'
+      .. '"reason":"%s","domain":"paradrop","metadata":%s}%s]}'):format(
+      CODES[status], quoted(message), reason, metadata, violation
+    )
+  )
+end
+
+-- A page of another origin must not act with credentials that the browser remembers.
+local function foreign(handle, headers)
+  local origin = headers:get("origin")
+  if not origin or SAFE_METHODS[headers:get(":method")] then
+    return false
+  end
+  local host = origin:match("^https?://(.+)$")
+  return not (host and host:lower() == (headers:get(":authority") or ""):lower())
+    and not handle:filterContext()["origins"][origin]
+end
+
+local function clean_path(handle, route, headers)
+  local path = headers:get(":path")
+  local bare, query = path:match("^([^?]*)%??(.*)$")
+  bare = bare:gsub("/$", "")
+  local kept = {}
+  if query ~= "" then
+    local allowed = {}
+    for _, name in ipairs(route:get("query") or {}) do
+      allowed[name] = true
+    end
+    for parameter in query:gmatch("[^&]+") do
+      if allowed[parameter:match("^[^=]*")] then
+        kept[#kept + 1] = parameter
+      end
+    end
+  end
+  local wanted = #kept == 0 and bare or bare .. "?" .. table.concat(kept, "&")
+  if wanted ~= path then
+    headers:replace(":path", wanted)
+  end
+end
+
+-- Returns the keys of the outermost object; nil if the text is not one object. Values are the transcoder's business.
+local function keys_of(text)
+  if not text:find("^%s*{") then
+    return nil
+  end
+  local keys, depth, position, key_next = {}, 0, 1, false
+  while true do
+    local at, _, token = text:find('([{}%[%],"])', position)
+    if not at then
+      return nil
+    end
+    position = at + 1
+    if token == '"' then
+      local closing = at
+      repeat
+        closing = text:find('["\\]', closing + 1)
+        local escape = closing and text:byte(closing) == 92
+        closing = escape and closing + 1 or closing
+      until not closing or not escape
+      if not closing then
+        return nil
+      end
+      if depth == 1 and key_next then
+        keys[#keys + 1] = text:sub(at + 1, closing - 1)
+        key_next = false
+      end
+      position = closing + 1
+    elseif token == "{" or token == "[" then
+      depth = depth + 1
+      key_next = depth == 1
+    elseif token == "," then
+      key_next = depth == 1
+    else
+      depth = depth - 1
+      if depth == 0 then
+        return text:find("^%s*$", position) and keys or nil
+      end
+    end
+  end
+end
+
+local function unknown_key(keys, allowed)
+  local known = {}
+  for _, name in ipairs(allowed) do
+    known[name] = true
+  end
+  for _, key in ipairs(keys) do
+    if not known[key] then
+      return key
+    end
+  end
+end
+
+-- Returns false after it has refused the body.
+local function accept_body(handle, route, headers)
+  local content_type = (headers:get("content-type") or ""):match("^%s*([^;%s]*)"):lower()
+  local allowed, kind = route:get("keys"), route:get("kind")
+  local body = (allowed or not JSON_TYPES[content_type]) and handle:body()
+  if body and not JSON_TYPES[content_type] and not content_type:find("+json", 1, true) then
+    refuse(handle, "415", "CONTENT_TYPE_NOT_SUPPORTED", "The body must be JSON; send content type application/json.")
+    return false
+  end
+  if not body or not allowed then
+    return true
+  end
+  local text = body:getBytes(0, body:length())
+  local keys = keys_of(text)
+  if not keys then
+    refuse(handle, "400", "JSON_INVALID", "The body must be one JSON object.")
+    return false
+  end
+  local unknown = unknown_key(keys, allowed)
+  if unknown then
+    refuse(handle, "400", "FIELD_UNKNOWN", "The body may not have the field '" .. unknown .. "'.", unknown)
+    return false
+  end
+  if kind == "login" then
+    local username = text:match('"username"%s*:%s*("[^"\\%c]*")') or '"paradrop"'
+    handle:streamInfo():dynamicMetadata():set("paradrop", "username", username)
+  end
+  return true
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  if foreign(handle, headers) then
+    refuse(handle, "403", "ORIGIN_NOT_ALLOWED", "Pages of this origin may not use the node; see PARADROP_CORS_ORIGINS.")
+    return
+  end
+  local route = handle:metadata()
+  if not route:get("kind") then
+    return
+  end
+  clean_path(handle, route, headers)
+  if headers:get(":method") == "HEAD" then
+    handle:streamInfo():dynamicMetadata():set("paradrop", "head", true)
+    headers:replace(":method", "GET")
+  end
+  if route:get("body") then
+    accept_body(handle, route, headers)
+  end
+end
+
+local function cut_out(body, key)
+  local opening = '{"' .. key .. '":'
+  local length = body:length()
+  if length > #opening and body:getBytes(0, #opening) == opening then
+    return body:setBytes(body:getBytes(#opening, length - #opening - 1))
+  end
+  return length
+end
+
+local function complete_error(handle, headers, status, kind)
+  if status ~= "429" and status ~= "503" and kind ~= "login" then
+    return
+  end
+  local body = handle:body()
+  local text = body and body:getBytes(0, body:length()) or ""
+  local delay = text:match('"retryDelay":%s*"(%d+)')
+  if delay then
+    headers:replace("retry-after", delay)
+  end
+  if kind == "upload" and text:find('"UPLOAD_TOO_LARGE"', 1, true) then
+    headers:replace(":status", "413")
+  elseif kind == "login" and status == "401" and text:sub(1, 1) == "{" then
+    local username = (handle:streamInfo():dynamicMetadata():get("paradrop") or {})["username"] or '"paradrop"'
+    headers:replace("content-length", body:setBytes('{"username":' .. username .. ',"success":false,' .. text:sub(2)))
+  end
+end
+
+function envoy_on_response(handle)
+  local headers, route = handle:headers(), handle:metadata()
+  local status, kind, unwrap = headers:get(":status"), route:get("kind"), route:get("unwrap")
+  if status == "401" and kind ~= "login" and not headers:get("grpc-status") then
+    headers:replace("www-authenticate", 'Basic realm="Login Required"')
+  end
+  if not kind then
+    return
+  end
+  for _, name in ipairs({"grpc-status", "grpc-message", "grpc-status-details-bin"}) do
+    headers:remove(name)
+  end
+  if status ~= "200" then
+    complete_error(handle, headers, status, kind)
+  elseif unwrap then
+    local body = handle:body()
+    if body then
+      headers:replace("content-length", cut_out(body, unwrap))
+    end
+  end
+  if (handle:streamInfo():dynamicMetadata():get("paradrop") or {})["head"] then
+    local body = handle:body()
+    if body then
+      headers:replace("content-length", body:length())
+      body:setBytes("")
+    end
+  end
+end

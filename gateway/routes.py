@@ -1,0 +1,79 @@
+"""Turns HTTP bindings into the table of routes that Envoy's configuration is written from."""
+
+import re
+from dataclasses import dataclass
+
+from gateway.descriptors import VARIABLE, HttpBinding
+from services.common.access import ACCESS
+
+LOGIN_RPC = "paradrop.auth.v1.AuthService.LoginLocal"
+UPLOAD_TYPE = "application/x-tar"
+READ_METHODS = ("GET", "HEAD")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path."""
+
+    binding: HttpBinding
+    regex: str
+    methods: tuple[str, ...]
+
+    @property
+    def public(self) -> bool:
+        """Whether it needs no token."""
+        service, _, rpc = self.binding.rpc.rpartition(".")
+        return ACCESS[f"/{service}/{rpc}"].public
+
+    @property
+    def kind(self) -> str:
+        """What the Lua filter treats alike: "login", "upload", "stream" or "call"."""
+        if self.binding.rpc == LOGIN_RPC:
+            return "login"
+        if self.binding.client_streaming:
+            return "upload"
+        return "stream" if self.binding.server_streaming else "call"
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One path with what it answers to; anything else is 405."""
+
+    regex: str
+    routes: tuple[Route, ...]
+
+    @property
+    def allow(self) -> str:
+        """Value of the Allow header."""
+        return ", ".join(sorted({method for route in self.routes for method in route.methods}))
+
+
+def paths(bindings: list[HttpBinding]) -> list[Path]:
+    """Returns the paths, those with literal segments before those with variables in the same place."""
+    by_shape: dict[str, list[HttpBinding]] = {}
+    for binding in bindings:
+        by_shape.setdefault(VARIABLE.sub("{}", binding.template), []).append(binding)
+    shapes = sorted(by_shape, key=lambda shape: [(part == "{}", part) for part in shape.split("/")])
+    return [_path(shape, by_shape[shape]) for shape in shapes]
+
+
+def _path(shape: str, bindings: list[HttpBinding]) -> Path:
+    # One slash at the end is the same path: the original's clients write collections with it.
+    regex = "[^/]+".join(re.escape(part) for part in shape.split("{}")) + "/?"
+    # An upload shares method and path with a JSON call and is told apart by its content type: it comes first.
+    ordered = sorted(bindings, key=lambda binding: not binding.client_streaming)
+    return Path(regex, tuple(Route(binding, regex, _methods(binding)) for binding in ordered))
+
+
+def _methods(binding: HttpBinding) -> tuple[str, ...]:
+    # The head of a stream cannot be known without opening the stream.
+    return READ_METHODS if binding.method == "GET" and not binding.server_streaming else (binding.method,)
+
+
+def public_rpcs(services: dict[str, str]) -> list[tuple[str, str]]:
+    """Returns path and service of the RPCs of ours that need no token."""
+    return [
+        (path, services[service])
+        for path, access in ACCESS.items()
+        if access.public and (service := path.split("/")[1]) in services
+    ]
