@@ -4,7 +4,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Settings:
     listen_host: str
     listen_port: int
     """PARADROP_LISTEN: where Envoy listens."""
-    admin_password: str | None
+    admin_password: str | None = field(repr=False)
     """PARADROP_ADMIN_PASSWORD: password of the default user at the first start."""
     tls_cert: Path | None
     tls_key: Path | None

@@ -1,7 +1,6 @@
 """Drives auth the way a blocking controller does, with the fixtures of pytest-grpc around our own server."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest

@@ -1,0 +1,66 @@
+"""Servers of handlers that take and give bytes, of all four kinds."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+Handlers = dict[str, grpc.RpcMethodHandler]
+"""Full method name to handler."""
+
+
+@asynccontextmanager
+async def serving_handlers(
+    folder: Path, methods: Handlers, interceptors: Iterable[grpc.aio.ServerInterceptor]
+) -> AsyncIterator[grpc.aio.Channel]:
+    """Serves bytes-in, bytes-out handlers by their full names and yields a channel to them."""
+    server = grpc.aio.server(interceptors=list(interceptors))
+    by_service: dict[str, Handlers] = {}
+    for full_name, handler in methods.items():
+        _, service, method = full_name.split("/")
+        by_service.setdefault(service, {})[method] = handler
+    for service, handlers in by_service.items():
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
+    address = f"unix:{folder}/s"
+    server.add_insecure_port(address)
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(address) as channel:
+            yield channel
+    finally:
+        await server.stop(0)
+
+
+def handler_of_kind(kind: str, behaviour: Callable[..., Any]) -> grpc.RpcMethodHandler:
+    build = {
+        "unary_unary": grpc.unary_unary_rpc_method_handler,
+        "unary_stream": grpc.unary_stream_rpc_method_handler,
+        "stream_unary": grpc.stream_unary_rpc_method_handler,
+        "stream_stream": grpc.stream_stream_rpc_method_handler,
+    }[kind]
+    return build(behaviour)
+
+
+async def call_of_kind(
+    channel: grpc.aio.Channel,
+    kind: str,
+    method: str,
+    token: str | None = None,
+    sent: Iterable[bytes] = (b"x",),
+) -> list[bytes]:
+    """Makes one call and returns the replies."""
+    metadata = [("authorization", f"Bearer {token}")] if token is not None else []
+    multi = getattr(channel, kind)(method)
+    requests = list(sent)
+
+    async def stream() -> AsyncIterator[bytes]:
+        for request in requests:
+            yield request
+
+    argument = stream() if kind.startswith("stream") else requests[0]
+    call = multi(argument, metadata=metadata)
+    if kind.endswith("stream"):
+        return [reply async for reply in call]
+    return [await call]
