@@ -1,7 +1,7 @@
 """What the domain needs from the world outside."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -9,6 +9,7 @@ from typing import Protocol
 from services.chutes.domain.change import Change, Request, Situation
 from services.chutes.domain.chute import Chute
 from services.chutes.domain.spec import PortBinding
+from services.common.feed import Subscription
 
 OnLine = Callable[[str], None]
 """Takes one line of progress; called in the event loop."""
@@ -72,6 +73,9 @@ class Engine(Protocol):
 
         Costs no call to the engine.
         """
+
+    def subscribe(self) -> AbstractContextManager[Subscription[None]]:
+        """Tells, for the time of the context, when `available` or `containers` may have changed."""
 
     async def refresh(self) -> None:
         """Asks the engine once for all our containers, so that `containers` is up to date now."""

@@ -1,0 +1,201 @@
+"""Containers of this node on a Docker engine: what the engine is asked, in blocking calls."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import docker
+from docker.errors import APIError, NotFound
+from docker.types import LogConfig, Mount
+
+from services.chutes.adapters.docker_client import refusal, words
+from services.chutes.adapters.docker_labels import CHUTE, NODE, SERVICE, belongs, container_labels
+from services.chutes.adapters.docker_networks import require_id
+from services.chutes.domain.ports import ContainerPlan, ContainerState
+from services.common.errors import AlreadyExists, DomainError, FailedPrecondition
+from services.common.errors import NotFound as NothingFound
+
+STOP_TIMEOUT_S = 10
+LOCAL_DOMAIN = "paradrop.io"
+LOG_OPTIONS = {"max-size": "1m", "max-file": "2"}
+"""Logs of chutes lie on flash, and all of them together must fit."""
+
+CONFLICT = 409
+_TAKEN_PORT = re.compile(r":(\d+)(?: failed: port is already allocated|: bind: address already in use)")
+_EXIT_CODE = re.compile(r"Exited \((-?\d+)\)")
+
+
+def list_states(client: docker.APIClient, node_id: str) -> dict[str, ContainerState]:
+    """Returns all our containers by name, with one call."""
+    listed = client.containers(all=True, filters={"label": [f"{NODE}={node_id}", SERVICE]})
+    states = (_state(summary) for summary in listed)
+    return {state.name: state for state in states if state is not None}
+
+
+def _state(summary: Mapping[str, Any]) -> ContainerState | None:
+    names = [name[1:] for name in summary.get("Names") or () if name.count("/") == 1]
+    if not names:
+        return None
+    labels = summary["Labels"]
+    exited = _EXIT_CODE.match(summary.get("Status", ""))
+    return ContainerState(
+        name=names[0],
+        chute=labels.get(CHUTE, ""),
+        service=labels[SERVICE],
+        status=summary["State"],
+        ports=_ports(summary.get("Ports") or ()),
+        exit_code=int(exited[1]) if exited else None,
+    )
+
+
+def _ports(published: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    ports: dict[str, int] = {}
+    # The engine may choose different ports for IPv4 and IPv6; most people mean the former.
+    for port in sorted(published, key=lambda port: ":" in port.get("IP", "")):
+        if port.get("PublicPort"):
+            ports.setdefault(f"{port['PrivatePort']}/{port['Type']}", port["PublicPort"])
+    return ports
+
+
+def find(client: docker.APIClient, name: str) -> Mapping[str, Any] | None:
+    """Returns what the engine knows of a container, whoever owns it."""
+    try:
+        found: Mapping[str, Any] = client.inspect_container(name)
+    except NotFound:
+        return None
+    return found
+
+
+def find_ours(client: docker.APIClient, node_id: str, name: str) -> Mapping[str, Any] | None:
+    """Returns what the engine knows of a container of ours."""
+    found = find(client, name)
+    if found is None or found["Name"] != f"/{name}":  # The engine also finds containers by parts of their id.
+        return None
+    labels = found["Config"]["Labels"] or {}
+    return found if belongs(labels, node_id) and SERVICE in labels else None
+
+
+def require_ours(client: docker.APIClient, node_id: str, name: str) -> Mapping[str, Any]:
+    """Returns what the engine knows of a container of ours or raises that there is none."""
+    found = find_ours(client, node_id, name)
+    if found is None:
+        raise NothingFound(
+            f"The engine has no container {name} of this node.", reason="CONTAINER_NOT_FOUND", container=name
+        )
+    return found
+
+
+def create(client: docker.APIClient, node_id: str, plan: ContainerPlan) -> None:
+    """Creates a container on the default bridge and its own network; one of the same chute gives way."""
+    network_id = require_id(client, node_id, plan.network, plan.chute)
+    config = _config(client, node_id, plan)
+    try:
+        created = _create(client, node_id, plan, config)
+    except APIError as error:
+        raise refusal(error, "CONTAINER_CREATE_FAILED", plan.name) from error
+    try:
+        client.connect_container_to_network(created, network_id, aliases=list(plan.aliases))
+    except BaseException:
+        client.remove_container(created, v=True, force=True)
+        raise
+
+
+def _create(client: docker.APIClient, node_id: str, plan: ContainerPlan, config: Mapping[str, Any]) -> str:
+    try:
+        return _create_once(client, plan.name, config)
+    except APIError as error:
+        if error.status_code != CONFLICT:
+            raise
+    found = find_ours(client, node_id, plan.name)
+    if found is not None:
+        if not belongs(found["Config"]["Labels"], node_id, plan.chute):
+            raise name_taken(plan.name)
+        _remove(client, found["Id"])
+    try:
+        return _create_once(client, plan.name, config)
+    except APIError as error:
+        if error.status_code == CONFLICT:
+            raise name_taken(plan.name) from error
+        raise
+
+
+def _create_once(client: docker.APIClient, name: str, config: Mapping[str, Any]) -> str:
+    created = client.create_container_from_config(config, name)  # type: ignore[no-untyped-call]
+    return str(created["Id"])
+
+
+def name_taken(name: str) -> AlreadyExists:
+    """Somebody else's container has the name."""
+    return AlreadyExists(
+        f"A container named {name} exists on the engine and does not belong to this chute; "
+        "remove or rename it, or rename the chute.",
+        reason="CONTAINER_NAME_TAKEN",
+        container=name,
+    )
+
+
+def _config(client: docker.APIClient, node_id: str, plan: ContainerPlan) -> dict[str, Any]:
+    host_config = client.create_host_config(
+        mounts=[
+            Mount(path, str(folder), type="bind", read_only=mode == "ro")
+            for folder, (path, mode) in plan.volumes.items()
+        ],
+        port_bindings={port.key: port.host_port for port in plan.ports},
+        restart_policy={"Name": "no"},
+        extra_hosts={LOCAL_DOMAIN: "host-gateway"},
+        log_config=LogConfig(type="json-file", config=dict(LOG_OPTIONS)),
+        init=True,  # Few images have an init that reaps children and passes SIGTERM on.
+    )
+    config: dict[str, Any] = client.create_container_config(
+        plan.image,
+        command=_command(plan.command),
+        environment=dict(plan.environment),
+        ports=[(port.container_port, port.protocol) for port in plan.ports],
+        labels=container_labels(node_id, plan.chute, plan.service),
+        host_config=host_config,
+    )
+    config["StopTimeout"] = STOP_TIMEOUT_S
+    return config
+
+
+def _command(command: str | Sequence[str] | None) -> Any:
+    """Returns what the SDK takes: None keeps the command of the image, a text is split as a shell does."""
+    return command if command is None or isinstance(command, str) else list(command)
+
+
+def start(client: docker.APIClient, node_id: str, name: str) -> None:
+    """Starts a container of ours."""
+    found = require_ours(client, node_id, name)
+    try:
+        client.start(found["Id"])
+    except APIError as error:
+        raise _start_failure(name, error) from error
+
+
+def _start_failure(name: str, error: APIError) -> DomainError:
+    said = words(error)
+    port = _TAKEN_PORT.search(said)
+    if port:
+        return FailedPrecondition(
+            f"Port {port[1]} of the node, which container {name} asks for, is in use; "
+            "choose another or stop what uses it.",
+            reason="PORT_TAKEN",
+            container=name,
+            port=port[1],
+        )
+    return refusal(error, "CONTAINER_START_FAILED", name)
+
+
+def remove(client: docker.APIClient, node_id: str, name: str) -> None:
+    """Stops and removes a container of ours, with its anonymous volumes."""
+    found = find_ours(client, node_id, name)
+    if found is not None:
+        _remove(client, found["Id"])
+
+
+def _remove(client: docker.APIClient, container: str) -> None:
+    try:
+        client.stop(container, timeout=STOP_TIMEOUT_S)
+        client.remove_container(container, v=True, force=True)
+    except NotFound:
+        return

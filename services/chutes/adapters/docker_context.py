@@ -1,0 +1,93 @@
+"""The folder of a chute as the tar that the engine builds from, made while it is sent."""
+
+import stat
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from services.chutes.adapters.docker_ignore import parse, sent_paths
+from services.chutes.adapters.dockerfile import with_labels
+from services.common.errors import InvalidArgument
+
+CHUNK_BYTES = 64 * 1024
+MAX_TEXT_BYTES = 256 * 1024
+DOCKERFILE = "Dockerfile"
+DOCKERIGNORE = ".dockerignore"
+_END = bytes(2 * tarfile.BLOCKSIZE)
+
+
+def stream(context: Path, labels: Mapping[str, str]) -> Iterator[bytes]:
+    """Yields the tar; the Dockerfile in it adds the labels to every layer."""
+    dockerfile = with_labels(_text(context, DOCKERFILE), labels).encode()
+    ignored = _text(context, DOCKERIGNORE) if (context / DOCKERIGNORE).exists() else ""
+    for path in sent_paths(context, parse(ignored)):
+        if path == DOCKERFILE:
+            yield from _bytes_member(path, dockerfile)
+        else:
+            yield from _member(context / path, path)
+    yield _END
+
+
+def _text(context: Path, name: str) -> str:
+    """Reads a small text file of the chute, which may be a link to another one of it."""
+    path = (context / name).resolve()
+    if not path.is_relative_to(context.resolve()) or not path.is_file():
+        raise InvalidArgument(
+            f"{name} must be a file in the top folder of the chute; put it beside paradrop.yaml.",
+            reason="DOCKERFILE_MISSING" if name == DOCKERFILE else "DOCKERIGNORE_INVALID",
+            field=name,
+        )
+    with path.open("rb") as file:
+        content = file.read(MAX_TEXT_BYTES + 1)
+    if len(content) > MAX_TEXT_BYTES:
+        raise InvalidArgument(
+            f"{name} is larger than {MAX_TEXT_BYTES} bytes; make it shorter.",
+            reason="DOCKERFILE_INVALID" if name == DOCKERFILE else "DOCKERIGNORE_INVALID",
+            field=name,
+        )
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _bytes_member(name: str, content: bytes) -> Iterator[bytes]:
+    info = tarfile.TarInfo(name)
+    info.mode, info.size = 0o644, len(content)
+    yield _header(info)
+    yield content
+    yield _padding(len(content))
+
+
+def _member(path: Path, name: str) -> Iterator[bytes]:
+    status = path.lstat()
+    info = tarfile.TarInfo(name)
+    info.mode, info.mtime = stat.S_IMODE(status.st_mode), int(status.st_mtime)
+    if stat.S_ISLNK(status.st_mode):
+        info.type, info.linkname = tarfile.SYMTYPE, str(path.readlink())
+    elif stat.S_ISDIR(status.st_mode):
+        info.type = tarfile.DIRTYPE
+    elif stat.S_ISREG(status.st_mode):
+        info.size = status.st_size
+    else:
+        return
+    yield _header(info)
+    if info.size:
+        yield from _content(path, info.size)
+
+
+def _content(path: Path, size: int) -> Iterator[bytes]:
+    left = size
+    with path.open("rb") as file:
+        while left:
+            chunk = file.read(min(left, CHUNK_BYTES))
+            if not chunk:
+                raise OSError(f"{path} became shorter while it was read")
+            left -= len(chunk)
+            yield chunk
+    yield _padding(size)
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % tarfile.BLOCKSIZE)
+
+
+def _header(info: tarfile.TarInfo) -> bytes:
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")

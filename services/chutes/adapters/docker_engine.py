@@ -1,0 +1,115 @@
+"""The container engine of the node: Docker, through its official SDK."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
+from pathlib import Path
+
+from services.chutes.adapters import docker_containers, docker_images, docker_networks
+from services.chutes.adapters.docker_build import build
+from services.chutes.adapters.docker_client import EngineConnection
+from services.chutes.adapters.docker_events import EngineWatch
+from services.chutes.adapters.docker_logs import read_logs
+from services.chutes.adapters.docker_sweep import Sweep
+from services.chutes.domain.ports import ContainerPlan, ContainerState, LoggedLine, OnLine
+from services.common.feed import Subscription
+
+FIRST_CHECK_S = 10.0
+
+
+class DockerEngine:
+    """`services.chutes.domain.ports.Engine` on a Docker engine."""
+
+    def __init__(self, connection: EngineConnection, watch: EngineWatch, node_id: str) -> None:
+        self._connection = connection
+        self._watch = watch
+        self._node_id = node_id
+        self._builds: Counter[str] = Counter()
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, node_id: str, docker_host: str | None) -> AsyncIterator["DockerEngine"]:
+        """Connects to the engine for the time of the context.
+
+        Never fails: an engine that is down is reported by `available` and used when it comes.
+        """
+        connection = EngineConnection(docker_host)
+        watch = EngineWatch(connection, node_id)
+        following = asyncio.create_task(watch.run(), name="engine-watch")
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_CHECK_S):
+                    await watch.first_check()
+            yield cls(connection, watch, node_id)
+        finally:
+            following.cancel()
+            await asyncio.wait([following])
+            connection.close()
+
+    @property
+    def available(self) -> bool:
+        """Whether the engine answered last."""
+        return self._watch.available
+
+    def containers(self) -> Mapping[str, ContainerState] | None:
+        """Returns our containers by name as the engine's events last told; None if it cannot be asked."""
+        return self._watch.states
+
+    def subscribe(self) -> AbstractContextManager[Subscription[None]]:
+        """Tells, for the time of the context, when `available` or `containers` may have changed."""
+        return self._watch.changes.subscribe(depth=1)
+
+    async def refresh(self) -> None:
+        """Asks the engine once for all our containers."""
+        await self._watch.refresh()
+
+    async def build_image(self, tag: str, chute: str, context: Path, on_line: OnLine) -> None:
+        """Builds a folder with a Dockerfile into an image."""
+        self._builds[chute] += 1
+        try:
+            await build(self._connection, self._node_id, tag, chute, context, on_line)
+        finally:
+            self._builds[chute] -= 1
+
+    async def remove_image(self, tag: str) -> None:
+        """Removes an image of ours by its tag."""
+        await self._connection.call(lambda client: docker_images.remove(client, self._node_id, tag))
+
+    async def has_image(self, tag: str) -> bool:
+        """Tells whether an image of ours has this tag."""
+        found = await self._connection.call(
+            lambda client: docker_images.find_ours(client, self._node_id, tag)
+        )
+        return found is not None
+
+    async def ensure_network(self, name: str, chute: str) -> None:
+        """Creates a bridge network unless it is there."""
+        await self._connection.call(lambda client: docker_networks.ensure(client, self._node_id, name, chute))
+
+    async def remove_network(self, name: str) -> None:
+        """Removes a network of ours."""
+        await self._connection.call(lambda client: docker_networks.remove(client, self._node_id, name))
+
+    async def create_container(self, plan: ContainerPlan) -> None:
+        """Creates a container, in the place of one of the same chute with the name."""
+        await self._connection.call(lambda client: docker_containers.create(client, self._node_id, plan))
+
+    async def start_container(self, name: str) -> None:
+        """Starts a container of ours."""
+        await self._connection.call(lambda client: docker_containers.start(client, self._node_id, name))
+
+    async def remove_container(self, name: str) -> None:
+        """Stops and removes a container of ours."""
+        await self._connection.call(lambda client: docker_containers.remove(client, self._node_id, name))
+
+    async def sweep(self, keep: Mapping[str, Sequence[str]], chutes: Sequence[str] | None = None) -> None:
+        """Removes what is labelled as ours and is not wanted."""
+        building = frozenset(+self._builds)
+        await self._connection.call(lambda client: Sweep(client, self._node_id, keep, chutes, building).run())
+
+    def logs(
+        self, container: str, service: str, tail: int, follow: bool
+    ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[LoggedLine]]]:
+        """Opens a container's output."""
+        return read_logs(self._connection, self._node_id, container, service, tail, follow)

@@ -1,0 +1,76 @@
+"""Images of this node on a Docker engine, in blocking calls."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import docker
+from docker.errors import APIError, NotFound
+
+from services.chutes.adapters.docker_labels import CHUTE, belongs
+from services.common.errors import AlreadyExists
+
+CONFLICT = 409
+
+
+def find(client: docker.APIClient, tag: str) -> Mapping[str, Any] | None:
+    """Returns what the engine knows of an image, whoever owns it."""
+    try:
+        found: Mapping[str, Any] = client.inspect_image(tag)  # type: ignore[no-untyped-call]
+    except NotFound:
+        return None
+    return found
+
+
+def find_ours(client: docker.APIClient, node_id: str, tag: str) -> Mapping[str, Any] | None:
+    """Returns what the engine knows of an image of ours."""
+    found = find(client, tag)
+    if found is None:
+        return None
+    labels = found["Config"].get("Labels")
+    return found if belongs(labels, node_id) and is_tag_of(labels[CHUTE], tag) else None
+
+
+def is_tag_of(chute: str, tag: str) -> bool:
+    """Tells whether a tag is one that a chute's images have.
+
+    Images that people build upon ours inherit the labels, but have names of their own.
+    """
+    return tag.startswith(f"{chute}-")
+
+
+def refuse_foreign(client: docker.APIClient, node_id: str, chute: str, tag: str) -> None:
+    """Raises AlreadyExists if somebody else's image has the tag."""
+    found = find(client, tag)
+    if found is not None and not belongs(found["Config"].get("Labels"), node_id, chute):
+        raise AlreadyExists(
+            f"An image named {tag} exists on the engine and does not belong to this chute; "
+            "remove it or rename the chute.",
+            reason="IMAGE_NAME_TAKEN",
+            image=tag,
+        )
+
+
+def tag(client: docker.APIClient, node_id: str, chute: str, image_id: str, name: str) -> None:
+    """Gives a built image its tag."""
+    refuse_foreign(client, node_id, chute, name)
+    repository, _, version = name.rpartition(":")
+    client.tag(image_id, repository, version, force=True)
+
+
+def remove(client: docker.APIClient, node_id: str, name: str) -> None:
+    """Removes an image of ours by its tag."""
+    if find_ours(client, node_id, name) is not None:
+        remove_tag(client, name)
+
+
+def remove_tag(client: docker.APIClient, name: str) -> None:
+    """Removes a tag, and the image unless it has another."""
+    try:
+        client.remove_image(name)
+    except NotFound:
+        return
+    except APIError as error:
+        if error.status_code != CONFLICT:
+            raise
+        # Somebody runs a container from it: only the tag goes, and a later sweep finds the rest.
+        client.remove_image(name, force=True)
