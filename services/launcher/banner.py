@@ -6,17 +6,11 @@ from importlib.metadata import version
 
 from services.common.settings import Settings
 from services.launcher.engine import EngineReport
+from services.launcher.health import gateway_url
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104
 LOOPBACK = ("127.", "localhost", "::1")
 LABEL_WIDTH = 10
-
-
-def gateway_url(settings: Settings) -> str:
-    """Returns the URL at which this machine reaches the gateway."""
-    scheme = "https" if settings.tls_cert else "http"
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.listen_host, settings.listen_host)  # noqa: S104
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.listen_port}"
 
 
 @dataclass(frozen=True, slots=True)

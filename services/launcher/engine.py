@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -60,9 +60,18 @@ class EngineKeeper:
     It stops only an engine that this run has started, or one before it that was killed.
     """
 
-    def __init__(self, settings: Settings, *, ensure: bool, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        ensure: bool,
+        say: Callable[[str], None],
+        daemon: Sequence[str] = ("dockerd",),
+        daemon_address: str = DEFAULT_ADDRESS,
+    ) -> None:
         self._given = settings.docker_host
-        self._address = settings.docker_host or DEFAULT_ADDRESS
+        self._address = settings.docker_host or daemon_address
+        self._daemon = daemon
         self._record = settings.home / "dockerd.json"
         self._logs = settings.home / "logs"
         self._ensure = ensure
@@ -86,7 +95,7 @@ class EngineKeeper:
             await self._until_it_answers(self._own)
         elif self._ensure and not self._given:
             await self._install_and_start()
-        elif not shutil.which("dockerd"):
+        elif not shutil.which(self._daemon[0]):
             self._note(f"{self.report.problem}; {HOW_TO_GET}")
         else:
             self._note(f"{self.report.problem}; start it ('sudo systemctl start docker')")
@@ -96,7 +105,7 @@ class EngineKeeper:
             if "may not use" not in self.report.problem:
                 self._note(f"{self.report.problem}; {HOW_TO_GET}")
             return
-        if not shutil.which("dockerd", path=_path()) and not await self._install():
+        if not shutil.which(self._daemon[0], path=_path()) and not await self._install():
             return
         self.report = await asyncio.to_thread(ask, self._address)
         if self.report.problem:
@@ -122,7 +131,7 @@ class EngineKeeper:
         self._say(f"Starting a Docker engine for the time of this run (log: {log}) ...")
         try:
             # Not in a thread: whoever cancels this must find the engine either not started or ours.
-            self._own = _spawn(await asyncio.to_thread(log.open, "wb"))
+            self._own = _spawn(self._daemon, await asyncio.to_thread(log.open, "wb"))
         except OSError as error:
             self._note(f"dockerd cannot be started: {error}")
             return
@@ -194,11 +203,11 @@ def _run(command: list[str], log: Path) -> bool:
     return done.returncode == 0
 
 
-def _spawn(output: IO[bytes]) -> psutil.Process:
+def _spawn(command: Sequence[str], output: IO[bytes]) -> psutil.Process:
     with output:
         # A session of its own: it must outlive a crash of ours and a Ctrl-C meant for us.
         return psutil.Popen(
-            ["dockerd"],
+            list(command),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -1,23 +1,24 @@
 """Runs a whole node in one process, with Envoy beside it."""
 
 import asyncio
-import json
 import socket
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import structlog
 
 from services.common.settings import SERVICES, Settings
 from services.launcher import parts
-from services.launcher.banner import Banner, gateway_url
+from services.launcher.banner import Banner
 from services.launcher.engine import EngineKeeper
 from services.launcher.envoy import EnvoyKeeper
 from services.launcher.errors import StartError, explain
-from services.launcher.http import get
+from services.launcher.health import gateway_health
 from services.launcher.lifetime import until_signal
 from services.launcher.lock import locked
+from services.launcher.memory import give_back, use_one_arena
 
 log = structlog.get_logger()
 
@@ -42,6 +43,7 @@ class Node:
         await asyncio.to_thread(self._settings.prepare)
         await asyncio.to_thread(check_port, self._settings)
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(asyncio.to_thread, _remove_sockets, self._settings.runtime)
             stack.push_async_callback(self._engine.stop)
             async with asyncio.TaskGroup() as preparing:
                 preparing.create_task(self._engine.prepare())
@@ -58,6 +60,8 @@ class Node:
             if part not in parts.DISPENSABLE:
                 raise StartError(f"{part} does not start: {explain(error)}") from error
             self._degraded[part] = f"does not start: {explain(error)}"
+        else:
+            log.debug("started", part=part, after_s=round(time.monotonic() - self._began_s, 3))
 
     async def _serve(self) -> None:
         envoy = EnvoyKeeper(self._settings)
@@ -68,8 +72,10 @@ class Node:
             ready.cancel()
             if keeping.done():
                 raise StartError(f"{parts.GATEWAY} does not start: {explain(keeping.exception())}")  # type: ignore[arg-type]
+            log.debug("started", part=parts.GATEWAY, after_s=round(time.monotonic() - self._began_s, 3))
             await self._until_healthy()
             await self._announce()
+            await asyncio.to_thread(give_back)
             await keeping
         finally:
             keeping.cancel()
@@ -77,11 +83,13 @@ class Node:
 
     async def _until_healthy(self) -> None:
         deadline = time.monotonic() + HEALTH_TIMEOUT_S
-        while problem := await asyncio.to_thread(unhealthy, self._settings):
-            if time.monotonic() > deadline:
-                self._degraded[parts.GATEWAY] = problem
-                return
+        while True:
+            health = await asyncio.to_thread(gateway_health, self._settings)
+            if health.answered or time.monotonic() > deadline:
+                break
             await asyncio.sleep(HEALTH_POLL_INTERVAL_S)
+        if health.problem:
+            self._degraded.setdefault(parts.GATEWAY, health.problem)
 
     async def _announce(self) -> None:
         banner = Banner(
@@ -96,21 +104,6 @@ class Node:
     def abandon(self) -> None:
         """Lets go of everything at once; Envoy ends with this process."""
         self._engine.abandon()
-
-
-def unhealthy(settings: Settings) -> str:
-    """Returns what is wrong with the way through the gateway, or nothing. Blocking."""
-    try:
-        status, body = get(gateway_url(settings), "/healthz")
-    except OSError as error:
-        return f"{gateway_url(settings)} does not answer: {explain(error)}"
-    if status == 200:
-        return ""
-    try:
-        said = str(json.loads(body)["message"])
-    except (ValueError, KeyError, TypeError):
-        said = "no reason given"
-    return f"/healthz answers {status}: {said}"
 
 
 def check_port(settings: Settings) -> None:
@@ -131,8 +124,15 @@ def check_port(settings: Settings) -> None:
         ) from None
 
 
+def _remove_sockets(runtime: Path) -> None:
+    # Envoy and the bridge leave theirs behind.
+    for socket_file in runtime.glob("*.sock"):
+        socket_file.unlink(missing_ok=True)
+
+
 async def run_node(settings: Settings, *, ensure_engine: bool, say: Say, began_s: float) -> None:
     """Runs a node until a signal ends it."""
+    use_one_arena()
     await asyncio.to_thread(settings.prepare)
     with locked(settings.home):
         node = Node(settings, ensure_engine=ensure_engine, say=say, began_s=began_s)
@@ -141,6 +141,7 @@ async def run_node(settings: Settings, *, ensure_engine: bool, say: Say, began_s
 
 async def run_part(part: str, settings: Settings) -> None:
     """Runs one part of a node until a signal ends it."""
+    use_one_arena()
     await asyncio.to_thread(settings.prepare)
     with locked(settings.home, shared=True):
         await until_signal(_run_part(part, settings), lambda: log.info("stopping", part=part), lambda: None)

@@ -8,9 +8,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.common.settings import SERVICES, Settings
-from services.launcher.banner import gateway_url
 from services.launcher.engine import DEFAULT_ADDRESS, ask
-from services.launcher.node import unhealthy
+from services.launcher.health import gateway_health, gateway_url
 
 TIMEOUT_S = 3.0
 HEALTHY, DEGRADED, NOT_RUNNING = "healthy", "degraded", "not running"
@@ -89,7 +88,7 @@ def _is_gone(error: grpc.RpcError) -> bool:
 
 
 def _gateway(settings: Settings) -> PartStatus:
-    problem = unhealthy(settings)
+    problem = gateway_health(settings).problem
     return PartStatus("gateway", not problem, gateway_url(settings), problem)
 
 
