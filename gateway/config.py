@@ -1,5 +1,6 @@
 """Writes Envoy's configuration from the settings and the descriptors."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from services.common.files import write_atomically
 from services.common.settings import Settings
 
 MAX_JSON_BYTES = 1024 * 1024
+MAX_PUBLIC_JSON_BYTES = 16 * 1024
+"""For those who have shown no token yet."""
 MAX_REPLY_BYTES = 16 * 1024 * 1024
 MAX_CONNECTIONS = 1024
-MAX_HEAP_BYTES = 192 * 1024 * 1024
+MAX_HEAP_BYTES = 128 * 1024 * 1024
 """Envoy's own memory, at which it refuses new requests; about ten times what it needs when idle."""
 
 WEBSOCKET_PATHS = ("/(ws|sockjs)/.*", "/api/v1/chutes/[^/]+/networks/[^/]+/hostapd_control/ws")
@@ -28,7 +31,7 @@ ERRORS = (
     (404, 5, "PATH_NOT_FOUND", OWN_TEXT),
     (405, 12, "METHOD_NOT_ALLOWED", OWN_TEXT),
     (408, 4, "REQUEST_TIMEOUT", "The request came too slowly; send it again."),
-    (413, 8, "BODY_TOO_LARGE", f"A JSON body may have {MAX_JSON_BYTES} bytes; send files as {UPLOAD_TYPE}."),
+    (413, 8, "BODY_TOO_LARGE", "A JSON body may have 1 MiB; send files as application/x-tar."),
     (415, 3, "CONTENT_TYPE_NOT_SUPPORTED", OWN_TEXT),
     (429, 8, "TOO_MANY_REQUESTS", "Too many requests; wait before the next one."),
     (431, 8, "HEADERS_TOO_LARGE", "The headers of the request are too large."),
@@ -87,7 +90,7 @@ def write_config(settings: Settings, out_dir: Path) -> Path:
     files = descriptors.load()
     described, script, config = (out_dir / name for name in ("descriptors.binpb", "filter.lua", "envoy.yaml"))
     write_atomically(described, descriptors.for_envoy(files).SerializeToString())
-    write_atomically(script, Path(__file__).with_name("filter.lua").read_bytes())
+    write_atomically(script, _script(settings.cors_origins))
     services = descriptors.services(files)
     bindings = descriptors.http_bindings(files)
     uploads = sorted({b.rpc.rpartition(".")[0] for b in bindings if b.client_streaming})
@@ -105,6 +108,7 @@ def write_config(settings: Settings, out_dir: Path) -> Path:
             max_connections=MAX_CONNECTIONS,
             max_heap_bytes=MAX_HEAP_BYTES,
             max_json_bytes=MAX_JSON_BYTES,
+            max_public_json_bytes=MAX_PUBLIC_JSON_BYTES,
             max_reply_bytes=MAX_REPLY_BYTES,
             origins=settings.cors_origins,
             packages=sorted({(name.rpartition(".")[0], service) for name, service in services.items()}),
@@ -114,12 +118,18 @@ def write_config(settings: Settings, out_dir: Path) -> Path:
             services=sorted(set(services) - set(uploads)),
             tls={"cert": str(settings.tls_cert), "key": str(settings.tls_key)} if settings.tls_cert else None,
             upload_services=uploads,
-            upload_type=UPLOAD_TYPE,
+            upload_type_regex=rf"(?i){UPLOAD_TYPE}\s*(;.*)?",
             websocket_paths=WEBSOCKET_PATHS,
         )
     )
     write_atomically(config, content.encode())
     return config
+
+
+def _script(origins: tuple[str, ...]) -> bytes:
+    # Settings let only letters of URLs into an origin: as JSON it is a Lua string too.
+    table = ", ".join(f"[{json.dumps(origin)}] = true" for origin in origins)
+    return f"local ORIGINS = {{{table}}}\n".encode() + Path(__file__).with_name("filter.lua").read_bytes()
 
 
 def _environment() -> Environment:

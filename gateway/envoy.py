@@ -19,7 +19,8 @@ STOP_TIMEOUT_S = 5.0
 POLL_INTERVAL_S = 0.02
 MAX_LOG_BYTES = 1024 * 1024
 LAST_LINES = 20
-CONCURRENCY = 2
+MAX_WORKERS = 2
+"""A second worker costs 0.3 MB and keeps a long reply of one from holding up the others."""
 
 
 class GatewayError(Exception):
@@ -92,7 +93,7 @@ def _command(config: Path) -> list[str]:
         *("--config-path", str(config)),
         *("--log-level", "warning"),
         *("--log-format", "%Y-%m-%dT%T.%e %l %n %v"),
-        *("--concurrency", str(CONCURRENCY)),
+        *("--concurrency", str(min(MAX_WORKERS, os.cpu_count() or 1))),
         "--disable-hot-restart",
     ]
 

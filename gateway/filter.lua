@@ -1,4 +1,4 @@
--- What the transcoder leaves to do for /api/v1. The route's metadata says what applies to the call:
+-- What the transcoder leaves to do for /api/v1. ORIGINS, the pages of elsewhere that may act, is written before this. The route's metadata says what applies to the call:
 --   kind    "call", "stream", "upload" or "login"
 --   query   query parameters that may be given; all others are dropped, so that none can stand in for a part of
 --           the path or of the body
@@ -14,7 +14,9 @@ local JSON_TYPES = {
   ["application/x-www-form-urlencoded"] = true,
 }
 local SAFE_METHODS = {GET = true, HEAD = true, OPTIONS = true}
-local CODES = {["400"] = 3, ["403"] = 7, ["415"] = 3}
+local BODY_COMPLETES = {["401"] = true, ["429"] = true, ["503"] = true}
+local GRPC_HEADERS = {"grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding"}
+local CODES = {["400"] = 3, ["403"] = 7, ["415"] = 3, ["500"] = 13}
 
 local function quoted(text)
   return '"' .. text:gsub('[%c"\\\127-\255]', function(char) return ("\\u%04x"):format(char:byte()) end) .. '"'
@@ -27,6 +29,7 @@ local function refuse(handle, status, reason, message, field)
     violation = ',{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":'
       .. quoted(field) .. ',"description":' .. quoted(message) .. "}]}"
   end
+  handle:streamInfo():dynamicMetadata():set("paradrop", "refused", true)
   handle:respond(
     {[":status"] = status, ["content-type"] = "application/json"},
     ('{"code":%d,"message":%s,"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo",'
@@ -37,17 +40,16 @@ local function refuse(handle, status, reason, message, field)
 end
 
 -- A page of another origin must not act with credentials that the browser remembers.
-local function foreign(handle, headers)
+local function foreign(headers)
   local origin = headers:get("origin")
   if not origin or SAFE_METHODS[headers:get(":method")] then
     return false
   end
   local host = origin:match("^https?://(.+)$")
-  return not (host and host:lower() == (headers:get(":authority") or ""):lower())
-    and not handle:filterContext()["origins"][origin]
+  return not ORIGINS[origin] and not (host and host:lower() == (headers:get(":authority") or ""):lower())
 end
 
-local function clean_path(handle, route, headers)
+local function clean_path(route, headers)
   local path = headers:get(":path")
   local bare, query = path:match("^([^?]*)%??(.*)$")
   bare = bare:gsub("/$", "")
@@ -122,81 +124,85 @@ local function unknown_key(keys, allowed)
   end
 end
 
--- Returns false after it has refused the body.
-local function accept_body(handle, route, headers)
+local function check_body(handle, route, headers)
   local content_type = (headers:get("content-type") or ""):match("^%s*([^;%s]*)"):lower()
   local allowed, kind = route:get("keys"), route:get("kind")
-  local body = (allowed or not JSON_TYPES[content_type]) and handle:body()
-  if body and not JSON_TYPES[content_type] and not content_type:find("+json", 1, true) then
-    refuse(handle, "415", "CONTENT_TYPE_NOT_SUPPORTED", "The body must be JSON; send content type application/json.")
-    return false
+  -- Waits for all of it, or answers 413. Other objects of before are no longer valid then.
+  local body = handle:body()
+  if not body then
+    return
   end
-  if not body or not allowed then
-    return true
+  if not JSON_TYPES[content_type] and not content_type:find("+json", 1, true) then
+    return refuse(
+      handle, "415", "CONTENT_TYPE_NOT_SUPPORTED", "The body must be JSON; send content type application/json."
+    )
+  end
+  if not allowed then
+    return
   end
   local text = body:getBytes(0, body:length())
   local keys = keys_of(text)
   if not keys then
-    refuse(handle, "400", "JSON_INVALID", "The body must be one JSON object.")
-    return false
+    return refuse(handle, "400", "JSON_INVALID", "The body must be one JSON object.")
   end
   local unknown = unknown_key(keys, allowed)
   if unknown then
-    refuse(handle, "400", "FIELD_UNKNOWN", "The body may not have the field '" .. unknown .. "'.", unknown)
-    return false
+    return refuse(handle, "400", "FIELD_UNKNOWN", "The body may not have the field '" .. unknown .. "'.", unknown)
   end
   if kind == "login" then
     local username = text:match('"username"%s*:%s*("[^"\\%c]*")') or '"paradrop"'
     handle:streamInfo():dynamicMetadata():set("paradrop", "username", username)
   end
-  return true
 end
 
-function envoy_on_request(handle)
+local function on_request(handle)
   local headers = handle:headers()
-  if foreign(handle, headers) then
-    refuse(handle, "403", "ORIGIN_NOT_ALLOWED", "Pages of this origin may not use the node; see PARADROP_CORS_ORIGINS.")
-    return
+  if foreign(headers) then
+    return refuse(
+      handle, "403", "ORIGIN_NOT_ALLOWED", "Pages of this origin may not use the node; see PARADROP_CORS_ORIGINS."
+    )
   end
   local route = handle:metadata()
   if not route:get("kind") then
     return
   end
-  clean_path(handle, route, headers)
+  clean_path(route, headers)
   if headers:get(":method") == "HEAD" then
     handle:streamInfo():dynamicMetadata():set("paradrop", "head", true)
     headers:replace(":method", "GET")
   end
   if route:get("body") then
-    accept_body(handle, route, headers)
+    check_body(handle, route, headers)
   end
 end
 
-local function cut_out(body, key)
+function envoy_on_request(handle)
+  -- Envoy lets a request pass when a script fails.
+  local done, problem = pcall(on_request, handle)
+  if not done then
+    handle:logErr(problem)
+    refuse(handle, "500", "GATEWAY_ERROR", "The gateway could not check the request.")
+  end
+end
+
+-- The value in {"key":value}; a message that is not set leaves {}.
+local function cut_out(text, key)
   local opening = '{"' .. key .. '":'
-  local length = body:length()
-  if length > #opening and body:getBytes(0, #opening) == opening then
-    return body:setBytes(body:getBytes(#opening, length - #opening - 1))
-  end
-  return length
+  return text:sub(1, #opening) == opening and text:sub(#opening + 1, -2) or text
 end
 
-local function complete_error(handle, headers, status, kind)
-  if status ~= "429" and status ~= "503" and kind ~= "login" then
-    return
-  end
-  local body = handle:body()
-  local text = body and body:getBytes(0, body:length()) or ""
+local function complete_error(handle, text, status, kind)
   local delay = text:match('"retryDelay":%s*"(%d+)')
   if delay then
-    headers:replace("retry-after", delay)
+    handle:headers():replace("retry-after", delay)
   end
   if kind == "upload" and text:find('"UPLOAD_TOO_LARGE"', 1, true) then
-    headers:replace(":status", "413")
+    handle:headers():replace(":status", "413")
   elseif kind == "login" and status == "401" and text:sub(1, 1) == "{" then
     local username = (handle:streamInfo():dynamicMetadata():get("paradrop") or {})["username"] or '"paradrop"'
-    headers:replace("content-length", body:setBytes('{"username":' .. username .. ',"success":false,' .. text:sub(2)))
+    return '{"username":' .. username .. ',"success":false,' .. text:sub(2)
   end
+  return text
 end
 
 function envoy_on_response(handle)
@@ -208,22 +214,23 @@ function envoy_on_response(handle)
   if not kind then
     return
   end
-  for _, name in ipairs({"grpc-status", "grpc-message", "grpc-status-details-bin"}) do
+  for _, name in ipairs(GRPC_HEADERS) do
     headers:remove(name)
   end
-  if status ~= "200" then
-    complete_error(handle, headers, status, kind)
-  elseif unwrap then
-    local body = handle:body()
-    if body then
-      headers:replace("content-length", cut_out(body, unwrap))
-    end
+  local head = (handle:streamInfo():dynamicMetadata():get("paradrop") or {})["head"]
+  local failed = status ~= "200"
+  if not head and not (failed and BODY_COMPLETES[status]) and not (unwrap and not failed) then
+    return
   end
-  if (handle:streamInfo():dynamicMetadata():get("paradrop") or {})["head"] then
-    local body = handle:body()
-    if body then
-      headers:replace("content-length", body:length())
-      body:setBytes("")
-    end
+  -- Objects of before are no longer valid after this.
+  local body = handle:body()
+  if not body then
+    return
+  end
+  local text = body:getBytes(0, body:length())
+  local wanted = failed and complete_error(handle, text, status, kind) or unwrap and cut_out(text, unwrap) or text
+  if head or wanted ~= text then
+    body:setBytes(head and "" or wanted)
+    handle:headers():replace("content-length", #wanted)
   end
 end

@@ -26,7 +26,9 @@ PING_INTERVAL_S, PING_TIMEOUT_S = 10.0, 5.0
 MAX_CLIENT_FRAME_BYTES = 64 * 1024
 SHUTDOWN_GRACE_S = 2
 POLL_INTERVAL_S = 0.005
+MAX_DRAINED_BYTES = 128 * 1024 * 1024
 READ = ["GET"]
+WRITE = ["POST", "PUT", "PATCH", "DELETE"]
 
 
 @asynccontextmanager
@@ -62,17 +64,21 @@ def _routes(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...
         ("/static/{name}", pages.static),
     ):
         yield Route(path, _Protected(page, verifier).__call__, methods=READ)
+    yield Route("/api/{rest:path}", _Protected(_too_large, verifier, drain=True).__call__, methods=WRITE)
     yield Route("/{rest:path}", _no_page)
 
 
 class _Protected:
     """Asks for a token first: whoever reaches the socket past Envoy is not let in either."""
 
-    def __init__(self, page: pages.Page, verifier: TokenVerifier) -> None:
+    def __init__(self, page: pages.Page, verifier: TokenVerifier, drain: bool = False) -> None:
         self._page = page
         self._verifier = verifier
+        self._drain = drain
 
     async def __call__(self, request: Request) -> Response:
+        if self._drain:
+            await _drain(request)
         try:
             self._verifier.verify(bearer_token(request.headers.get("authorization")))
         except DomainError as error:
@@ -86,6 +92,20 @@ async def _upgrade_required(_: Request) -> Response:
     )
     reply.headers["upgrade"] = "websocket"
     return reply
+
+
+async def _drain(request: Request) -> None:
+    """Reads what a client sends, so that it is ready for an answer when it gets one."""
+    received = 0
+    async for piece in request.stream():
+        received += len(piece)
+        if received > MAX_DRAINED_BYTES:
+            return
+
+
+async def _too_large(_: Request) -> Response:
+    message = "A JSON body may have 1 MiB; send files as application/x-tar."
+    return replies.from_details(413, "RESOURCE_EXHAUSTED", "BODY_TOO_LARGE", message)
 
 
 async def _no_page(_: Request) -> Response:
