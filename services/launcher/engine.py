@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import psutil
 
@@ -22,7 +21,9 @@ INSTALL = ("docker.io", "iptables")
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.05
-HOW_TO_GET = "install one with 'sudo apt-get install docker.io', or run the node as root with --ensure-engine"
+HOW_TO_GET = "install one (sudo apt-get install docker.io), or run the node as root with --ensure-engine"
+HOW_TO_START = "start it (sudo systemctl start docker), or run the node as root with --ensure-engine"
+HOW_TO_JOIN = "sudo usermod -aG docker $USER, then log in again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,7 @@ def ask(address: str) -> EngineReport:
             return EngineReport(address, version=str(json.loads(body).get("Version", "")))
         problem = f"{address} answered with status {status}"
     except PermissionError:
-        problem = (
-            f"this user may not use {address}; add it to the group docker "
-            "('sudo usermod -aG docker $USER', then log in again)"
-        )
+        problem = f"this user may not use the Docker engine at {address}"
     except (FileNotFoundError, ConnectionRefusedError):
         problem = f"no Docker engine answers at {address}"
     except (OSError, ValueError) as error:
@@ -92,27 +90,31 @@ class EngineKeeper:
             return
         if self._own:
             # A run of this node that was killed has started it a moment ago.
-            await self._until_it_answers(self._own)
-        elif self._ensure and not self._given:
+            await self._until_it_answers()
+        elif self._ensure and not self._given and os.geteuid() == 0:
             await self._install_and_start()
-        elif not shutil.which(self._daemon[0]):
-            self._note(f"{self.report.problem}; {HOW_TO_GET}")
         else:
-            self._note(f"{self.report.problem}; start it ('sudo systemctl start docker')")
+            self._note(f"{self.report.problem}; {await asyncio.to_thread(self._hint)}")
+
+    def _hint(self) -> str:
+        if self._given:
+            return "start it, or unset DOCKER_HOST to use the one of this machine"
+        if Path(self._address.removeprefix("unix://")).exists():
+            return f"see that it runs and that this user may use it ({HOW_TO_JOIN})"
+        return HOW_TO_START if self._is_installed() else HOW_TO_GET
+
+    def _is_installed(self) -> bool:
+        return shutil.which(self._daemon[0], path=_path()) is not None
 
     async def _install_and_start(self) -> None:
-        if os.geteuid() != 0:
-            if "may not use" not in self.report.problem:
-                self._note(f"{self.report.problem}; {HOW_TO_GET}")
-            return
-        if not shutil.which(self._daemon[0], path=_path()) and not await self._install():
+        if not await asyncio.to_thread(self._is_installed) and not await self._install():
             return
         self.report = await asyncio.to_thread(ask, self._address)
         if self.report.problem:
             await self._start()
 
     async def _install(self) -> bool:
-        if not shutil.which("apt-get"):
+        if not await asyncio.to_thread(shutil.which, "apt-get"):
             self._note(f"{self.report.problem}; install Docker with the package manager of this system")
             return False
         log = await asyncio.to_thread(self._log_file, "apt.log")
@@ -122,31 +124,49 @@ class EngineKeeper:
             ["apt-get", "install", "-q", "-y", "--no-install-recommends", *INSTALL],
         ):
             if not await asyncio.to_thread(_run, command, log):
-                self._note(f"'{' '.join(command)}' failed: {last_words(log)} (log: {log})")
+                said = await asyncio.to_thread(last_words, log)
+                self._note(f"'{' '.join(command)}' failed: {said} (log: {log})")
                 return False
         return True
 
     async def _start(self) -> None:
         log = await asyncio.to_thread(self._log_file, "dockerd.log")
         self._say(f"Starting a Docker engine for the time of this run (log: {log}) ...")
+        spawning = asyncio.ensure_future(asyncio.to_thread(self._spawn, log))
         try:
-            # Not in a thread: whoever cancels this must find the engine either not started or ours.
-            self._own = _spawn(self._daemon, await asyncio.to_thread(log.open, "wb"))
+            await asyncio.shield(spawning)
+        except asyncio.CancelledError:
+            # Whoever ends this run must find the engine either not started or ours.
+            await asyncio.wait([spawning])
+            raise
         except OSError as error:
             self._note(f"dockerd cannot be started: {error}")
-            return
-        await asyncio.to_thread(processes.remember, self._record, self._own)
-        await self._until_it_answers(self._own)
+        else:
+            await self._until_it_answers()
 
-    async def _until_it_answers(self, process: psutil.Process) -> None:
+    def _spawn(self, log: Path) -> None:
+        with log.open("wb") as output:
+            # A session of its own: it must outlive a crash of ours and a Ctrl-C meant for us.
+            self._own = psutil.Popen(
+                list(self._daemon),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=os.environ | {"PATH": _path()},
+            )
+        processes.remember(self._record, self._own)
+
+    async def _until_it_answers(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         log = self._logs / "dockerd.log"
         while time.monotonic() < deadline:
             self.report = await asyncio.to_thread(ask, self._address)
             if not self.report.problem:
                 return
-            if await asyncio.to_thread(_has_ended, process):
-                self._note(f"dockerd does not start here: {last_words(log)} (log: {log})")
+            if self._own is None or await asyncio.to_thread(_has_ended, self._own):
+                said = await asyncio.to_thread(last_words, log)
+                self._note(f"dockerd does not start here: {said} (log: {log})")
                 await self.stop()
                 return
             await asyncio.sleep(POLL_INTERVAL_S)
@@ -201,19 +221,6 @@ def _run(command: list[str], log: Path) -> bool:
             check=False,
         )
     return done.returncode == 0
-
-
-def _spawn(command: Sequence[str], output: IO[bytes]) -> psutil.Process:
-    with output:
-        # A session of its own: it must outlive a crash of ours and a Ctrl-C meant for us.
-        return psutil.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=os.environ | {"PATH": _path()},
-        )
 
 
 def _has_ended(process: psutil.Process) -> bool:

@@ -1,0 +1,75 @@
+"""The command as a person types it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).with_name("paradrop")
+
+
+def paradrop(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments],
+        env=os.environ | {"PARADROP_HOME": str(home), **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["serve", "--help"], ["status", "-h"]])
+def test_help(tmp_path: Path, arguments: list[str]) -> None:
+    done = paradrop(tmp_path, *arguments)
+    assert done.returncode == 0
+    assert "Usage: paradrop" in done.stdout
+
+
+def test_version(tmp_path: Path) -> None:
+    assert paradrop(tmp_path, "--version").stdout.startswith("paradrop, version 1.")
+
+
+def test_a_wrong_setting_is_one_line_that_names_it(tmp_path: Path) -> None:
+    for command in ("run", "status"):
+        done = paradrop(tmp_path, command, PARADROP_LISTEN="nowhere")
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+        assert "PARADROP_LISTEN" in done.stderr
+
+
+def test_status_of_nothing(tmp_path: Path) -> None:
+    done = paradrop(tmp_path, "status", "--json", PARADROP_LISTEN="127.0.0.1:9")
+    assert done.returncode == 3
+    status = json.loads(done.stdout)
+    assert status["state"] == "not running"
+    assert {part["part"] for part in status["parts"] if not part["ok"]} >= {"auth", "chutes", "gateway"}
+    table = paradrop(tmp_path, "status", PARADROP_LISTEN="127.0.0.1:9")
+    assert table.returncode == 3
+    assert "is not running" in table.stdout
+
+
+def test_one_service_alone(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [COMMAND, "serve", "airshark"],
+        env=os.environ | {"PARADROP_HOME": str(tmp_path / "home")},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as served:
+        assert served.stderr is not None
+        assert "serving" in served.stderr.readline()
+        done = paradrop(tmp_path / "home", "status", "--json", PARADROP_LISTEN="127.0.0.1:9")
+        served.terminate()
+        assert served.wait(10) == 0
+    up = {part["part"] for part in json.loads(done.stdout)["parts"] if part["ok"]} - {"engine"}
+    assert (up, done.returncode) == ({"airshark"}, 1)
+
+
+def test_the_command_is_there_at_once(tmp_path: Path) -> None:
+    began_s = time.monotonic()
+    paradrop(tmp_path, "--help")
+    assert time.monotonic() - began_s < 2
