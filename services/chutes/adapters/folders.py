@@ -1,0 +1,103 @@
+"""The folders of the chutes on disk."""
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import structlog
+
+from services.common.files import sync_dir
+
+CHUTE_UID = 999
+"""User that the containers of light chutes run as."""
+
+log = structlog.get_logger()
+
+
+class DiskFolders:
+    """Keeps all folders below one root, so that what is removed is first moved aside at once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        for name in ("data", "system", "work", "trash", "uploads"):
+            (root / name).mkdir(mode=0o700, exist_ok=True)
+
+    @property
+    def uploads(self) -> Path:
+        """Folder of the uploads that are being received."""
+        return self._root / "uploads"
+
+    def data(self, chute: str) -> Path:
+        """Returns the folder that a chute keeps its data in."""
+        return self._root / "data" / chute
+
+    def system(self, chute: str) -> Path:
+        """Returns the folder through which the node tells a chute something."""
+        return self._root / "system" / chute
+
+    def workspace(self, name: str) -> Path:
+        """Returns the folder that an upload was unpacked to."""
+        return self._root / "work" / name
+
+    async def create(self, chute: str, empty: bool) -> None:
+        """Makes the folders of a chute; empty ones in place of what may be left over if so asked."""
+        if empty:
+            await self.remove(chute)
+        await asyncio.to_thread(self._create, chute)
+
+    def _create(self, chute: str) -> None:
+        data, system = self.data(chute), self.system(chute)
+        data.mkdir(exist_ok=True)
+        system.mkdir(exist_ok=True)
+        system.chmod(0o755)
+        if os.geteuid() == 0:
+            os.chown(data, CHUTE_UID, CHUTE_UID)
+            data.chmod(0o755)
+        else:
+            # The container's user is another one; nobody else gets here, as the folders above are private.
+            data.chmod(0o777)
+        for path in (data, system):
+            sync_dir(path.parent)
+
+    async def remove(self, chute: str) -> None:
+        """Removes the folders of a chute at once, even if their content takes long."""
+        await asyncio.to_thread(self._remove, [self.data(chute), self.system(chute)])
+
+    async def remove_workspace(self, name: str) -> None:
+        """Removes what an upload was unpacked to."""
+        await asyncio.to_thread(self._remove, [self.workspace(name)])
+
+    async def clean(self, workspaces: Sequence[str]) -> None:
+        """Removes what crashes have left, except these workspaces."""
+        await asyncio.to_thread(self._clean, set(workspaces))
+
+    def _clean(self, workspaces: set[str]) -> None:
+        self._remove(path for path in (self._root / "work").iterdir() if path.name not in workspaces)
+        self._remove(self.uploads.iterdir())
+        for path in (self._root / "trash").iterdir():
+            _delete(path)
+
+    def _remove(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            trash = self._root / "trash" / f"{path.name}.{secrets.token_hex(4)}"
+            try:
+                path.rename(trash)
+            except FileNotFoundError:
+                continue
+            sync_dir(path.parent)
+            _delete(trash)
+
+
+def _delete(path: Path) -> None:
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning(
+            "cannot delete a folder; it is tried again at the next start", path=str(path), error=str(error)
+        )

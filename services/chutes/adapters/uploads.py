@@ -1,0 +1,211 @@
+"""Takes uploads with bounded memory, checks them, and leaves nothing behind if they are bad."""
+
+import asyncio
+import errno
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.chutes.adapters.durable import sync_tree
+from services.chutes.adapters.folders import DiskFolders
+from services.chutes.adapters.tarball import CHUTE_FILE, extract_chute
+from services.chutes.domain.chutefile import parse_chute_file
+from services.chutes.domain.spec import ChuteSpec
+from services.common.errors import DeadlineExceeded, DomainError, InvalidArgument, ResourceExhausted
+
+CONTENT_TYPE = "application/x-tar"
+MAX_PARALLEL = 4
+MAX_SILENCE_S = 60.0
+MIN_FREE_BYTES = 100 * 1024 * 1024
+WRITE_BYTES = 1024 * 1024
+
+Install = Callable[[ChuteSpec, str], Awaitable[int]]
+"""Accepts what was unpacked to a workspace and returns the id of the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of an upload as it came."""
+
+    data: bytes
+    content_type: str = ""
+    chute: str = ""
+    """Name in the path of an update; in the first piece."""
+
+
+class Uploads:
+    """Turns streams of tar pieces into changes."""
+
+    def __init__(self, folders: DiskFolders, max_bytes: int) -> None:
+        self._folders = folders
+        self._max_bytes = max_bytes
+        self._active = 0
+        self._installing: set[asyncio.Task[int]] = set()
+
+    async def take(self, pieces: AsyncIterator[Piece], install: Install, named: bool = False) -> int:
+        """Receives an upload and returns the id of the change that was accepted.
+
+        `named` uploads are for the chute that the first piece names, and for no other. On an error the
+        rest is read as well before the error is raised: a plain HTTP client reads the answer only when it
+        has sent all.
+        """
+        upload = _Upload(pieces, self._max_bytes)
+        try:
+            async with self._slot(), self._received(upload) as tar:
+                task = asyncio.create_task(self._install(tar, install, upload.chute if named else None))
+                self._installing.add(task)
+                task.add_done_callback(self._installing.discard)
+                # Whether the caller is still there does not matter any more: the upload is whole.
+                return await asyncio.shield(task)
+        except DomainError:
+            await upload.drain()
+            raise
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        if self._active >= MAX_PARALLEL:
+            raise ResourceExhausted(
+                f"{MAX_PARALLEL} uploads are being received already; try again in a few seconds.",
+                reason="TOO_MANY_UPLOADS",
+                retry_after_s=5,
+                limit=str(MAX_PARALLEL),
+            )
+        self._active += 1
+        try:
+            yield
+        finally:
+            self._active -= 1
+
+    @asynccontextmanager
+    async def _received(self, upload: "_Upload") -> AsyncIterator[Path]:
+        path = self._folders.uploads / f"{secrets.token_hex(8)}.tar"
+        try:
+            await self._receive(upload, path)
+            yield path
+        finally:
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+
+    async def _receive(self, upload: "_Upload", path: Path) -> None:
+        buffer = bytearray()
+        async for data in upload.data():
+            buffer += data
+            if len(buffer) >= WRITE_BYTES:
+                await asyncio.to_thread(self._append, path, bytes(buffer))
+                buffer.clear()
+        await asyncio.to_thread(self._append, path, bytes(buffer))
+
+    def _append(self, path: Path, data: bytes) -> None:
+        self._require_free(len(data))
+        with _disk_full_told(), path.open("ab") as file:
+            file.write(data)
+
+    def _require_free(self, size_bytes: int) -> None:
+        if shutil.disk_usage(self._folders.uploads).free - size_bytes < MIN_FREE_BYTES:
+            raise _disk_full()
+
+    async def _install(self, tar: Path, install: Install, name: str | None) -> int:
+        workspace = secrets.token_hex(8)
+        try:
+            spec = await asyncio.to_thread(self._unpack, tar, workspace)
+            if name is not None and name != spec.name:
+                raise InvalidArgument(
+                    f"{CHUTE_FILE} names the chute {spec.name}, the path {name}; they must be the same.",
+                    reason="CHUTE_NAME_MISMATCH",
+                    field="chute",
+                    chute=name,
+                    name=spec.name,
+                )
+            return await install(spec, workspace)
+        except Exception:
+            await self._folders.remove_workspace(workspace)
+            raise
+
+    def _unpack(self, tar: Path, workspace: str) -> ChuteSpec:
+        self._require_free(tar.stat().st_size)
+        target = self._folders.workspace(workspace)
+        with _disk_full_told():
+            extract_chute(tar, target, self._max_bytes)
+            spec = parse_chute_file((target / CHUTE_FILE).read_bytes())
+            sync_tree(target)
+        return spec
+
+
+class _Upload:
+    """One stream of pieces, read within its limits."""
+
+    def __init__(self, pieces: AsyncIterator[Piece], max_bytes: int) -> None:
+        self._pieces = pieces
+        self._max_bytes = max_bytes
+        self._read_bytes = 0
+        self._ended = False
+        self.chute = ""
+
+    async def data(self) -> AsyncIterator[bytes]:
+        """Yields the bytes, or raises what is wrong with the upload."""
+        first = await self._next()
+        if first is None:
+            raise InvalidArgument(
+                f"The upload is empty; send a tar file with {CHUTE_FILE} at its root.", reason="UPLOAD_EMPTY"
+            )
+        if first.content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
+            raise InvalidArgument(
+                f"The content type of an upload must be {CONTENT_TYPE}, not {first.content_type!r}.",
+                reason="CONTENT_TYPE_WRONG",
+                field="content.content_type",
+                content_type=first.content_type,
+            )
+        self.chute = first.chute
+        piece: Piece | None = first
+        while piece is not None:
+            if self._read_bytes > self._max_bytes:
+                raise ResourceExhausted(
+                    f"The upload is larger than {self._max_bytes} bytes; leave out what the chute does not "
+                    "need, or raise PARADROP_MAX_UPLOAD_MIB.",
+                    reason="UPLOAD_TOO_LARGE",
+                    limit_bytes=str(self._max_bytes),
+                )
+            yield piece.data
+            piece = await self._next()
+
+    async def drain(self) -> None:
+        """Reads and forgets the rest, up to once more the limit."""
+        while not self._ended and self._read_bytes <= 2 * self._max_bytes:
+            await self._next()
+
+    async def _next(self) -> Piece | None:
+        try:
+            async with asyncio.timeout(MAX_SILENCE_S):
+                piece = await anext(self._pieces, None)
+        except TimeoutError:
+            self._ended = True
+            raise DeadlineExceeded(
+                f"Nothing of the upload came for {MAX_SILENCE_S:.0f} seconds; send it again.",
+                reason="UPLOAD_STALLED",
+            ) from None
+        if piece is None:
+            self._ended = True
+        else:
+            self._read_bytes += len(piece.data)
+        return piece
+
+
+@contextmanager
+def _disk_full_told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _disk_full() from error
+        raise
+
+
+def _disk_full() -> ResourceExhausted:
+    return ResourceExhausted(
+        f"The disk of the node is full: {MIN_FREE_BYTES // 1024 // 1024} MB must stay free. "
+        "Remove chutes or other files, then try again.",
+        reason="DISK_FULL",
+        min_free_bytes=str(MIN_FREE_BYTES),
+    )

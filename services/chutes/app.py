@@ -1,0 +1,97 @@
+"""Builds the chute service and runs it."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import grpc
+from paradrop.chutes.v1 import (
+    changes_pb2,
+    changes_pb2_grpc,
+    chutes_pb2,
+    chutes_pb2_grpc,
+    uploads_pb2,
+    uploads_pb2_grpc,
+)
+
+from services.chutes.adapters.docker_engine import DockerEngine
+from services.chutes.adapters.folders import DiskFolders
+from services.chutes.adapters.store import MIGRATIONS, Store
+from services.chutes.adapters.tokens import AuthTokens
+from services.chutes.adapters.uploads import Uploads
+from services.chutes.domain.assembly import Domain, running_domain
+from services.chutes.domain.containers import NodeAddress
+from services.chutes.domain.executor import World
+from services.chutes.rpc.changes import ChangeServicer
+from services.chutes.rpc.chute_list import ChuteList
+from services.chutes.rpc.chutes import ChuteServicer
+from services.chutes.rpc.uploads import ChuteUploadServicer
+from services.common.channels import open_channel
+from services.common.database import Database
+from services.common.files import write_atomically
+from services.common.identity import TokenVerifier
+from services.common.server import Register, serving
+from services.common.settings import Settings
+
+SERVICE_NAMES = [
+    chutes_pb2.DESCRIPTOR.services_by_name["ChuteService"].full_name,
+    uploads_pb2.DESCRIPTOR.services_by_name["ChuteUploadService"].full_name,
+    changes_pb2.DESCRIPTOR.services_by_name["ChangeService"].full_name,
+]
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[None]:
+    """Serves for the time of the context; an engine that is down is waited for in the background."""
+    await asyncio.to_thread(settings.prepare)
+    home = await asyncio.to_thread(settings.state_dir, "chutes")
+    node_id = await asyncio.to_thread(_node_id, home / "node-id")
+    folders = await asyncio.to_thread(DiskFolders, home)
+    with closing(await asyncio.to_thread(Database, home / "chutes.sqlite3", MIGRATIONS)) as database:
+        async with (
+            open_channel(settings.addresses["auth"]) as auth,
+            DockerEngine.connect(node_id, settings.docker_host) as engine,
+        ):
+            world = World(
+                engine=engine,
+                tokens=AuthTokens(auth, settings.service_token_file),
+                folders=folders,
+                journal=Store(database),
+                node=NodeAddress(settings.listen_port, settings.tls_cert is not None),
+            )
+            uploads = Uploads(folders, settings.max_upload_bytes)
+            async with (
+                running_domain(world) as domain,
+                serving(
+                    settings.addresses["chutes"],
+                    SERVICE_NAMES,
+                    servicers(world, domain, uploads),
+                    TokenVerifier(settings.public_dir),
+                ),
+            ):
+                yield
+
+
+def servicers(world: World, domain: Domain, uploads: Uploads) -> Register:
+    """Returns what adds the RPCs of the service to a server."""
+    chute_list = ChuteList(domain.registry, world.engine)
+    chutes = ChuteServicer(domain.manager, chute_list, domain.logs, world.engine, world.folders)
+    changes = ChangeServicer(domain.queue, domain.manager, domain.watcher)  # type: ignore[abstract]
+
+    def register(server: grpc.aio.Server) -> None:
+        chutes_pb2_grpc.add_ChuteServiceServicer_to_server(chutes, server)
+        changes_pb2_grpc.add_ChangeServiceServicer_to_server(changes, server)
+        uploads_pb2_grpc.add_ChuteUploadServiceServicer_to_server(
+            ChuteUploadServicer(uploads, domain.manager), server
+        )
+
+    return register
+
+
+def _node_id(path: Path) -> str:
+    """Returns the random name by which this node knows its own things in the engine."""
+    if not path.exists():
+        write_atomically(path, secrets.token_hex(8).encode())
+    return path.read_text().strip()

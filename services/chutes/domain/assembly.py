@@ -1,0 +1,56 @@
+"""Puts the parts of the domain together and keeps them going."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from services.chutes.domain.executor import Executor, Observer, World
+from services.chutes.domain.gate import EngineGate
+from services.chutes.domain.logs import LogReader
+from services.chutes.domain.manager import ChuteManager
+from services.chutes.domain.queue import ChangeQueue
+from services.chutes.domain.registry import Registry
+from services.chutes.domain.supervisor import Supervisor
+from services.chutes.domain.watch import ChangeWatcher
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """What the wire talks to."""
+
+    registry: Registry
+    queue: ChangeQueue
+    manager: ChuteManager
+    watcher: ChangeWatcher
+    logs: LogReader
+
+
+@asynccontextmanager
+async def running_domain(world: World, observer: Observer | None = None) -> AsyncIterator[Domain]:
+    """Takes up the state of the journal and executes changes for the time of the context.
+
+    The engine need not be there: changes wait for it.
+    """
+    chutes, changes = await world.journal.load()
+    unfinished = [change.request.workspace for change in changes if not change.ended]
+    await world.folders.clean([workspace for workspace in unfinished if workspace is not None])
+    registry, gate = Registry(), EngineGate()
+    registry.fill(chutes)
+    executor = Executor(world, registry, gate, observer)
+    queue = ChangeQueue(world.journal, executor, world.clock)
+    supervisor = Supervisor(world.engine, registry, queue, gate)
+    async with queue.running(changes):
+        watching = asyncio.create_task(supervisor.run(), name="engine supervisor")
+        try:
+            yield Domain(
+                registry,
+                queue,
+                ChuteManager(registry, queue, world.clock),
+                ChangeWatcher(queue, registry, world.journal),
+                LogReader(world.engine, registry),
+            )
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching

@@ -1,0 +1,131 @@
+"""A change: something that takes time and alters the node."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from services.chutes.domain.chute import Actor, Chute, Version
+from services.chutes.domain.chutefile import spec_from_document, to_document
+from services.chutes.domain.spec import ChuteSpec
+
+ChangeType = Literal["create", "update", "start", "stop", "restart", "delete"]
+Status = Literal["queued", "processing", "succeeded", "failed"]
+Phase = Literal["waiting", "doing", "undoing", "finishing", "ended"]
+"""Where the executor is; finishing begins with the commit and can only go forward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a change failed."""
+
+    reason: str
+    message: str
+    undone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What somebody asked for."""
+
+    type: ChangeType
+    chute: str
+    user: Actor
+    version: Version | None = None
+    """Version the change is listed with; for an upload "x" and its time."""
+    spec: ChuteSpec | None = None
+    """What to install, for create and update."""
+    workspace: str | None = None
+    """Name of the folder that the upload was unpacked to."""
+    environment: Mapping[str, str] | None = None
+    """Replaces the environment, for start and restart."""
+
+    def to_document(self) -> dict[str, Any]:
+        """Returns what is stored."""
+        return {
+            "type": self.type,
+            "chute": self.chute,
+            "user": self.user.to_document(),
+            "version": self.version,
+            "spec": to_document(self.spec) if self.spec else None,
+            "workspace": self.workspace,
+            "environment": dict(self.environment) if self.environment is not None else None,
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Request":
+        """Returns what `to_document` described."""
+        spec = document["spec"]
+        return cls(
+            **{
+                **document,
+                "user": Actor(**document["user"]),
+                "spec": spec_from_document(spec) if spec else None,
+            }
+        )
+
+    def without_payload(self) -> "Request":
+        """Returns what is still told of the request when the change has ended."""
+        return replace(self, spec=None, workspace=None, environment=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """Everything that the plan of a change follows from, so that it can be made again after a crash."""
+
+    change_id: int
+    type: ChangeType
+    old: Chute | None
+    new: Chute | None
+    workspace: str | None = None
+    statuses: Mapping[str, str] = field(default_factory=dict)
+    """Container of the old chute to its status; one that is absent has none."""
+    host_ports: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Container of the old chute to its published ports, such as "80/tcp" to 49153."""
+
+    def to_document(self) -> dict[str, Any]:
+        """Returns what is stored."""
+        return {
+            "change_id": self.change_id,
+            "type": self.type,
+            "old": self.old.to_document() if self.old else None,
+            "new": self.new.to_document() if self.new else None,
+            "workspace": self.workspace,
+            "statuses": dict(self.statuses),
+            "host_ports": {container: dict(ports) for container, ports in self.host_ports.items()},
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> "Situation":
+        """Returns what `to_document` described."""
+        old, new = document["old"], document["new"]
+        return cls(
+            **{
+                **document,
+                "old": Chute.from_document(old) if old else None,
+                "new": Chute.from_document(new) if new else None,
+            }
+        )
+
+
+@dataclass(slots=True)
+class Change:
+    """A change and how far it has come; altered only by the queue and its executor."""
+
+    id: int
+    request: Request
+    create_time_s: float
+    status: Status = "queued"
+    phase: Phase = "waiting"
+    step: str = ""
+    percent: int = 0
+    attempts: int = 0
+    """How often it began; a crash costs one."""
+    failure: Failure | None = None
+    start_time_s: float | None = None
+    end_time_s: float | None = None
+    situation: Situation | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.phase == "ended"

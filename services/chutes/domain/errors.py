@@ -1,0 +1,89 @@
+"""The refusals that several parts of the domain give, each worded once."""
+
+from services.chutes.domain.chute import Actor, Version
+from services.common.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    NotFound,
+    PermissionDenied,
+)
+
+
+def chute_not_found(chute: str) -> NotFound:
+    """The chute is not installed."""
+    return NotFound(
+        f"No chute found with name: {chute}. List the chutes with GET /api/v1/chutes.",
+        reason="CHUTE_NOT_FOUND",
+        chute=chute,
+    )
+
+
+def chute_exists(chute: str) -> AlreadyExists:
+    """The name of a new chute is taken."""
+    return AlreadyExists(
+        f"Chute {chute} already exists; update it with PUT /api/v1/chutes/{chute}.",
+        reason="CHUTE_EXISTS",
+        chute=chute,
+    )
+
+
+def chute_running(chute: str) -> FailedPrecondition:
+    """The chute runs already."""
+    return FailedPrecondition(f"Chute {chute} is already running.", reason="CHUTE_RUNNING", chute=chute)
+
+
+def chute_stopped(chute: str) -> FailedPrecondition:
+    """The chute is stopped already."""
+    return FailedPrecondition(f"Chute {chute} is already stopped.", reason="CHUTE_STOPPED", chute=chute)
+
+
+def chute_not_yours(chute: str) -> PermissionDenied:
+    """The caller does not own the chute."""
+    return PermissionDenied(
+        f"You do not have permission to access chute {chute}; ask its owner or an administrator.",
+        reason="CHUTE_NOT_YOURS",
+        chute=chute,
+    )
+
+
+def change_not_yours(change_id: int, owner: Actor) -> PermissionDenied:
+    """The caller has nothing to do with the change."""
+    return PermissionDenied(
+        f"Change {change_id} was asked for by {owner.name}; only they, the owner of the chute and "
+        "administrators may follow it.",
+        reason="CHANGE_NOT_YOURS",
+        change_id=str(change_id),
+        owner=owner.name,
+    )
+
+
+def change_not_found(change_id: int) -> NotFound:
+    """No change has the id, or it is forgotten."""
+    return NotFound(
+        f"No change found with id: {change_id}. List the changes with GET /api/v1/changes.",
+        reason="CHANGE_NOT_FOUND",
+        change_id=str(change_id),
+    )
+
+
+def version_installed(chute: str, version: Version | None, installed: Version) -> FailedPrecondition:
+    """The update is not newer than what is installed."""
+    return FailedPrecondition(
+        f"Version {version} of the chute is already installed.",
+        reason="VERSION_INSTALLED",
+        chute=chute,
+        version=str(version),
+        installed=str(installed),
+    )
+
+
+def container_name_taken(chute: str, container: str, other: str) -> AlreadyExists:
+    """Two chutes would need a container of the same name."""
+    return AlreadyExists(
+        f"Chute {chute} needs a container named {container}, and so does the installed chute {other}; "
+        "rename the chute or its service.",
+        reason="CONTAINER_NAME_TAKEN",
+        chute=chute,
+        container=container,
+        other=other,
+    )

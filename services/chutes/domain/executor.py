@@ -1,0 +1,283 @@
+"""Brings changes to their end: does their steps, or undoes them."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import structlog
+
+from services.chutes.domain.change import Change, Failure, Situation
+from services.chutes.domain.containers import NodeAddress
+from services.chutes.domain.gate import EngineGate
+from services.chutes.domain.planner import Plan, make_plan, situation_of
+from services.chutes.domain.ports import Engine, Folders, Journal, TokenIssuer
+from services.chutes.domain.progress import Progress
+from services.chutes.domain.registry import Registry
+from services.chutes.domain.steps import Run, Step
+from services.common.errors import DeadlineExceeded, DomainError, Unavailable
+
+MAX_ATTEMPTS = 3
+TRIES = 3
+TRY_INTERVAL_S = 1.0
+SETTLE_S = 0.3
+PARALLEL_BUILDS = 2
+WAITING = "waiting for the engine"
+
+Observer = Callable[[Literal["before", "after"], str], None]
+"""Is told of each step; tests use it to crash there."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What lies outside the domain."""
+
+    engine: Engine
+    tokens: TokenIssuer
+    folders: Folders
+    journal: Journal
+    node: NodeAddress
+    clock: Callable[[], float] = time.time
+    settle_s: float = SETTLE_S
+
+
+class Executor:
+    """Runs one change at a time for each caller; the queue sees to it that those are of different chutes."""
+
+    def __init__(
+        self, world: World, registry: Registry, gate: EngineGate, observer: Observer | None = None
+    ) -> None:
+        self._world = world
+        self._registry = registry
+        self._gate = gate
+        self._observer = observer or (lambda _moment, _step: None)
+        self._builds = asyncio.Semaphore(PARALLEL_BUILDS)
+
+    async def run(self, change: Change, progress: Progress) -> None:
+        """Brings a change to its end, from wherever the journal says it is."""
+        while not change.ended:
+            if change.phase == "waiting":
+                await self._attempt(change, progress)
+            elif change.phase == "finishing":
+                await self._finish(change, progress)
+            else:
+                await self._back_out(change, progress)
+
+    async def _attempt(self, change: Change, progress: Progress) -> None:
+        await self._wait_for_engine(change, progress)
+        try:
+            situation = await self._look(change)
+        except Exception as error:
+            failure = _failure(change, error)
+            if failure is None:
+                await self._gate.passed_again()
+                return
+            change.failure, change.phase = failure, "undoing"
+            return
+        change.situation = situation
+        change.status, change.phase, change.step = "processing", "doing", ""
+        change.attempts += 1
+        change.start_time_s = change.start_time_s or self._world.clock()
+        await self._world.journal.begin(change, situation)
+        plan, run = make_plan(situation), self._run_of(situation, progress)
+        try:
+            for number, step in enumerate(plan.steps):
+                change.percent = _percent(plan, number)
+                await self._enter(change, progress, step.name)
+                await self._within_deadline(step, step.do(run))
+                self._observer("after", step.name)
+        except Exception as error:  # Whatever it was: what was done is undone.
+            change.failure = _failure(change, error)
+            change.phase = "undoing"
+            return
+        await self._commit(change, plan, situation, run)
+
+    async def _wait_for_engine(self, change: Change, progress: Progress) -> None:
+        if not self._gate.is_open:
+            change.step = WAITING
+            progress.say("Waiting for the container engine to answer.")
+            await self._gate.passed()
+
+    async def _look(self, change: Change) -> Situation:
+        engine = self._world.engine
+        await engine.refresh()
+        containers = engine.containers()
+        if containers is None:
+            raise Unavailable("The container engine does not answer.", reason="ENGINE_DOWN")
+        return situation_of(change, self._registry.installed, containers)
+
+    async def _enter(self, change: Change, progress: Progress, step: str) -> None:
+        change.step = step
+        progress.say(f"Calling {step}")
+        await self._world.journal.enter(change, progress.take_unsaved())
+        self._observer("before", step)
+
+    async def _commit(self, change: Change, plan: Plan, situation: Situation, run: Run) -> None:
+        chute = situation.new
+        if chute is not None and run.token:
+            chute = replace(chute, token=run.token)
+        change.phase = "finishing"
+        change.percent = _percent(plan, len(plan.steps))
+        try:
+            self._observer("before", "commit")
+            await self._world.journal.commit(change, chute)
+        except Exception as error:
+            change.failure = _failure(change, error)
+            change.phase = "undoing"
+            return
+        self._registry.set(change.request.chute, chute)
+        self._observer("after", "commit")
+
+    async def _finish(self, change: Change, progress: Progress) -> None:
+        situation = change.situation
+        if situation is not None:
+            plan, run = make_plan(situation), self._run_of(situation, progress)
+            for number, step in enumerate(plan.finish, start=len(plan.steps) + 1):
+                change.step, change.percent = step.name, _percent(plan, number)
+                progress.say(f"Calling {step.name}")
+                self._observer("before", step.name)
+                await self._insist(step, step.do, run)
+                self._observer("after", step.name)
+            if plan.finish:
+                await self._sweep(change)
+        await self._end(change, progress)
+
+    async def _back_out(self, change: Change, progress: Progress) -> None:
+        if change.phase == "doing":
+            progress.say("The node stopped in the middle of this change; what it did is undone.")
+            change.phase = "undoing"
+        await self._world.journal.enter(change, progress.take_unsaved())
+        undone = await self._undo(change, progress)
+        if change.situation is not None:
+            await self._sweep(change)
+        if change.failure is None and change.attempts < MAX_ATTEMPTS:
+            change.status, change.phase, change.step, change.percent = "queued", "waiting", "", 0
+            change.situation = None
+            await self._world.journal.requeue(change)
+            return
+        failure = change.failure or Failure(
+            "INTERRUPTED",
+            f"The change was interrupted {change.attempts} times by the end of the node or of the container "
+            "engine; see whether it is the change that ends them, then try again.",
+            undone=True,
+        )
+        change.failure = replace(failure, undone=undone)
+        await self._end(change, progress)
+
+    async def _undo(self, change: Change, progress: Progress) -> bool:
+        situation = change.situation
+        if situation is None or not change.step:
+            return True
+        run = self._run_of(situation, progress)
+        undone = True
+        for step in reversed(_begun(make_plan(situation).steps, change.step)):
+            progress.say(f"Undoing {step.name}")
+            self._observer("before", f"undo {step.name}")
+            undone &= await self._insist(step, step.undo, run)
+            self._observer("after", f"undo {step.name}")
+        return undone
+
+    async def _insist(self, step: Step, act: Callable[[Run], Awaitable[None]], run: Run) -> bool:
+        """Does what has to be done by all means; tells whether it could be."""
+        tries = 0
+        while True:
+            try:
+                await self._within_deadline(step, act(run))
+                return True
+            except Exception as error:
+                reason = getattr(error, "reason", None)
+                if reason == "ENGINE_DOWN":
+                    await self._gate.passed_again()
+                    continue
+                tries += 1
+                if tries < TRIES:
+                    await asyncio.sleep(TRY_INTERVAL_S)
+                    continue
+                log.exception("a step cannot be done or undone", step=step.name)
+                run.say(f"{step.name}: {_told(error)}")
+                return False
+
+    async def _sweep(self, change: Change) -> None:
+        """Removes what the change has left; what stays goes with the sweep at the next start."""
+        try:
+            await self._world.engine.sweep(self._registry.wanted_objects(), [change.request.chute])
+        except Exception:
+            log.warning("could not sweep after a change", change_id=change.id, exc_info=True)
+
+    async def _end(self, change: Change, progress: Progress) -> None:
+        request, failure = change.request, change.failure
+        outcome = "failure" if failure else "success"
+        if failure:
+            progress.say(f"Chute {request.chute} {request.type} failed: {failure.message}")
+            if not failure.undone:
+                progress.say("Not everything could be undone; the node's log says what is left.")
+        else:
+            progress.say(f"Chute {request.chute} {request.type} success")
+        progress.say(f"Completed {request.type} operation on chute {request.chute}: {outcome}")
+        ended = replace(
+            change,
+            status="failed" if failure else "succeeded",
+            phase="ended",
+            percent=change.percent if failure else 100,
+            end_time_s=self._world.clock(),
+        )
+        if request.workspace is not None:
+            await self._world.folders.remove_workspace(request.workspace)
+        await self._world.journal.end(ended, progress.lines)
+        change.status, change.percent, change.end_time_s = ended.status, ended.percent, ended.end_time_s
+        change.phase = "ended"
+
+    def _run_of(self, situation: Situation, progress: Progress) -> Run:
+        world = self._world
+        chute = situation.new or situation.old
+        return Run(
+            engine=world.engine,
+            tokens=world.tokens,
+            folders=world.folders,
+            node=world.node,
+            builds=self._builds,
+            settle_s=world.settle_s,
+            say=progress.say,
+            token=chute.token if chute else "",
+        )
+
+    async def _within_deadline(self, step: Step, work: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(step.deadline_s):
+                await work
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"{step.name} took too long; see whether the container engine is overloaded, then try again.",
+                reason="STEP_TIMED_OUT",
+                step=step.name,
+            ) from None
+
+
+def _begun(steps: Sequence[Step], last: str) -> Sequence[Step]:
+    names = [step.name for step in steps]
+    # A plan made by another version of this software may not know the step: then all are undone.
+    return steps[: names.index(last) + 1] if last in names else steps
+
+
+def _percent(plan: Plan, number: int) -> int:
+    return 100 * number // (len(plan.steps) + len(plan.finish) + 1)
+
+
+def _failure(change: Change, error: Exception) -> Failure | None:
+    """Returns why a change fails; None if only the engine went away, so that it is tried again."""
+    if isinstance(error, DomainError):
+        if error.reason == "ENGINE_DOWN":
+            return None
+        return Failure(error.reason, str(error), undone=False)
+    log_id = secrets.token_hex(6)
+    log.error("a change met an unexpected error", change_id=change.id, log_id=log_id, exc_info=error)
+    message = f"Unexpected error; the node's log has the details under {log_id}."
+    return Failure("INTERNAL", message, undone=False)
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, DomainError) else "unexpected error; see the node's log"

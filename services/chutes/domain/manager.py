@@ -1,0 +1,133 @@
+"""What callers may ask of chutes; everything that alters one becomes a change."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from services.chutes.domain.access import may_see, require_access, require_sight
+from services.chutes.domain.change import Request
+from services.chutes.domain.chute import Actor, Chute, Desired
+from services.chutes.domain.errors import chute_exists, chute_not_found, chute_running, chute_stopped
+from services.chutes.domain.planner import refuse_shared_names
+from services.chutes.domain.queue import ChangeQueue
+from services.chutes.domain.registry import Registry
+from services.chutes.domain.spec import ChuteSpec
+from services.common.errors import InvalidArgument
+from services.common.identity import Principal
+
+Command = Literal["start", "stop", "restart", "delete"]
+
+MAX_ENVIRONMENT_VARIABLES = 200
+MAX_ENVIRONMENT_CHARACTERS = 32 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Prospect:
+    """What will be of a chute when the changes that wait have succeeded."""
+
+    owner: Actor
+    desired: Desired
+
+
+class ChuteManager:
+    """Reads chutes and accepts changes to them."""
+
+    def __init__(self, registry: Registry, queue: ChangeQueue, clock: Callable[[], float]) -> None:
+        self._registry = registry
+        self._queue = queue
+        self._clock = clock
+
+    def visible(self, principal: Principal) -> Sequence[Chute]:
+        """Returns the chutes that a caller may see, by name."""
+        installed = self._registry.installed
+        return [installed[name] for name in sorted(installed) if may_see(name, principal)]
+
+    def find(self, name: str, principal: Principal) -> Chute:
+        """Returns a chute that the caller may look into."""
+        chute = self._registry.find(name)
+        require_sight(name, chute.owner, principal)
+        return chute
+
+    async def command(
+        self,
+        command: Command,
+        name: str,
+        principal: Principal,
+        environment: Mapping[str, str] | None = None,
+    ) -> int:
+        """Accepts a change to a chute and returns its id."""
+        _check_environment(environment or {})
+        user = Actor.of(principal)
+
+        def check() -> None:
+            prospect = self._prospect(name)
+            if prospect is None:
+                raise chute_not_found(name)
+            require_access(name, prospect.owner, user)
+            if command == "start" and prospect.desired == "running":
+                raise chute_running(name)
+            if command == "stop" and prospect.desired == "stopped":
+                raise chute_stopped(name)
+
+        request = Request(command, name, user, environment=dict(environment) if environment else None)
+        return (await self._queue.accept(request, check)).id
+
+    async def install(self, spec: ChuteSpec, workspace: str, principal: Principal, replace: bool) -> int:
+        """Accepts an uploaded chute and returns the id of the change; `replace` allows an update.
+
+        When it returns, the workspace belongs to the change.
+        """
+        user = Actor.of(principal)
+        request = Request(
+            "update" if replace else "create",
+            spec.name,
+            user,
+            version=f"x{int(self._clock())}",
+            spec=spec,
+            workspace=workspace,
+        )
+        return (await self._queue.accept(request, lambda: self.check_install(spec, principal, replace))).id
+
+    def check_install(self, spec: ChuteSpec, principal: Principal, replace: bool) -> None:
+        """Raises why a chute cannot be installed, as far as is known now."""
+        prospect = self._prospect(spec.name)
+        if prospect is not None:
+            if not replace:
+                raise chute_exists(spec.name)
+            require_access(spec.name, prospect.owner, Actor.of(principal))
+        coming = [change.request.spec for change in self._queue.unfinished() if change.request.spec]
+        refuse_shared_names(spec, [*(chute.spec for chute in self._registry.installed.values()), *coming])
+
+    def _prospect(self, name: str) -> _Prospect | None:
+        chute = self._registry.installed.get(name)
+        prospect = _Prospect(chute.owner, chute.desired) if chute else None
+        for change in self._queue.unfinished(name):
+            kind, owner = change.request.type, prospect.owner if prospect else change.request.user
+            if kind == "delete":
+                prospect = None
+            elif kind in ("create", "update") or prospect is not None:
+                prospect = _Prospect(owner, "stopped" if kind == "stop" else "running")
+        return prospect
+
+
+def _check_environment(environment: Mapping[str, str]) -> None:
+    if len(environment) > MAX_ENVIRONMENT_VARIABLES:
+        raise InvalidArgument(
+            f"An environment has at most {MAX_ENVIRONMENT_VARIABLES} variables.",
+            reason="ENVIRONMENT_TOO_LARGE",
+            field="environment",
+        )
+    if sum(len(name) + len(value) for name, value in environment.items()) > MAX_ENVIRONMENT_CHARACTERS:
+        raise InvalidArgument(
+            f"An environment has at most {MAX_ENVIRONMENT_CHARACTERS} characters.",
+            reason="ENVIRONMENT_TOO_LARGE",
+            field="environment",
+        )
+    for name, value in environment.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise InvalidArgument(
+                f"{name!r} cannot be a variable of an environment: names are not empty and have no '=', and "
+                "neither names nor values have NUL characters.",
+                reason="ENVIRONMENT_INVALID",
+                field=f"environment.{name}",
+            )

@@ -1,0 +1,180 @@
+"""Works out what a change does: pure functions from the present and the wanted state to a list of steps."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from services.chutes.domain.access import require_access
+from services.chutes.domain.change import Change, Request, Situation
+from services.chutes.domain.chute import Chute, Version, image_tags, is_newer
+from services.chutes.domain.errors import (
+    chute_exists,
+    chute_not_found,
+    chute_running,
+    chute_stopped,
+    container_name_taken,
+    version_installed,
+)
+from services.chutes.domain.ports import ContainerState
+from services.chutes.domain.spec import ChuteSpec
+from services.chutes.domain.steps import (
+    BuildImage,
+    CreateContainer,
+    CreateFolders,
+    CreateNetwork,
+    IssueToken,
+    RemoveContainer,
+    RemoveFolders,
+    RemoveImages,
+    RemoveNetwork,
+    RevokeToken,
+    StartContainer,
+    Step,
+    VerifyRunning,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a change does, in order.
+
+    Until the last of `steps` everything can be undone. Then the change is committed, in one transaction, and
+    `finish` only removes what is not needed any more.
+    """
+
+    steps: tuple[Step, ...]
+    finish: tuple[Step, ...] = ()
+
+
+def situation_of(
+    change: Change, installed: Mapping[str, Chute], containers: Mapping[str, ContainerState]
+) -> Situation:
+    """Returns from where a change starts and what it leads to, or raises why it cannot be."""
+    request = change.request
+    old = installed.get(request.chute)
+    if old is not None:
+        require_access(old.name, old.owner, request.user)
+    if request.spec is not None:
+        refuse_shared_names(request.spec, [chute.spec for chute in installed.values()])
+    names = old.containers.values() if old else ()
+    present = {name: containers[name] for name in names if name in containers}
+    return Situation(
+        change_id=change.id,
+        type=request.type,
+        old=old,
+        new=_wanted(change, old),
+        workspace=request.workspace,
+        statuses={name: state.status for name, state in present.items()},
+        host_ports={name: dict(state.ports) for name, state in present.items() if state.ports},
+    )
+
+
+def make_plan(situation: Situation) -> Plan:
+    """Returns what a change does."""
+    old, new = situation.old, situation.new
+    if new is None:
+        return Plan(tuple(_remove(situation)), tuple(_forget(old)) if old else ())
+    if new.desired == "stopped":
+        return Plan(tuple(_remove_containers(situation)))
+    return Plan(tuple(_bring_up(situation, new)), tuple(_drop_old_images(old, new)))
+
+
+def refuse_shared_names(spec: ChuteSpec, others: Iterable[ChuteSpec]) -> None:
+    """Raises AlreadyExists if a container of another chute has a name that this chute needs.
+
+    "a-b" with the service "c" and "a" with the service "b-c" both make "a-b-c".
+    """
+    needed = {spec.container_name(service) for service in spec.services}
+    for other in others:
+        if other.name != spec.name:
+            for container in needed.intersection(map(other.container_name, other.services)):
+                raise container_name_taken(spec.name, container, other.name)
+
+
+def _wanted(change: Change, old: Chute | None) -> Chute | None:
+    request = change.request
+    if request.type in ("create", "update"):
+        return _installed(change, old)
+    if old is None:
+        raise chute_not_found(request.chute)
+    if request.type == "delete":
+        return None
+    if request.type == "stop":
+        if old.desired == "stopped":
+            raise chute_stopped(old.name)
+        return replace(old, desired="stopped")
+    if request.type == "start" and old.desired == "running":
+        raise chute_running(old.name)
+    environment = request.environment or old.environment
+    return replace(old, desired="running", environment=environment)
+
+
+def _installed(change: Change, old: Chute | None) -> Chute:
+    request = change.request
+    spec = request.spec
+    if spec is None:
+        raise ValueError(f"change {change.id} has nothing to install")
+    if old is not None and request.type == "create":
+        raise chute_exists(old.name)
+    if old is not None and not is_newer(request.version, old.version):
+        raise version_installed(old.name, request.version, old.version)
+    version = version_of(spec, request)
+    return Chute(
+        spec=spec,
+        owner=old.owner if old else request.user,
+        version=version,
+        images=image_tags(spec, version, change.id, old.images if old else {}),
+        create_time_s=old.create_time_s if old else change.create_time_s,
+        environment=spec.environment,
+        token=old.token if old else "",
+    )
+
+
+def version_of(spec: ChuteSpec, request: Request) -> Version:
+    """Returns the version a chute is installed as: the author's, else that of the upload."""
+    if spec.version is not None:
+        return spec.version
+    return request.version if request.version is not None else "unknown"
+
+
+def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
+    old = situation.old
+    if situation.workspace is not None:
+        for service in new.spec.services:
+            yield BuildImage(new, service, situation.workspace)
+    yield CreateFolders(new.name, new=old is None)
+    if not new.token:
+        yield IssueToken(new.name)
+    yield CreateNetwork(new.name, new=old is None)
+    yield from _remove_containers(situation)
+    for service, container in new.containers.items():
+        yield CreateContainer(new, service, situation.host_ports.get(container, {}))
+    for service in new.spec.services:
+        yield StartContainer(new, service)
+    yield VerifyRunning(new)
+
+
+def _remove(situation: Situation) -> Iterator[Step]:
+    yield from _remove_containers(situation)
+    if situation.old is not None:
+        yield RemoveNetwork(situation.old.name)
+
+
+def _remove_containers(situation: Situation) -> Iterator[Step]:
+    if situation.old is None:
+        return
+    for service, container in situation.old.containers.items():
+        status = situation.statuses.get(container)
+        if status is not None:
+            yield RemoveContainer(situation.old, service, status, situation.host_ports.get(container, {}))
+
+
+def _forget(old: Chute) -> Iterator[Step]:
+    yield RevokeToken(old.name)
+    yield RemoveImages(tuple(old.images.values()))
+    yield RemoveFolders(old.name)
+
+
+def _drop_old_images(old: Chute | None, new: Chute) -> Iterator[Step]:
+    unused = set(old.images.values()) - set(new.images.values()) if old else set()
+    if unused:
+        yield RemoveImages(tuple(sorted(unused)))

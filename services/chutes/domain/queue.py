@@ -1,0 +1,134 @@
+"""The queue of changes: in order for each chute, side by side for different ones."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from services.chutes.domain.change import Change, Request
+from services.chutes.domain.errors import change_not_found
+from services.chutes.domain.executor import Executor
+from services.chutes.domain.ports import Journal
+from services.chutes.domain.progress import Progress
+from services.common.errors import ResourceExhausted
+
+MAX_PARALLEL = 4
+MAX_UNFINISHED = 100
+KEPT_CHANGES = 1000
+RETRY_INTERVAL_S = 5.0
+
+log = structlog.get_logger()
+
+
+class ChangeQueue:
+    """Accepts changes and sees to it that each of them ends."""
+
+    def __init__(self, journal: Journal, executor: Executor, clock: Callable[[], float]) -> None:
+        self._journal = journal
+        self._executor = executor
+        self._clock = clock
+        self._changes: dict[int, Change] = {}
+        self._progress: dict[int, Progress] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._accepting = asyncio.Lock()
+        self._accepted: set[asyncio.Task[Change]] = set()
+
+    @asynccontextmanager
+    async def running(self, changes: Sequence[Change]) -> AsyncIterator[None]:
+        """Takes up what the journal holds and executes changes for the time of the context.
+
+        What runs at the end of it is cut off as by a crash, and taken up at the next start.
+        """
+        for change in changes:
+            self._changes[change.id] = change
+            if not change.ended:
+                self._progress[change.id] = Progress(await self._journal.lines(change.id))
+        self._dispatch()
+        try:
+            yield
+        finally:
+            tasks = [*self._tasks.values(), *self._accepted]
+            self._tasks = {}
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def accept(self, request: Request, check: Callable[[], None]) -> Change:
+        """Accepts a change unless `check` raises; when it returns, the change is on disk.
+
+        A caller that is cancelled meanwhile does not stop it: half of an acceptance would be a change that is
+        on disk and that nobody executes.
+        """
+        task = asyncio.create_task(self._accept(request, check))
+        self._accepted.add(task)
+        task.add_done_callback(self._accepted.discard)
+        return await asyncio.shield(task)
+
+    async def _accept(self, request: Request, check: Callable[[], None]) -> Change:
+        async with self._accepting:
+            check()
+            if sum(1 for _ in self.unfinished()) >= MAX_UNFINISHED:
+                raise ResourceExhausted(
+                    f"{MAX_UNFINISHED} changes wait already; try again when some have ended.",
+                    reason="CHANGE_QUEUE_FULL",
+                    retry_after_s=10,
+                    limit=str(MAX_UNFINISHED),
+                )
+            change = await self._journal.accept(request, self._clock())
+            self._changes[change.id] = change
+            self._progress[change.id] = Progress()
+        self._dispatch()
+        return change
+
+    def find(self, change_id: int) -> Change:
+        """Returns a change, ended or not, or raises NotFound (CHANGE_NOT_FOUND)."""
+        change = self._changes.get(change_id)
+        if change is None:
+            raise change_not_found(change_id)
+        return change
+
+    def unfinished(self, chute: str | None = None) -> Iterator[Change]:
+        """Returns the changes that have not ended, oldest first; those of one chute if it is given."""
+        for change_id in sorted(self._progress):
+            change = self._changes[change_id]
+            if chute is None or change.request.chute == chute:
+                yield change
+
+    def ended(self) -> Sequence[Change]:
+        """Returns the changes that have ended, newest first."""
+        return [self._changes[i] for i in sorted(self._changes, reverse=True) if i not in self._progress]
+
+    def progress(self, change: Change) -> Progress | None:
+        """Returns the messages of a change that has not ended."""
+        return self._progress.get(change.id)
+
+    def _dispatch(self) -> None:
+        busy = {self._changes[i].request.chute for i in self._tasks}
+        for change in self.unfinished():
+            if len(self._tasks) >= MAX_PARALLEL:
+                return
+            chute = change.request.chute
+            if chute not in busy:
+                self._tasks[change.id] = asyncio.create_task(self._run(change), name=f"change {change.id}")
+            busy.add(chute)
+
+    async def _run(self, change: Change) -> None:
+        progress = self._progress[change.id]
+        while not change.ended:
+            try:
+                await self._executor.run(change, progress)
+            except Exception:
+                # Such as a full disk: the journal cannot be written now, and nothing goes on without it.
+                log.exception("a change cannot go on; it is tried again", change_id=change.id)
+                await asyncio.sleep(RETRY_INTERVAL_S)
+        change.request = change.request.without_payload()
+        change.situation = None
+        del self._progress[change.id], self._tasks[change.id]
+        progress.close()
+        self._forget_oldest()
+        self._dispatch()
+
+    def _forget_oldest(self) -> None:
+        for change in self.ended()[KEPT_CHANGES:]:
+            del self._changes[change.id]

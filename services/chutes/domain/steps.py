@@ -1,0 +1,271 @@
+"""The steps that changes are made of, each with its undo.
+
+Doing or undoing a step twice, or undoing one that was done in part or not at all, is as good as once: after a
+crash nobody knows how far the last one came.
+"""
+# ruff: noqa: D102 (`Step` says what every do and undo is.)
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from services.chutes.domain.chute import Chute
+from services.chutes.domain.containers import NodeAddress, container_plan
+from services.chutes.domain.ports import Engine, Folders, OnLine, TokenIssuer
+from services.common.errors import DomainError, FailedPrecondition
+
+BUILD_DEADLINE_S = 1800.0
+DEADLINE_S = 120.0
+LAST_LINES = 40
+
+
+@dataclass(slots=True)
+class Run:
+    """What the steps of one change work with."""
+
+    engine: Engine
+    tokens: TokenIssuer
+    folders: Folders
+    node: NodeAddress
+    builds: asyncio.Semaphore
+    """Bounds the builds that run side by side."""
+    settle_s: float
+    """How long a new container must stay up to count as running."""
+    say: OnLine
+    token: str = field(default="", repr=False)
+    """Token of the chute; issued on the way if it is new."""
+
+
+class Step:
+    """One step of a change."""
+
+    label: ClassVar[str]
+    deadline_s: ClassVar[float | None] = DEADLINE_S
+
+    @property
+    def name(self) -> str:
+        """Name in the plan, unique in it."""
+        return self.label
+
+    async def do(self, run: Run) -> None:
+        """Does the step."""
+        raise NotImplementedError
+
+    async def undo(self, run: Run) -> None:
+        """Brings back what was before the step; nothing, unless a step says otherwise."""
+
+
+class ServiceStep(Step):
+    """A step for one service of the chute."""
+
+    service: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.label} {self.service}"
+
+
+@dataclass(frozen=True)
+class BuildImage(ServiceStep):
+    """Builds the image of one service while the old chute still runs."""
+
+    label = "build_image"
+    deadline_s = None  # Waiting for other builds does not count.
+    chute: Chute
+    service: str
+    workspace: str
+
+    async def do(self, run: Run) -> None:
+        tag = self.chute.images[self.service]
+        context = run.folders.workspace(self.workspace)
+        async with run.builds, asyncio.timeout(BUILD_DEADLINE_S):
+            await run.engine.build_image(tag, self.chute.name, context, run.say)
+
+    async def undo(self, run: Run) -> None:
+        await run.engine.remove_image(self.chute.images[self.service])
+
+
+@dataclass(frozen=True)
+class CreateFolders(Step):
+    """Makes the folders of the chute; those of a new one are empty and go again."""
+
+    label = "create_folders"
+    chute: str
+    new: bool
+
+    async def do(self, run: Run) -> None:
+        await run.folders.create(self.chute, empty=self.new)
+
+    async def undo(self, run: Run) -> None:
+        if self.new:
+            await run.folders.remove(self.chute)
+
+
+@dataclass(frozen=True)
+class IssueToken(Step):
+    """Gives a new chute its token."""
+
+    label = "issue_token"
+    chute: str
+
+    async def do(self, run: Run) -> None:
+        run.token = await run.tokens.issue(self.chute)
+
+    async def undo(self, run: Run) -> None:
+        await run.tokens.revoke(self.chute)
+
+
+@dataclass(frozen=True)
+class CreateNetwork(Step):
+    """Makes sure of the chute's network; that of a new chute goes again."""
+
+    label = "create_network"
+    chute: str
+    new: bool
+
+    async def do(self, run: Run) -> None:
+        await run.engine.ensure_network(self.chute, self.chute)
+
+    async def undo(self, run: Run) -> None:
+        if self.new:
+            await run.engine.remove_network(self.chute)
+
+
+@dataclass(frozen=True)
+class RemoveNetwork(Step):
+    """Removes the chute's network."""
+
+    label = "remove_network"
+    chute: str
+
+    async def do(self, run: Run) -> None:
+        await run.engine.remove_network(self.chute)
+
+    async def undo(self, run: Run) -> None:
+        await run.engine.ensure_network(self.chute, self.chute)
+
+
+@dataclass(frozen=True)
+class RemoveContainer(ServiceStep):
+    """Removes a container of the chute as it was; undone, it is made again and runs if it ran."""
+
+    label = "remove_container"
+    chute: Chute
+    service: str
+    status: str
+    """What the engine said before the change."""
+    host_ports: Mapping[str, int]
+
+    async def do(self, run: Run) -> None:
+        container = self.chute.containers[self.service]
+        await tell_last_lines(run, container, self.service)
+        await run.engine.remove_container(container)
+
+    async def undo(self, run: Run) -> None:
+        plan = container_plan(
+            self.chute, self.service, self.chute.token, run.folders, run.node, self.host_ports
+        )
+        await run.engine.create_container(plan)
+        if self.status == "running":
+            await run.engine.start_container(plan.name)
+
+
+@dataclass(frozen=True)
+class CreateContainer(ServiceStep):
+    """Creates a container of the chute as it will be."""
+
+    label = "create_container"
+    chute: Chute
+    service: str
+    host_ports: Mapping[str, int]
+
+    async def do(self, run: Run) -> None:
+        await run.engine.create_container(
+            container_plan(self.chute, self.service, run.token, run.folders, run.node, self.host_ports)
+        )
+
+    async def undo(self, run: Run) -> None:
+        await run.engine.remove_container(self.chute.containers[self.service])
+
+
+@dataclass(frozen=True)
+class StartContainer(ServiceStep):
+    """Starts a container; undone by the undo of its creation."""
+
+    label = "start_container"
+    chute: Chute
+    service: str
+
+    async def do(self, run: Run) -> None:
+        await run.engine.start_container(self.chute.containers[self.service])
+
+
+@dataclass(frozen=True)
+class VerifyRunning(Step):
+    """Fails if a container does not stay up."""
+
+    label = "verify_running"
+    chute: Chute
+
+    async def do(self, run: Run) -> None:
+        await asyncio.sleep(run.settle_s)
+        await run.engine.refresh()
+        states = run.engine.containers() or {}
+        for service, container in self.chute.containers.items():
+            state = states.get(container)
+            if state is not None and state.status == "running":
+                continue
+            await tell_last_lines(run, container, service)
+            how = f"with status {state.exit_code}" if state is not None else "and is gone"
+            raise FailedPrecondition(
+                f"Service {service} ended {how} right after its start; "
+                "the messages of the change show its last lines.",
+                reason="SERVICE_EXITED",
+                service=service,
+            )
+
+
+@dataclass(frozen=True)
+class RevokeToken(Step):
+    """Ends the token of a removed chute."""
+
+    label = "revoke_token"
+    chute: str
+
+    async def do(self, run: Run) -> None:
+        await run.tokens.revoke(self.chute)
+
+
+@dataclass(frozen=True)
+class RemoveImages(Step):
+    """Removes images that are not needed any more."""
+
+    label = "remove_images"
+    tags: Sequence[str]
+
+    async def do(self, run: Run) -> None:
+        for tag in self.tags:
+            await run.engine.remove_image(tag)
+
+
+@dataclass(frozen=True)
+class RemoveFolders(Step):
+    """Removes the data of a chute that is gone."""
+
+    label = "remove_folders"
+    chute: str
+
+    async def do(self, run: Run) -> None:
+        await run.folders.remove(self.chute)
+
+
+async def tell_last_lines(run: Run, container: str, service: str) -> None:
+    """Adds the last output of a container to the messages, as far as it can be had."""
+    try:
+        async with run.engine.logs(container, service, tail=LAST_LINES, follow=False) as batches:
+            async for batch in batches:
+                for line in batch:
+                    run.say(f"{container}: {line.message}")
+    except DomainError as error:
+        run.say(f"{container}: its output cannot be read: {error}")

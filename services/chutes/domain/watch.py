@@ -1,0 +1,56 @@
+"""Follows the progress of a change."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from services.chutes.domain.access import may_access
+from services.chutes.domain.change import Change
+from services.chutes.domain.chute import Actor
+from services.chutes.domain.errors import change_not_yours
+from services.chutes.domain.ports import Journal, Line
+from services.chutes.domain.queue import ChangeQueue
+from services.chutes.domain.registry import Registry
+
+IDLE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """Something a watcher is told; with nothing set it only shows that all is well."""
+
+    lines: Sequence[Line] = ()
+    synced: bool = False
+    ended: Change | None = None
+    dropped: int = 0
+
+
+class ChangeWatcher:
+    """Lets callers follow changes that run, and read those that have ended."""
+
+    def __init__(self, queue: ChangeQueue, registry: Registry, journal: Journal) -> None:
+        self._queue = queue
+        self._registry = registry
+        self._journal = journal
+
+    def find(self, change_id: int, user: Actor) -> Change:
+        """Returns a change that the caller may follow: its messages hold output of the chute."""
+        change = self._queue.find(change_id)
+        chute = self._registry.installed.get(change.request.chute)
+        owners = [change.request.user, *([chute.owner] if chute else [])]
+        if not any(may_access(owner, user) for owner in owners):
+            raise change_not_yours(change_id, change.request.user)
+        return change
+
+    async def watch(self, change: Change) -> AsyncIterator[WatchEvent]:
+        """Yields the messages so far, a sync mark, new messages, and the change when it has ended."""
+        progress = self._queue.progress(change)
+        if progress is None:
+            yield WatchEvent(await self._journal.lines(change.id))
+            yield WatchEvent(synced=True)
+        else:
+            with progress.watch() as (lines, subscription):
+                yield WatchEvent(lines)
+                yield WatchEvent(synced=True)
+                async for batch in subscription.batches(IDLE_S):
+                    yield WatchEvent(batch, dropped=subscription.take_dropped())
+        yield WatchEvent(ended=change)

@@ -1,0 +1,108 @@
+"""Answers ChangeService."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from paradrop.chutes.v1 import changes_pb2 as pb
+from paradrop.chutes.v1 import changes_pb2_grpc
+from paradrop.type.v1 import stream_pb2
+
+from services.chutes.domain.change import Change
+from services.chutes.domain.chute import Actor
+from services.chutes.domain.manager import ChuteManager
+from services.chutes.domain.queue import ChangeQueue
+from services.chutes.domain.watch import ChangeWatcher, WatchEvent
+from services.chutes.rpc.change_documents import read_change
+from services.chutes.rpc.messages import to_change
+from services.chutes.rpc.pages import MAX_PAGE_SIZE, bad_page_token, check_page_size
+from services.chutes.rpc.streams import heartbeat, with_end
+from services.common.errors import NotImplementedYet
+from services.common.identity import current_principal
+from services.common.pending import leave_pending
+
+
+class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):
+    """Translates between the wire and the domain."""
+
+    def __init__(self, queue: ChangeQueue, chutes: ChuteManager, watcher: ChangeWatcher) -> None:
+        self._queue = queue
+        self._chutes = chutes
+        self._watcher = watcher
+
+    async def ListChanges(self, request: pb.ListChangesRequest, context: Any) -> pb.ListChangesResponse:
+        """Lists the changes: running, queued and, if asked, ended."""
+        check_page_size(request.page_size)
+        changes = [*self._queue.unfinished(), *(self._queue.ended() if request.include_ended else ())]
+        after = _read_token(request.page_token)
+        wanted = sorted(
+            (
+                change
+                for change in changes
+                if _order(change) > after and request.chute in ("", change.request.chute)
+            ),
+            key=_order,
+        )
+        page = wanted[: request.page_size or MAX_PAGE_SIZE]
+        token = ":".join(map(str, _order(page[-1]))) if len(page) < len(wanted) else ""
+        return pb.ListChangesResponse(changes=map(to_change, page), next_page_token=token)
+
+    async def GetChange(self, request: pb.GetChangeRequest, context: Any) -> pb.GetChangeResponse:
+        """Returns one change."""
+        return pb.GetChangeResponse(change=to_change(self._queue.find(request.change_id)))
+
+    async def CreateChange(self, request: pb.CreateChangeRequest, context: Any) -> pb.CreateChangeResponse:
+        """Accepts a change given as a document."""
+        wanted = read_change(request.change)
+        change_id = await self._chutes.command(
+            wanted.command, wanted.chute, current_principal(), wanted.environment
+        )
+        return pb.CreateChangeResponse(change_id=change_id)
+
+    async def WatchChange(
+        self, request: pb.WatchChangeRequest, context: Any
+    ) -> AsyncIterator[pb.WatchChangeResponse]:
+        """Streams the progress of a change."""
+        change = self._watcher.find(request.change_id, Actor.of(current_principal()))
+        events = _watch_responses(self._watcher.watch(change))
+        async for response in with_end(events, lambda end: pb.WatchChangeResponse(end=end)):
+            yield response
+
+    async def CancelChange(self, request: pb.CancelChangeRequest, context: Any) -> pb.CancelChangeResponse:
+        """Cancelling is left for a later version."""
+        self._queue.find(request.change_id)
+        raise NotImplementedYet("This version cannot cancel a change; wait for its end.")
+
+
+leave_pending(ChangeServicer, pb.DESCRIPTOR.services_by_name["ChangeService"])
+
+
+async def _watch_responses(events: AsyncIterator[WatchEvent]) -> AsyncIterator[pb.WatchChangeResponse]:
+    async for event in events:
+        dropped = event.dropped
+        for time_s, message in event.lines:
+            yield pb.WatchChangeResponse(
+                progress=pb.Progress(time=time_s, message=message), dropped_count=dropped
+            )
+            dropped = 0
+        if event.synced:
+            yield pb.WatchChangeResponse(synced=stream_pb2.Synced())
+        elif event.ended:
+            yield pb.WatchChangeResponse(ended=to_change(event.ended))
+        elif not event.lines:
+            yield pb.WatchChangeResponse(heartbeat=heartbeat(), dropped_count=dropped)
+
+
+def _order(change: Change) -> tuple[int, int]:
+    if change.ended:
+        return 2, -change.id
+    return (0 if change.status == "processing" else 1), change.id
+
+
+def _read_token(token: str) -> tuple[int, int]:
+    if not token:
+        return -1, 0
+    group, _, number = token.partition(":")
+    try:
+        return int(group), int(number)
+    except ValueError:
+        raise bad_page_token() from None

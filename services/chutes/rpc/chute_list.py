@@ -1,0 +1,30 @@
+"""The list of chutes: asked for all the time, changed rarely."""
+
+from paradrop.chutes.v1 import chutes_pb2
+
+from services.chutes.domain.ports import ContainerState, Engine
+from services.chutes.domain.registry import Registry
+from services.chutes.rpc.messages import to_chute
+
+
+class ChuteList:
+    """Keeps the reply until a chute or a container changes, so that a call costs a comparison."""
+
+    def __init__(self, registry: Registry, engine: Engine) -> None:
+        self._registry = registry
+        self._engine = engine
+        self._generation = -1
+        self._containers: dict[str, ContainerState] | None = None
+        self._reply = chutes_pb2.ListChutesResponse()
+
+    def reply(self) -> chutes_pb2.ListChutesResponse:
+        """Returns all chutes by name; the caller must not alter the message."""
+        containers = self._engine.containers()
+        if self._generation != self._registry.generation or self._containers != containers:
+            self._generation = self._registry.generation
+            self._containers = None if containers is None else dict(containers)
+            installed = self._registry.installed
+            self._reply = chutes_pb2.ListChutesResponse(
+                chutes=[to_chute(installed[name], self._containers) for name in sorted(installed)]
+            )
+        return self._reply

@@ -1,0 +1,159 @@
+"""Answers ChuteService."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from google.protobuf import timestamp_pb2
+from paradrop.chutes.v1 import chutes_pb2 as pb
+from paradrop.chutes.v1 import chutes_pb2_grpc
+from paradrop.type.v1 import stream_pb2
+
+from services.chutes.domain.access import may_see
+from services.chutes.domain.logs import DEFAULT_TAIL, LogEvent, LogReader
+from services.chutes.domain.manager import ChuteManager
+from services.chutes.domain.ports import Engine, Folders, LoggedLine
+from services.chutes.rpc.chute_list import ChuteList
+from services.chutes.rpc.messages import to_cache, to_chute, to_config
+from services.chutes.rpc.pages import check_page_size
+from services.chutes.rpc.streams import heartbeat, with_end
+from services.common.errors import DomainError, InvalidArgument, NotImplementedYet
+from services.common.identity import current_principal
+
+LINES_PER_MESSAGE = 100
+NANOSECONDS = 1_000_000_000
+
+
+class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
+    """Translates between the wire and the domain."""
+
+    def __init__(
+        self, chutes: ChuteManager, chute_list: ChuteList, logs: LogReader, engine: Engine, folders: Folders
+    ) -> None:
+        self._chutes = chutes
+        self._list = chute_list
+        self._logs = logs
+        self._engine = engine
+        self._folders = folders
+
+    async def ListChutes(self, request: pb.ListChutesRequest, context: Any) -> pb.ListChutesResponse:
+        """Lists the installed chutes."""
+        principal = current_principal()
+        reply = self._list.reply()
+        if not request.page_size and not request.page_token and principal.kind != "chute":
+            return reply
+        check_page_size(request.page_size)
+        chutes = [
+            chute
+            for chute in reply.chutes
+            if may_see(chute.name, principal) and chute.name > request.page_token
+        ]
+        page = chutes[: request.page_size or None]
+        more = len(page) < len(chutes)
+        return pb.ListChutesResponse(chutes=page, next_page_token=page[-1].name if more else "")
+
+    async def GetChute(self, request: pb.GetChuteRequest, context: Any) -> pb.GetChuteResponse:
+        """Returns one chute."""
+        chute = self._chutes.find(request.chute, current_principal())
+        return pb.GetChuteResponse(chute=to_chute(chute, self._engine.containers()))
+
+    async def GetChuteConfig(
+        self, request: pb.GetChuteConfigRequest, context: Any
+    ) -> pb.GetChuteConfigResponse:
+        """Returns the full specification of a chute."""
+        chute = self._chutes.find(request.chute, current_principal())
+        return pb.GetChuteConfigResponse(config=to_config(chute))
+
+    async def GetChuteCache(self, request: pb.GetChuteCacheRequest, context: Any) -> pb.GetChuteCacheResponse:
+        """Returns what the node has worked out for a chute."""
+        chute = self._chutes.find(request.chute, current_principal())
+        return pb.GetChuteCacheResponse(cache=to_cache(chute, self._folders))
+
+    async def StartChute(self, request: pb.StartChuteRequest, context: Any) -> pb.StartChuteResponse:
+        """Starts a stopped chute."""
+        change_id = await self._chutes.command(
+            "start", request.chute, current_principal(), dict(request.environment)
+        )
+        return pb.StartChuteResponse(change_id=change_id)
+
+    async def StopChute(self, request: pb.StopChuteRequest, context: Any) -> pb.StopChuteResponse:
+        """Stops a running chute."""
+        change_id = await self._chutes.command("stop", request.chute, current_principal())
+        return pb.StopChuteResponse(change_id=change_id)
+
+    async def RestartChute(self, request: pb.RestartChuteRequest, context: Any) -> pb.RestartChuteResponse:
+        """Creates the containers of a chute anew."""
+        change_id = await self._chutes.command(
+            "restart", request.chute, current_principal(), dict(request.environment)
+        )
+        return pb.RestartChuteResponse(change_id=change_id)
+
+    async def DeleteChute(self, request: pb.DeleteChuteRequest, context: Any) -> pb.DeleteChuteResponse:
+        """Removes a chute."""
+        change_id = await self._chutes.command("delete", request.chute, current_principal())
+        return pb.DeleteChuteResponse(change_id=change_id)
+
+    async def InstallChute(self, request: pb.InstallChuteRequest, context: Any) -> pb.InstallChuteResponse:
+        """Installing by description needs downloads, which this version cannot do."""
+        raise _no_downloads(request)
+
+    async def UpdateChute(self, request: pb.UpdateChuteRequest, context: Any) -> pb.UpdateChuteResponse:
+        """Updating by description needs downloads, which this version cannot do."""
+        raise _no_downloads(request)
+
+    async def SetChuteConfig(
+        self, request: pb.SetChuteConfigRequest, context: Any
+    ) -> pb.SetChuteConfigResponse:
+        """Altering the specification comes with the networks of chutes."""
+        self._chutes.find(request.chute, current_principal())
+        if not request.config.fields:
+            raise _config_missing()
+        raise NotImplementedYet(
+            "This version cannot replace parts of a chute's specification; upload the chute again with "
+            f"PUT /api/v1/chutes/{request.chute}."
+        )
+
+    async def StreamLogs(
+        self, request: pb.StreamLogsRequest, context: Any
+    ) -> AsyncIterator[pb.StreamLogsResponse]:
+        """Streams the output of a chute's containers."""
+        chute = self._chutes.find(request.chute, current_principal())
+        tail = request.tail if request.HasField("tail") else DEFAULT_TAIL
+        events = self._logs.read(chute, request.service, tail, request.follow)
+        async for response in with_end(_log_responses(events), lambda end: pb.StreamLogsResponse(end=end)):
+            yield response
+
+
+async def _log_responses(events: AsyncIterator[LogEvent]) -> AsyncIterator[pb.StreamLogsResponse]:
+    async for event in events:
+        dropped = event.dropped
+        for start in range(0, len(event.lines), LINES_PER_MESSAGE):
+            yield pb.StreamLogsResponse(
+                lines=pb.LogLines(
+                    lines=[_log_line(line) for line in event.lines[start : start + LINES_PER_MESSAGE]]
+                ),
+                dropped_count=dropped,
+            )
+            dropped = 0
+        if event.synced:
+            yield pb.StreamLogsResponse(synced=stream_pb2.Synced(), dropped_count=dropped)
+        elif not event.lines:
+            yield pb.StreamLogsResponse(heartbeat=heartbeat(), dropped_count=dropped)
+
+
+def _log_line(line: LoggedLine) -> pb.LogLine:
+    timestamp = timestamp_pb2.Timestamp(
+        seconds=line.timestamp_ns // NANOSECONDS, nanos=line.timestamp_ns % NANOSECONDS
+    )
+    return pb.LogLine(service=line.service, timestamp=timestamp, message=line.message)
+
+
+def _config_missing() -> InvalidArgument:
+    return InvalidArgument("config must describe the chute.", reason="CONFIG_MISSING", field="config")
+
+
+def _no_downloads(request: pb.InstallChuteRequest | pb.UpdateChuteRequest) -> DomainError:
+    if not request.config.fields:
+        return _config_missing()
+    return NotImplementedYet(
+        "This version cannot fetch chutes; send the files as a tar with content type application/x-tar."
+    )

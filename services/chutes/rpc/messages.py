@@ -1,0 +1,138 @@
+"""Translates between the domain and the messages of the wire."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf import struct_pb2, timestamp_pb2
+from paradrop.chutes.v1 import changes_pb2, chutes_pb2
+
+from services.chutes.domain.change import Change
+from services.chutes.domain.chute import Actor, Chute
+from services.chutes.domain.chutefile import to_document
+from services.chutes.domain.containers import DATA_DIR, SYSTEM_DIR
+from services.chutes.domain.ports import Folders
+from services.chutes.domain.state import Containers, ServiceState, chute_state, service_states
+
+EVEN_SHARE = 1024
+NULL = struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
+
+
+def to_chute(chute: Chute, containers: Containers) -> chutes_pb2.Chute:
+    """Returns a chute with the present state of its containers."""
+    services = service_states(chute, containers)
+    return chutes_pb2.Chute(
+        name=chute.name,
+        owner=to_principal(chute.owner),
+        state=chute_state(chute, services),
+        desired_state=chute.desired,
+        services={service.service: _service(service) for service in services},
+        version=to_value(chute.version),
+        environment=chute.environment,
+        resources=NULL,
+        description=chute.spec.description,
+        allocation=_even_share(),
+        create_time=to_timestamp(chute.create_time_s),
+    )
+
+
+def to_config(chute: Chute) -> struct_pb2.Struct:
+    """Returns the full specification of a chute."""
+    spec = to_document(chute.spec)
+    services = {
+        name: {"name": name, "dockerfile": None, "interfaces": {}, **service}
+        for name, service in spec["services"].items()
+    }
+    return to_struct(
+        {
+            **spec,
+            "services": services,
+            "web": spec.get("web") or {},
+            "version": chute.version,
+            "owner": chute.owner.to_document(),
+            "state": chute.desired,
+            "environment": dict(chute.environment),
+        }
+    )
+
+
+def to_cache(chute: Chute, folders: Folders) -> struct_pb2.Struct:
+    """Returns what the node has worked out for a chute."""
+    return to_struct(
+        {
+            "networkInterfaces": [],
+            "externalDataDir": str(folders.data(chute.name)),
+            "internalDataDir": DATA_DIR,
+            "externalSystemDir": str(folders.system(chute.name)),
+            "internalSystemDir": SYSTEM_DIR,
+        }
+    )
+
+
+def to_change(change: Change) -> changes_pb2.Change:
+    """Returns a change."""
+    request, failure = change.request, change.failure
+    message = changes_pb2.Change(
+        id=change.id,
+        update_class="CHUTE",
+        update_type=request.type,
+        user=to_principal(request.user),
+        name=request.chute,
+        version=to_value(request.version),
+        status=change.status,
+        step=change.step,
+        percent=change.percent,
+        create_time=to_timestamp(change.create_time_s),
+    )
+    # A failure that is still being undone is no outcome yet.
+    if failure is not None and change.ended:
+        message.failure.CopyFrom(
+            changes_pb2.Change.Failure(reason=failure.reason, message=failure.message, undone=failure.undone)
+        )
+    if change.start_time_s is not None:
+        message.start_time.CopyFrom(to_timestamp(change.start_time_s))
+    if change.end_time_s is not None:
+        message.end_time.CopyFrom(to_timestamp(change.end_time_s))
+    return message
+
+
+def to_principal(actor: Actor) -> chutes_pb2.Principal:
+    """Returns who did something or owns something."""
+    return chutes_pb2.Principal(name=actor.name, domain=actor.domain, role=actor.role)
+
+
+def to_timestamp(seconds: float) -> timestamp_pb2.Timestamp:
+    """Returns a time given in seconds since 1970, to the microsecond."""
+    microseconds = round(seconds * 1_000_000)
+    return timestamp_pb2.Timestamp(seconds=microseconds // 1_000_000, nanos=microseconds % 1_000_000 * 1000)
+
+
+def to_value(value: str | int | float | None) -> struct_pb2.Value:
+    """Returns a JSON text, number or null."""
+    if value is None:
+        return NULL
+    if isinstance(value, str):
+        return struct_pb2.Value(string_value=value)
+    return struct_pb2.Value(number_value=value)
+
+
+def to_struct(document: Mapping[str, Any]) -> struct_pb2.Struct:
+    """Returns a JSON object."""
+    struct = struct_pb2.Struct()
+    struct.update(document)
+    return struct
+
+
+def _service(service: ServiceState) -> chutes_pb2.Chute.Service:
+    return chutes_pb2.Chute.Service(
+        allocation=_even_share(),
+        state=service.state,
+        ports=[
+            chutes_pb2.Chute.Port(container_port=container_port, host_port=host_port)
+            for container_port, host_port in service.ports
+        ],
+        exit_code=service.exit_code,
+    )
+
+
+def _even_share() -> chutes_pb2.Chute.Allocation:
+    return chutes_pb2.Chute.Allocation(cpu_shares=EVEN_SHARE, prioritize_traffic=False)

@@ -1,0 +1,143 @@
+"""The domain of the chute service on a real database and real folders, with an engine in memory."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from services.chutes.adapters.folders import DiskFolders
+from services.chutes.adapters.store import MIGRATIONS, Store
+from services.chutes.domain import executor, gate, supervisor
+from services.chutes.domain.assembly import Domain, running_domain
+from services.chutes.domain.change import Change
+from services.chutes.domain.containers import NodeAddress
+from services.chutes.domain.executor import Observer, World
+from services.chutes.domain.spec import ChuteSpec, PortBinding, ServiceSpec, WebSpec
+from services.common.database import Database
+from services.common.identity import Principal, Role
+from tests.fakes.engine import FakeEngine
+from tests.fakes.tokens import FakeTokens
+
+ADMIN = Principal("paradrop", Role.ADMIN)
+ALICE = Principal("alice", Role.TRUSTED)
+BOB = Principal("bob", Role.TRUSTED)
+
+
+class Crash(BaseException):
+    """Ends the service in the middle of something, as kill -9 does."""
+
+
+def spec(name: str = "web", *services: str, version: Any = None, **more: Any) -> ChuteSpec:
+    made = {service: ServiceSpec(service) for service in services or ("main",)}
+    return ChuteSpec(name, made, version=version, environment={"COLOUR": "green"}, **more)
+
+
+def web_spec(name: str = "web", version: Any = None) -> ChuteSpec:
+    services = {
+        "front": ServiceSpec("front", port_bindings=(PortBinding(443, host_port=8443),)),
+        "back": ServiceSpec("back", environment={"COLOUR": "blue"}),
+    }
+    environment = {"COLOUR": "green"}
+    return ChuteSpec(name, services, version=version, environment=environment, web=WebSpec("front", 80))
+
+
+@dataclass
+class Bench:
+    """A node that can be crashed and started again."""
+
+    home: Path
+    engine: FakeEngine = field(default_factory=FakeEngine)
+    tokens: FakeTokens = field(default_factory=FakeTokens)
+    settle_s: float = 0.0
+    now_s: float = 1_700_000_000.0
+
+    def clock(self) -> float:
+        self.now_s += 1
+        return self.now_s
+
+    @asynccontextmanager
+    async def running(self, observer: Observer | None = None) -> AsyncIterator["RunningBench"]:
+        folders = await asyncio.to_thread(DiskFolders, self.home)
+        with closing(await asyncio.to_thread(Database, self.home / "chutes.sqlite3", MIGRATIONS)) as database:
+            world = World(
+                engine=self.engine,
+                tokens=self.tokens,
+                folders=folders,
+                journal=Store(database),
+                node=NodeAddress(8080),
+                clock=self.clock,
+                settle_s=self.settle_s,
+            )
+            async with running_domain(world, observer) as domain:
+                yield RunningBench(self, domain, folders, world)
+
+    def files(self) -> list[str]:
+        """Everything in the folders of the chutes."""
+        return sorted(
+            str(path.relative_to(self.home))
+            for folder in ("data", "system", "work", "trash", "uploads")
+            for path in (self.home / folder).rglob("*")
+        )
+
+
+@dataclass
+class RunningBench:
+    bench: Bench
+    domain: Domain
+    folders: DiskFolders
+    world: World
+
+    def unpack(self) -> str:
+        """Stands for an upload that was unpacked and found good."""
+        workspace = Path(tempfile.mkdtemp(dir=self.bench.home / "work"))
+        (workspace / "Dockerfile").write_text("FROM scratch\n")
+        return workspace.name
+
+    async def install(
+        self, what: ChuteSpec, by: Principal = ADMIN, replace: bool = False, ends: bool = True
+    ) -> Change:
+        change_id = await self.domain.manager.install(what, self.unpack(), by, replace)
+        return await self.ended(change_id) if ends else self.domain.queue.find(change_id)
+
+    async def command(
+        self,
+        command: Any,
+        name: str = "web",
+        by: Principal = ADMIN,
+        environment: Mapping[str, str] | None = None,
+    ) -> Change:
+        return await self.ended(await self.domain.manager.command(command, name, by, environment))
+
+    async def ended(self, change_id: int) -> Change:
+        """Waits for the end of a change as any watcher does."""
+        change = self.domain.queue.find(change_id)
+        async with asyncio.timeout(20):
+            async for event in self.domain.watcher.watch(change):
+                if event.ended:
+                    assert event.ended.ended
+                    return event.ended
+        raise AssertionError("the watch ended without the change")
+
+    async def lines(self, change_id: int) -> list[str]:
+        return [text for _, text in await self.world.journal.lines(change_id)]
+
+
+@contextmanager
+def without_pauses() -> Iterator[None]:
+    """Lets retries follow each other at once: the fakes need no time to recover."""
+    patched = [
+        (executor, "TRY_INTERVAL_S"),
+        (gate, "RETRY_INTERVAL_S"),
+        (supervisor, "RETRY_INTERVAL_S"),
+    ]
+    before = [(module, name, getattr(module, name)) for module, name in patched]
+    for module, name in patched:
+        setattr(module, name, 0.005)
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)

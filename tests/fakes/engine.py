@@ -1,0 +1,214 @@
+"""An engine in memory, for faults and crashes that the real one cannot be made to show on time."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from services.chutes.domain.ports import ContainerPlan, ContainerState, LoggedLine, OnLine
+from services.common.errors import AlreadyExists, DomainError, FailedPrecondition, NotFound, Unavailable
+from services.common.feed import Feed, Subscription
+
+
+@dataclass
+class FakeContainer:
+    plan: ContainerPlan
+    status: str = "created"
+    exit_code: int | None = None
+    lines: tuple[str, ...] = ()
+
+    def state(self) -> ContainerState:
+        running = self.status == "running"
+        ports = {port.key: port.host_port or 49000 + port.container_port % 1000 for port in self.plan.ports}
+        return ContainerState(
+            self.plan.name,
+            self.plan.chute,
+            self.plan.service,
+            self.status,
+            ports if running else {},
+            self.exit_code,
+        )
+
+
+class FakeEngine:
+    """Keeps what a real engine keeps, and survives the "crash" of the service that uses it."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, str] = {}
+        """Tag to chute."""
+        self.layers: list[str] = []
+        """Chutes of half-built images."""
+        self.networks: dict[str, str] = {}
+        self.running: dict[str, FakeContainer] = {}
+        self.down = False
+        self.faults: dict[str, list[DomainError]] = {}
+        """Method to the errors of its next calls."""
+        self.half_done: set[str] = set()
+        """Methods that do their work before they fail."""
+        self.exits_at_once: set[str] = set()
+        """Chutes whose containers end when they are started."""
+        self.hangs: set[str] = set()
+        """Methods that never return."""
+        self.calls: Counter[str] = Counter()
+        self.builds_at_once = 0
+        self.most_builds_at_once = 0
+        self.build_pause = asyncio.Event()
+        self.build_pause.set()
+        self.built: list[str] = []
+        self._news: Feed[None] = Feed()
+
+    @property
+    def available(self) -> bool:
+        return not self.down
+
+    def containers(self) -> Mapping[str, ContainerState] | None:
+        if self.down:
+            return None
+        return {name: container.state() for name, container in self.running.items()}
+
+    def subscribe(self) -> AbstractContextManager[Subscription[None]]:
+        return self._news.subscribe(depth=1)
+
+    def stop_all(self) -> None:
+        """What a reboot does to containers."""
+        for container in self.running.values():
+            container.status, container.exit_code = "exited", 137
+
+    async def _called(self, method: str) -> None:
+        self.calls[method] += 1
+        if self.down:
+            raise Unavailable("The engine does not answer.", reason="ENGINE_DOWN")
+        if method in self.hangs:
+            await asyncio.Event().wait()
+        if method not in self.half_done:
+            self._fail(method)
+        await asyncio.sleep(0)
+
+    def _fail(self, method: str) -> None:
+        if self.faults.get(method):
+            raise self.faults[method].pop(0)
+
+    async def refresh(self) -> None:
+        await self._called("refresh")
+
+    async def build_image(self, tag: str, chute: str, context: Path, on_line: OnLine) -> None:
+        await self._called("build_image")
+        if self.images.get(tag, chute) != chute:
+            raise AlreadyExists("The tag is taken.", reason="IMAGE_NAME_TAKEN")
+        assert await asyncio.to_thread((context / "Dockerfile").is_file)
+        self.layers.append(chute)
+        self.builds_at_once += 1
+        self.most_builds_at_once = max(self.most_builds_at_once, self.builds_at_once)
+        try:
+            on_line("Step 1/1 : FROM scratch")
+            await self.build_pause.wait()
+            await asyncio.sleep(0)
+            self._fail("build_image")
+        finally:
+            self.builds_at_once -= 1
+        self.layers.remove(chute)
+        self.images[tag] = chute
+        self.built.append(tag)
+
+    async def remove_image(self, tag: str) -> None:
+        await self._called("remove_image")
+        if any(container.plan.image == tag for container in self.running.values()):
+            raise FailedPrecondition("The image is in use.", reason="ENGINE_REFUSED")
+        self.images.pop(tag, None)
+        self._fail("remove_image")
+
+    async def has_image(self, tag: str) -> bool:
+        await self._called("has_image")
+        return tag in self.images
+
+    async def ensure_network(self, name: str, chute: str) -> None:
+        await self._called("ensure_network")
+        if self.networks.setdefault(name, chute) != chute:
+            raise AlreadyExists("The network is not ours.", reason="NETWORK_NAME_TAKEN")
+        self._fail("ensure_network")
+
+    async def remove_network(self, name: str) -> None:
+        await self._called("remove_network")
+        if any(container.plan.network == name for container in self.running.values()):
+            raise FailedPrecondition("The network is in use.", reason="ENGINE_REFUSED")
+        self.networks.pop(name, None)
+        self._fail("remove_network")
+
+    async def create_container(self, plan: ContainerPlan) -> None:
+        await self._called("create_container")
+        old = self.running.get(plan.name)
+        if old is not None and old.plan.chute != plan.chute:
+            raise AlreadyExists("The container is not ours.", reason="CONTAINER_NAME_TAKEN")
+        if plan.image not in self.images or plan.network not in self.networks:
+            raise FailedPrecondition("No such image or network.", reason="CONTAINER_CREATE_FAILED")
+        for folder in plan.volumes:
+            if not await asyncio.to_thread(folder.is_dir):
+                raise FailedPrecondition("No such folder.", reason="CONTAINER_CREATE_FAILED")
+        self.running[plan.name] = FakeContainer(plan)
+        self._fail("create_container")
+
+    async def start_container(self, name: str) -> None:
+        await self._called("start_container")
+        container = self.running.get(name)
+        if container is None:
+            raise NotFound("No such container.", reason="CONTAINER_NOT_FOUND")
+        container.status, container.exit_code = "running", None
+        if container.plan.chute in self.exits_at_once:
+            container.status, container.exit_code = "exited", 3
+            container.lines = ("cannot go on",)
+        self._fail("start_container")
+
+    async def remove_container(self, name: str) -> None:
+        await self._called("remove_container")
+        self.running.pop(name, None)
+        self._fail("remove_container")
+
+    async def sweep(self, keep: Mapping[str, Sequence[str]], chutes: Sequence[str] | None = None) -> None:
+        await self._called("sweep")
+
+        def swept(chute: str) -> bool:
+            return chutes is None or chute in chutes
+
+        for name, container in list(self.running.items()):
+            if swept(container.plan.chute) and name not in keep["containers"]:
+                del self.running[name]
+        for name, chute in list(self.networks.items()):
+            if swept(chute) and name not in keep["networks"]:
+                del self.networks[name]
+        for tag, chute in list(self.images.items()):
+            if swept(chute) and tag not in keep["images"]:
+                del self.images[tag]
+        self.layers = [chute for chute in self.layers if not swept(chute)]
+
+    @asynccontextmanager
+    async def logs(
+        self, container: str, service: str, tail: int, follow: bool
+    ) -> AsyncIterator[AsyncIterator[Sequence[LoggedLine]]]:
+        await self._called("logs")
+        if container not in self.running:
+            raise NotFound("No such container.", reason="CONTAINER_NOT_FOUND")
+        found = self.running[container]
+
+        async def batches() -> AsyncIterator[Sequence[LoggedLine]]:
+            sent = max(0, len(found.lines) - tail)
+            while True:
+                lines = found.lines
+                if sent < len(lines):
+                    yield [LoggedLine(service, 1000 + i, lines[i]) for i in range(sent, len(lines))]
+                    sent = len(lines)
+                if not follow or self.running.get(container) is not found or found.status != "running":
+                    return
+                await asyncio.sleep(0.01)
+
+        yield batches()
+
+    def snapshot(self) -> object:
+        """Everything that is there, to compare before and after."""
+        containers = {
+            name: (replace(container.plan, ports=()), container.status)
+            for name, container in sorted(self.running.items())
+        }
+        images, networks = dict(sorted(self.images.items())), dict(sorted(self.networks.items()))
+        return images, list(self.layers), networks, containers
