@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -225,11 +226,18 @@ class Executor:
             percent=change.percent if failure else 100,
             end_time_s=self._world.clock(),
         )
+        if change.situation is not None:
+            await self._refresh()
         if request.workspace is not None:
             await self._world.folders.remove_workspace(request.workspace)
         await self._world.journal.end(ended, progress.lines)
         change.status, change.percent, change.end_time_s = ended.status, ended.percent, ended.end_time_s
         change.phase = "ended"
+
+    async def _refresh(self) -> None:
+        """Lets whoever reads the chutes after the end of a change see what it did, not what was before."""
+        with suppress(DomainError):
+            await self._world.engine.refresh()
 
     def _run_of(self, situation: Situation, progress: Progress) -> Run:
         world = self._world

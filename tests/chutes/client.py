@@ -1,0 +1,117 @@
+"""A gRPC client of the chute service, as a controller has one."""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from paradrop.chutes.v1 import (
+    changes_pb2,
+    changes_pb2_grpc,
+    chutes_pb2,
+    chutes_pb2_grpc,
+    uploads_pb2,
+    uploads_pb2_grpc,
+)
+
+PIECE_BYTES = 64 * 1024
+TAR = "application/x-tar"
+
+
+class Client:
+    """One caller with one token."""
+
+    def __init__(self, channel: grpc.aio.Channel, token: str | None) -> None:
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._chutes = chutes_pb2_grpc.ChuteServiceStub(channel)
+        self._changes = changes_pb2_grpc.ChangeServiceStub(channel)
+        self._uploads = uploads_pb2_grpc.ChuteUploadServiceStub(channel)
+
+    async def call(self, rpc: str, **fields: Any) -> Any:
+        """Calls a unary RPC by name."""
+        stub = self._chutes if hasattr(self._chutes, rpc) else self._changes
+        module = chutes_pb2 if stub is self._chutes else changes_pb2
+        request = getattr(module, f"{rpc}Request")(**fields)
+        return await getattr(stub, rpc)(request, metadata=self._metadata, timeout=60)
+
+    async def call_id(self, rpc: str, **fields: Any) -> int:
+        """Calls an RPC that accepts a change and returns its id."""
+        return int((await self.call(rpc, **fields)).change_id)
+
+    def stream(self, rpc: str, **fields: Any) -> Any:
+        """Opens a streaming RPC by name."""
+        stub = self._chutes if hasattr(self._chutes, rpc) else self._changes
+        module = chutes_pb2 if stub is self._chutes else changes_pb2
+        return getattr(stub, rpc)(getattr(module, f"{rpc}Request")(**fields), metadata=self._metadata)
+
+    async def upload(self, pieces: bytes | Iterable[bytes], content_type: str = TAR) -> int:
+        """Sends a new chute and returns the id of its change."""
+        return (
+            await self._uploads.UploadChute(_new(pieces, content_type), metadata=self._metadata)
+        ).change_id
+
+    async def update(self, chute: str, pieces: bytes | Iterable[bytes], content_type: str = TAR) -> int:
+        """Sends a chute by its name and returns the id of its change."""
+        stream = _named(chute, pieces, content_type)
+        return (await self._uploads.UploadChuteUpdate(stream, metadata=self._metadata)).change_id
+
+    async def watch(self, change_id: int) -> tuple[list[str], changes_pb2.Change]:
+        """Watches a change to its end and returns its messages and how it ended."""
+        events = [event async for event in self.stream("WatchChange", change_id=change_id)]
+        kinds = [event.WhichOneof("event") for event in events]
+        assert kinds.count("synced") == 1
+        assert kinds[-2:] == ["ended", "end"]
+        assert events[-1].end.status.code == 0
+        lines = [event.progress.message for event in events if event.HasField("progress")]
+        return lines, events[-2].ended
+
+    async def done(self, change_id: int) -> list[str]:
+        """Watches a change that must succeed and returns its messages."""
+        lines, change = await self.watch(change_id)
+        assert change.status == "succeeded", (change.failure, lines)
+        return lines
+
+    async def failed(self, change_id: int) -> tuple[list[str], changes_pb2.Change.Failure]:
+        """Watches a change that must fail and be undone."""
+        lines, change = await self.watch(change_id)
+        assert change.status == "failed", lines
+        assert change.failure.undone, lines
+        return lines, change.failure
+
+    async def chutes(self) -> dict[str, str]:
+        """Returns the state of each chute."""
+        return {chute.name: chute.state for chute in (await self.call("ListChutes")).chutes}
+
+
+def _cut(pieces: bytes | Iterable[bytes]) -> Iterable[bytes]:
+    if not isinstance(pieces, bytes):
+        return pieces
+    return [pieces[start : start + PIECE_BYTES] for start in range(0, len(pieces), PIECE_BYTES)]
+
+
+async def _new(pieces: bytes | Iterable[bytes], content_type: str) -> AsyncIterator[Any]:
+    for piece in _cut(pieces):
+        request = uploads_pb2.UploadChuteRequest()
+        request.content.content_type, request.content.data = content_type, piece
+        yield request
+
+
+async def _named(chute: str, pieces: bytes | Iterable[bytes], content_type: str) -> AsyncIterator[Any]:
+    for piece in _cut(pieces):
+        request = uploads_pb2.UploadChuteUpdateRequest(chute=chute)
+        request.content.content_type, request.content.data = content_type, piece
+        yield request
+
+
+def refusal(error: grpc.RpcError) -> tuple[str, str, str]:
+    """Returns the code, the reason and the field of an error."""
+    status = rpc_status.from_call(error)
+    assert status is not None
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    assert status.details[0].Unpack(info)
+    field = ""
+    for detail in status.details[1:]:
+        if detail.Unpack(bad):
+            field = bad.field_violations[0].field
+    return error.code().name, info.reason, field
