@@ -11,9 +11,8 @@ from typing import Any
 
 import docker
 import pytest
-from tests.support.engine import busybox_image
 
-from tests.support.chutes import chute_tar
+from tests.support.chutes import idle_chute
 from tests.support.node import NodeProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -26,7 +25,6 @@ SLOW_BUILD = (
 
 @pytest.fixture
 def node(tmp_path: Path, engine: docker.DockerClient) -> Iterator[NodeProcess]:
-    busybox_image(engine)
     node = NodeProcess(tmp_path / "home")
     node.start()
     node.login()
@@ -39,7 +37,6 @@ def node(tmp_path: Path, engine: docker.DockerClient) -> Iterator[NodeProcess]:
 @pytest.fixture
 def foreign(engine: docker.DockerClient) -> Iterator[Any]:
     """Somebody else's container, which must survive everything."""
-    busybox_image(engine)
     container = engine.containers.run("busybox:stable", ["sleep", "100000"], detach=True, init=True)
     try:
         yield container
@@ -121,13 +118,13 @@ def test_an_install_survives_a_kill_at_every_step(
     node: NodeProcess, engine: docker.DockerClient, foreign: Any
 ) -> None:
     name = _name("install")
-    steps = _steps(node, node.upload(chute_tar(name, dockerfile=SLOW_BUILD)).json["change_id"])
+    steps = _steps(node, node.upload(idle_chute(name, dockerfile=SLOW_BUILD)).json["change_id"])
     assert len(steps) >= 6, steps
     _delete(node, name)
     _assert_nothing_but(engine, node, set())
     for step in steps:
         name = _name("install")
-        change_id = node.upload(chute_tar(name, dockerfile=SLOW_BUILD)).json["change_id"]
+        change_id = node.upload(idle_chute(name, dockerfile=SLOW_BUILD)).json["change_id"]
         assert _kill_at(node, change_id, step), step
         node.start()
         node.login()
@@ -146,16 +143,16 @@ def test_an_update_survives_a_kill_at_every_step(
     node: NodeProcess, engine: docker.DockerClient, foreign: Any
 ) -> None:
     name = _name("update")
-    assert node.ended(node.upload(chute_tar(name, version=1)).json["change_id"])["status"] == "succeeded"
+    assert node.ended(node.upload(idle_chute(name, version=1)).json["change_id"])["status"] == "succeeded"
     path = f"/api/v1/chutes/{name}"
     version = 2
     steps = _steps(
         node,
-        node.upload(chute_tar(name, version=version, dockerfile=SLOW_BUILD), "PUT", path).json["change_id"],
+        node.upload(idle_chute(name, version=version, dockerfile=SLOW_BUILD), "PUT", path).json["change_id"],
     )
     for step in steps:
         version += 1
-        tar = chute_tar(name, version=version, dockerfile=SLOW_BUILD)
+        tar = idle_chute(name, version=version, dockerfile=SLOW_BUILD)
         change_id = node.upload(tar, "PUT", path).json["change_id"]
         assert _kill_at(node, change_id, step), step
         node.start()
@@ -177,11 +174,11 @@ def test_a_removal_survives_a_kill_at_every_step(
     node: NodeProcess, engine: docker.DockerClient, foreign: Any
 ) -> None:
     name = _name("delete")
-    assert node.ended(node.upload(chute_tar(name)).json["change_id"])["status"] == "succeeded"
+    assert node.ended(node.upload(idle_chute(name)).json["change_id"])["status"] == "succeeded"
     steps = _steps(node, node.request("DELETE", f"/api/v1/chutes/{name}").json["change_id"])
     for step in steps:
         name = _name("delete")
-        assert node.ended(node.upload(chute_tar(name)).json["change_id"])["status"] == "succeeded"
+        assert node.ended(node.upload(idle_chute(name)).json["change_id"])["status"] == "succeeded"
         change_id = node.request("DELETE", f"/api/v1/chutes/{name}").json["change_id"]
         assert _kill_at(node, change_id, step), step
         node.start()
@@ -198,7 +195,7 @@ def test_queued_changes_run_after_a_kill(
     node: NodeProcess, engine: docker.DockerClient, foreign: Any
 ) -> None:
     names = [_name("queue") for _ in range(4)]
-    ids = [node.upload(chute_tar(name, dockerfile=SLOW_BUILD)).json["change_id"] for name in names]
+    ids = [node.upload(idle_chute(name, dockerfile=SLOW_BUILD)).json["change_id"] for name in names]
     node.kill()
     node.start()
     node.login()

@@ -7,9 +7,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import docker
 import pytest
 import yaml
-from tests.support.engine import busybox_image
 
 from tests.support.node import PASSWORD, NodeProcess, free_port
 from tests.support.pdtools import ROOT, Pdtools, install_pdtools
@@ -21,8 +21,7 @@ NEW_PASSWORD = "another password: with a colon"
 
 
 @pytest.fixture
-def node(tmp_path: Path, engine) -> Iterator[NodeProcess]:
-    busybox_image(engine)
+def node(tmp_path: Path, engine: docker.DockerClient) -> Iterator[NodeProcess]:
     node = NodeProcess(tmp_path / "home")
     node.start()
     try:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import docker
 import pytest
-from tests.support.engine import busybox_image
 
 from tests.support.node import NodeProcess
 
@@ -20,7 +19,6 @@ DEFAULT_TARGET = "127.0.0.1:8080"
 
 @pytest.fixture
 def node(tmp_path: Path, engine: docker.DockerClient) -> Iterator[NodeProcess]:
-    busybox_image(engine)
     node = NodeProcess(tmp_path / "home", environment={"PARADROP_ADMIN_PASSWORD": ""})
     node.start()
     try:

@@ -46,7 +46,17 @@ class Machine:
     @property
     def daemon(self) -> tuple[str, ...]:
         return (
-            *("dockerd", "--host", self.address, "--pidfile", f"{self.folder}/docker.pid"),
+            # In a network of its own: a second daemon takes the first one's bridge away.
+            *(
+                "unshare",
+                "--net",
+                "--",
+                "dockerd",
+                "--host",
+                self.address,
+                "--pidfile",
+                f"{self.folder}/docker.pid",
+            ),
             *("--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/exec"),
             *("--bridge", "none", "--iptables=false", "--ip6tables=false"),
         )
