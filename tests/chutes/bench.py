@@ -72,7 +72,7 @@ class Bench:
                 settle_s=self.settle_s,
             )
             async with running_domain(world, observer) as domain:
-                yield RunningBench(self, domain, folders, world)
+                yield RunningBench(self, domain, folders, world, database)
 
     def files(self) -> list[str]:
         """Everything in the folders of the chutes."""
@@ -89,6 +89,7 @@ class RunningBench:
     domain: Domain
     folders: DiskFolders
     world: World
+    database: Database
 
     def unpack(self) -> str:
         """Stands for an upload that was unpacked and found good."""

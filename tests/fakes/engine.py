@@ -32,6 +32,10 @@ class FakeContainer:
         )
 
 
+def _down() -> Unavailable:
+    return Unavailable("The engine does not answer.", reason="ENGINE_DOWN")
+
+
 class FakeEngine:
     """Keeps what a real engine keeps, and survives the "crash" of the service that uses it."""
 
@@ -43,10 +47,12 @@ class FakeEngine:
         self.networks: dict[str, str] = {}
         self.running: dict[str, FakeContainer] = {}
         self.down = False
-        self.faults: dict[str, list[DomainError]] = {}
+        self.faults: dict[str, list[DomainError | None]] = {}
         """Method to the errors of its next calls."""
         self.half_done: set[str] = set()
         """Methods that do their work before they fail."""
+        self.downs: list[str] = []
+        """Methods at whose next calls the engine goes away."""
         self.exits_at_once: set[str] = set()
         """Chutes whose containers end when they are started."""
         self.hangs: set[str] = set()
@@ -79,16 +85,34 @@ class FakeEngine:
     async def _called(self, method: str) -> None:
         self.calls[method] += 1
         if self.down:
-            raise Unavailable("The engine does not answer.", reason="ENGINE_DOWN")
+            raise _down()
         if method in self.hangs:
             await asyncio.Event().wait()
         if method not in self.half_done:
             self._fail(method)
         await asyncio.sleep(0)
 
+    def _done(self, method: str) -> None:
+        if method in self.half_done:
+            self._fail(method)
+
     def _fail(self, method: str) -> None:
-        if self.faults.get(method):
-            raise self.faults[method].pop(0)
+        if method in self.downs:
+            self.downs.remove(method)
+            self.down = True
+            raise _down()
+        if self.faults.get(method) and (error := self.faults[method].pop(0)):
+            raise error
+
+    def fail_at(self, method: str, nth: int, error: DomainError) -> None:
+        """Lets the nth call from now on fail."""
+        self.faults[method] = [None] * (nth - 1) + [error]
+
+    def goes_down_at(self, method: str, half_done: bool) -> None:
+        """Lets the engine go away at the next call, before or after that did its work."""
+        self.downs.append(method)
+        if half_done:
+            self.half_done.add(method)
 
     async def refresh(self) -> None:
         await self._called("refresh")
@@ -105,7 +129,7 @@ class FakeEngine:
             on_line("Step 1/1 : FROM scratch")
             await self.build_pause.wait()
             await asyncio.sleep(0)
-            self._fail("build_image")
+            self._done("build_image")
         finally:
             self.builds_at_once -= 1
         self.layers.remove(chute)
@@ -117,7 +141,7 @@ class FakeEngine:
         if any(container.plan.image == tag for container in self.running.values()):
             raise FailedPrecondition("The image is in use.", reason="ENGINE_REFUSED")
         self.images.pop(tag, None)
-        self._fail("remove_image")
+        self._done("remove_image")
 
     async def has_image(self, tag: str) -> bool:
         await self._called("has_image")
@@ -127,14 +151,14 @@ class FakeEngine:
         await self._called("ensure_network")
         if self.networks.setdefault(name, chute) != chute:
             raise AlreadyExists("The network is not ours.", reason="NETWORK_NAME_TAKEN")
-        self._fail("ensure_network")
+        self._done("ensure_network")
 
     async def remove_network(self, name: str) -> None:
         await self._called("remove_network")
         if any(container.plan.network == name for container in self.running.values()):
             raise FailedPrecondition("The network is in use.", reason="ENGINE_REFUSED")
         self.networks.pop(name, None)
-        self._fail("remove_network")
+        self._done("remove_network")
 
     async def create_container(self, plan: ContainerPlan) -> None:
         await self._called("create_container")
@@ -147,7 +171,7 @@ class FakeEngine:
             if not await asyncio.to_thread(folder.is_dir):
                 raise FailedPrecondition("No such folder.", reason="CONTAINER_CREATE_FAILED")
         self.running[plan.name] = FakeContainer(plan)
-        self._fail("create_container")
+        self._done("create_container")
 
     async def start_container(self, name: str) -> None:
         await self._called("start_container")
@@ -158,12 +182,12 @@ class FakeEngine:
         if container.plan.chute in self.exits_at_once:
             container.status, container.exit_code = "exited", 3
             container.lines = ("cannot go on",)
-        self._fail("start_container")
+        self._done("start_container")
 
     async def remove_container(self, name: str) -> None:
         await self._called("remove_container")
         self.running.pop(name, None)
-        self._fail("remove_container")
+        self._done("remove_container")
 
     async def sweep(self, keep: Mapping[str, Sequence[str]], chutes: Sequence[str] | None = None) -> None:
         await self._called("sweep")

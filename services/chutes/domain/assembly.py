@@ -19,6 +19,7 @@ from services.chutes.domain.watch import ChangeWatcher
 class Domain:
     """What the wire talks to."""
 
+    gate: EngineGate
     registry: Registry
     queue: ChangeQueue
     manager: ChuteManager
@@ -44,6 +45,7 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
         watching = asyncio.create_task(supervisor.run(), name="engine supervisor")
         try:
             yield Domain(
+                gate,
                 registry,
                 queue,
                 ChuteManager(registry, queue, world.clock),

@@ -79,11 +79,18 @@ class Executor:
                 return
             change.failure, change.phase = failure, "undoing"
             return
+        begun = replace(
+            change,
+            status="processing",
+            phase="doing",
+            step="",
+            attempts=change.attempts + 1,
+            start_time_s=change.start_time_s or self._world.clock(),
+        )
+        await self._world.journal.begin(begun, situation)
         change.situation = situation
-        change.status, change.phase, change.step = "processing", "doing", ""
-        change.attempts += 1
-        change.start_time_s = change.start_time_s or self._world.clock()
-        await self._world.journal.begin(change, situation)
+        change.status, change.phase, change.step = begun.status, begun.phase, begun.step
+        change.attempts, change.start_time_s = begun.attempts, begun.start_time_s
         plan, run = make_plan(situation), self._run_of(situation, progress)
         try:
             for number, step in enumerate(plan.steps):
