@@ -27,9 +27,7 @@ def node(tmp_path: Path, engine: docker.DockerClient) -> Iterator[NodeProcess]:
     try:
         yield node
     finally:
-        if node.process is not None and node.process.poll() is None:
-            node.login(NEW_PASSWORD) if not node.token else None
-            node.stop()
+        node.stop()
 
 
 @pytest.fixture

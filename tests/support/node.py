@@ -86,7 +86,9 @@ class NodeProcess:
                 if self.request("GET", "/healthz", token="").status == 200:
                     return
             time.sleep(0.05)
-        raise AssertionError(f"the node did not become healthy: {self.output}")
+        health = self.request("GET", "/healthz", token="").body
+        self.stop()
+        raise AssertionError(f"the node did not become healthy: {health!r} {self.output}")
 
     @property
     def output(self) -> str:
