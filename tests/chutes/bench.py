@@ -60,6 +60,7 @@ class Bench:
 
     @asynccontextmanager
     async def running(self, observer: Observer | None = None) -> AsyncIterator["RunningBench"]:
+        self.home.mkdir(exist_ok=True)
         folders = await asyncio.to_thread(DiskFolders, self.home)
         with closing(await asyncio.to_thread(Database, self.home / "chutes.sqlite3", MIGRATIONS)) as database:
             world = World(

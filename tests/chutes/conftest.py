@@ -1,4 +1,5 @@
-from collections.abc import Iterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -6,12 +7,38 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.chutes.bench import Bench, without_pauses
+from tests.chutes.served import Served, serving_bench
+from tests.support.publisher import Publisher
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     with without_pauses():
-        yield Bench(tmp_path)
+        yield Bench(tmp_path / "home")
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Publisher:
+    """A user of each role, another trusted one, and a chute."""
+    (tmp_path / "public").mkdir()
+    publisher = Publisher(tmp_path / "public")
+    publisher.principals["users"]["other"] = {"generation": 1, "role": "trusted"}
+    publisher.publish()
+    return publisher
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """Where a service may listen: a path that is short enough."""
+    with tempfile.TemporaryDirectory(prefix="pd-") as folder:
+        yield f"unix:{folder}/chutes.sock"
+
+
+@pytest.fixture
+async def served(bench: Bench, publisher: Publisher, address: str) -> AsyncIterator[Served]:
+    """The whole service but for the engine and the tokens of chutes."""
+    async with serving_bench(bench, publisher, address) as served:
+        yield served
 
 
 @pytest.fixture(autouse=True)
