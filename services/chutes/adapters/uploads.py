@@ -147,9 +147,7 @@ class _Upload:
         """Yields the bytes, or raises what is wrong with the upload."""
         first = await self._next()
         if first is None:
-            raise InvalidArgument(
-                f"The upload is empty; send a tar file with {CHUTE_FILE} at its root.", reason="UPLOAD_EMPTY"
-            )
+            raise _empty()
         if first.content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
             raise InvalidArgument(
                 f"The content type of an upload must be {CONTENT_TYPE}, not {first.content_type!r}.",
@@ -169,6 +167,8 @@ class _Upload:
                 )
             yield piece.data
             piece = await self._next()
+        if not self._read_bytes:
+            raise _empty()
 
     async def drain(self) -> None:
         """Reads and forgets the rest, up to once more the limit."""
@@ -190,6 +190,12 @@ class _Upload:
         else:
             self._read_bytes += len(piece.data)
         return piece
+
+
+def _empty() -> InvalidArgument:
+    return InvalidArgument(
+        f"The upload is empty; send a tar file with {CHUTE_FILE} at its root.", reason="UPLOAD_EMPTY"
+    )
 
 
 @contextmanager
