@@ -137,14 +137,16 @@ async def test_a_refused_upload_is_read_to_its_end(served: Served) -> None:
 async def test_an_endless_upload_is_cut_off(served: Served) -> None:
     sent = 0
 
-    def pieces() -> Iterator[bytes]:
+    async def pieces() -> AsyncIterator[Piece]:
         nonlocal sent
         while True:
             sent += 1
-            yield b"\0" * 64 * 1024
+            yield Piece(bytes(64 * 1024), "application/x-tar")
 
-    assert (await _refused(served.client().upload(pieces())))[1] == "UPLOAD_TOO_LARGE"
-    assert sent * 64 * 1024 < 4 * MAX_UPLOAD_BYTES
+    with pytest.raises(DomainError) as error:
+        await served.uploads.take(pieces(), _never)
+    assert error.value.reason == "UPLOAD_TOO_LARGE"
+    assert sent * 64 * 1024 < 3 * MAX_UPLOAD_BYTES
     assert served.bench.files() == []
 
 
