@@ -1,6 +1,7 @@
 """The domain of the chute service on a real database and real folders, with an engine in memory."""
 
 import asyncio
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -74,6 +75,11 @@ class Bench:
             )
             async with running_domain(world, observer) as domain:
                 yield RunningBench(self, domain, folders, world, database)
+
+    def copy(self, home: Path) -> "Bench":
+        """Returns another node in the same state."""
+        shutil.copytree(self.home, home, dirs_exist_ok=True)
+        return Bench(home, self.engine.copy(self.home, home), self.tokens.copy(), self.settle_s, self.now_s)
 
     def files(self) -> list[str]:
         """Everything in the folders of the chutes."""

@@ -1,15 +1,40 @@
 """The service is ended at every step of every kind of change, and started again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.chutes.bench import ADMIN, Bench, Crash, RunningBench, spec, web_spec
+from tests.chutes.bench import ADMIN, Bench, Crash, RunningBench, spec, web_spec, without_pauses
 
 Point = tuple[str, str]
+Homes = Callable[[], Path]
+
+MEMORY = Path("/dev/shm")
+"""Hundreds of databases are made and synced; what is asked here is not whether the disk keeps its word."""
+
+
+@pytest.fixture
+def new_home() -> Iterator[Homes]:
+    with without_pauses(), tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as root:
+        numbers = count()
+
+        def make() -> Path:
+            home = Path(root) / str(next(numbers))
+            home.mkdir()
+            return home
+
+        yield make
+
+
+@pytest.fixture
+def bench(new_home: Homes) -> Bench:
+    return Bench(new_home())
 
 
 async def _install(node: RunningBench) -> int:
@@ -96,18 +121,18 @@ def _known(bench: Bench) -> object:
 
 
 @pytest.mark.parametrize("kind", CHANGES)
-async def test_a_crash_at_any_step_loses_nothing(kind: str, bench: Bench, tmp_path_factory: Any) -> None:
+async def test_a_crash_at_any_step_loses_nothing(kind: str, bench: Bench, new_home: Homes) -> None:
     state, ask = CHANGES[kind]
     points: list[Point] = []
     await _prepare(bench, state)
+    prepared = bench.copy(new_home())
     before = _known(bench)
     await _run(bench, ask, lambda moment, step: points.append((moment, step)))
     after = _known(bench)
     assert before != after or kind == "restart"
     assert ("before", "commit") in points
     for point in points:
-        other = Bench(tmp_path_factory.mktemp("crash"))
-        await _prepare(other, state)
+        other = prepared.copy(new_home())
         change_id = await _run(other, ask, _crash_at(point))
         async with other.running() as node:
             change = await node.ended(change_id)
@@ -116,15 +141,15 @@ async def test_a_crash_at_any_step_loses_nothing(kind: str, bench: Bench, tmp_pa
 
 
 @pytest.mark.parametrize("kind", CHANGES)
-async def test_a_change_that_always_crashes_is_undone(kind: str, bench: Bench, tmp_path_factory: Any) -> None:
+async def test_a_change_that_always_crashes_is_undone(kind: str, bench: Bench, new_home: Homes) -> None:
     state, ask = CHANGES[kind]
     points: list[Point] = []
     await _prepare(bench, state)
+    prepared = bench.copy(new_home())
+    before = _plain(_known(bench), bench)
     await _run(bench, ask, lambda moment, step: points.append((moment, step)))
     for point in points[: points.index(("before", "commit")) + 1]:
-        other = Bench(tmp_path_factory.mktemp("crash"))
-        await _prepare(other, state)
-        before = _plain(_known(other), other)
+        other = prepared.copy(new_home())
         change_id = await _run(other, ask, _crash_at(point))
         for _ in range(2):
             await _run(other, _existing(change_id), _crash_at(point))
@@ -138,9 +163,7 @@ async def test_a_change_that_always_crashes_is_undone(kind: str, bench: Bench, t
 
 
 @pytest.mark.parametrize("kind", CHANGES)
-async def test_a_crash_during_the_undo_is_undone_as_well(
-    kind: str, bench: Bench, tmp_path_factory: Any
-) -> None:
+async def test_a_crash_during_the_undo_is_undone_as_well(kind: str, bench: Bench, new_home: Homes) -> None:
     state, ask = CHANGES[kind]
 
     def fail_and_note(noted: list[Point]) -> Callable[[str, str], None]:
@@ -153,13 +176,13 @@ async def test_a_crash_during_the_undo_is_undone_as_well(
 
     points: list[Point] = []
     await _prepare(bench, state)
+    prepared = bench.copy(new_home())
     before = _plain(_known(bench), bench)
     await _run(bench, ask, fail_and_note(points))
     assert _plain(_known(bench), bench) == before
     undo = [point for point in points if point[1].startswith("undo ")]
     for point in undo:
-        other = Bench(tmp_path_factory.mktemp("crash"))
-        await _prepare(other, state)
+        other = prepared.copy(new_home())
 
         def observe(moment: str, step: str, point: Point = point) -> None:
             if (moment, step) == point:

@@ -228,6 +228,17 @@ class FakeEngine:
 
         yield batches()
 
+    def copy(self, before: Path, after: Path) -> "FakeEngine":
+        """Returns another engine with the same things, on folders that were copied elsewhere."""
+        copy = FakeEngine()
+        copy.images, copy.networks = dict(self.images), dict(self.networks)
+        for name, container in self.running.items():
+            volumes = {
+                after / folder.relative_to(before): where for folder, where in container.plan.volumes.items()
+            }
+            copy.running[name] = replace(container, plan=replace(container.plan, volumes=volumes))
+        return copy
+
     def snapshot(self) -> object:
         """Everything that is there, to compare before and after."""
         containers = {

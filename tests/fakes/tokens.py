@@ -13,6 +13,12 @@ class FakeTokens:
         self.fault: DomainError | None = None
         self._numbers = count(1)
 
+    def copy(self) -> "FakeTokens":
+        """Returns another service with the same tokens."""
+        copy = FakeTokens()
+        copy.tokens = dict(self.tokens)
+        return copy
+
     async def issue(self, chute: str) -> str:
         if self.fault:
             raise self.fault
