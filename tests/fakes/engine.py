@@ -63,6 +63,7 @@ class FakeEngine:
         self.build_pause = asyncio.Event()
         self.build_pause.set()
         self.built: list[str] = []
+        self.build_lines: list[str] = []
         self._news: Feed[None] = Feed()
 
     @property
@@ -128,6 +129,8 @@ class FakeEngine:
         try:
             on_line("Step 1/1 : FROM scratch")
             await self.build_pause.wait()
+            for line in self.build_lines:
+                on_line(line)
             await asyncio.sleep(0)
             self._done("build_image")
         finally:

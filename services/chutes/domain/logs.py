@@ -3,12 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from services.chutes.domain.chute import Chute
 from services.chutes.domain.ports import ContainerState, Engine, LoggedLine
 from services.chutes.domain.registry import Registry
-from services.common.errors import DomainError, InvalidArgument
+from services.common.errors import DomainError, InvalidArgument, NotFound
 from services.common.feed import Subscription
 
 DEFAULT_TAIL = 200
@@ -39,6 +40,8 @@ class LogReader:
     async def read(self, chute: Chute, service: str, tail: int, follow: bool) -> AsyncIterator[LogEvent]:
         """Yields the past lines by time, a sync mark and, if asked, new lines until the chute is removed."""
         _check(chute, service, tail)
+        if not follow and self._engine.containers() is None:
+            await self._engine.refresh()
         services = [service] if service else list(chute.spec.services)
         seen: dict[str, int] = {}
         past, dropped = await self._past(chute, services, tail)
@@ -59,23 +62,29 @@ class LogReader:
             await asyncio.gather(follower, return_exceptions=True)
 
     async def _past(self, chute: Chute, services: Iterable[str], tail: int) -> tuple[list[LoggedLine], int]:
-        past: deque[LoggedLine] = deque()
+        past: list[LoggedLine] = []
         dropped = 0
         for service in services:
-            container = chute.containers[service]
-            if container not in (self._engine.containers() or {}) or not tail:
-                continue
-            kept, size = deque[LoggedLine](), 0
-            async with self._engine.logs(container, service, tail, follow=False) as batches:
-                async for batch in batches:
-                    for line in batch:
-                        kept.append(line)
-                        size += len(line.message)
-                        while size > MAX_PAST_CHARACTERS:
-                            size -= len(kept.popleft().message)
-                            dropped += 1
-            past += kept
+            with suppress(NotFound):  # The container went while this was asked; it comes back or it does not.
+                lines, lost = await self._past_of(chute, service, tail)
+                past += lines
+                dropped += lost
         return sorted(past, key=lambda line: line.timestamp_ns), dropped
+
+    async def _past_of(self, chute: Chute, service: str, tail: int) -> tuple[deque[LoggedLine], int]:
+        kept, characters, dropped = deque[LoggedLine](), 0, 0
+        container = chute.containers[service]
+        if not tail or container not in (self._engine.containers() or {}):
+            return kept, dropped
+        async with self._engine.logs(container, service, tail, follow=False) as batches:
+            async for batch in batches:
+                for line in batch:
+                    kept.append(line)
+                    characters += len(line.message)
+                    while characters > MAX_PAST_CHARACTERS:
+                        characters -= len(kept.popleft().message)
+                        dropped += 1
+        return kept, dropped
 
     async def _follow(
         self,
