@@ -71,15 +71,16 @@ local function clean_path(route, headers)
   end
 end
 
--- Returns the keys of the outermost object; nil if the text is not one object. Values are the transcoder's business.
+-- Returns the keys of the outermost object; nil if the text is not one object. Values are the business of the
+-- transcoder, which is less strict: it takes keys without quotes and in single ones.
 local function keys_of(text)
   if not text:find("^%s*{") then
     return nil
   end
   local keys, depth, position, key_next = {}, 0, 1, false
   while true do
-    local at, _, token = text:find('([{}%[%],"])', position)
-    if not at then
+    local at, _, token = text:find("([{}%[%],:\"'])", position)
+    if not at or token == "'" or (token == ":" and depth == 1 and key_next) then
       return nil
     end
     position = at + 1
@@ -103,7 +104,7 @@ local function keys_of(text)
       key_next = depth == 1
     elseif token == "," then
       key_next = depth == 1
-    else
+    elseif token ~= ":" then
       depth = depth - 1
       if depth == 0 then
         return text:find("^%s*$", position) and keys or nil
@@ -173,6 +174,12 @@ local function on_request(handle)
   end
   if route:get("body") then
     check_body(handle, route, headers)
+  elseif route:get("kind") ~= "upload" then
+    -- Else the transcoder would read it as the request.
+    local body = handle:body()
+    if body then
+      body:setBytes("")
+    end
   end
 end
 
