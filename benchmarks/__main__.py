@@ -1,6 +1,15 @@
-"""Runs all benchmarks: `make bench`."""
+"""Runs all benchmarks, or the named ones: `make bench`, `python -m benchmarks rest`."""
+
+import sys
+
+import docker
 
 from benchmarks import footprint, install, rest
+from tests.support.engine import busybox_image, running_engine
 
-for benchmark in (footprint, rest, install):
-    benchmark.main()
+BENCHMARKS = {"footprint": footprint.main, "rest": rest.main, "install": install.main}
+
+with running_engine() as address:
+    busybox_image(docker.APIClient(address))
+    for name in sys.argv[1:] or BENCHMARKS:
+        BENCHMARKS[name]()

@@ -55,7 +55,3 @@ def _timed(home: Path, keep: bool = False) -> tuple[float, Node]:
 def _stop(node: Node) -> None:
     node.process.send_signal(signal.SIGTERM)
     node.process.wait(60)
-
-
-if __name__ == "__main__":
-    main()

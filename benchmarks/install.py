@@ -50,7 +50,3 @@ def _engine_alone(engine: docker.DockerClient, name: str) -> float:
     network.remove()
     engine.images.remove(f"{name}:1", force=True)
     return seconds
-
-
-if __name__ == "__main__":
-    main()

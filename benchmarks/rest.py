@@ -7,7 +7,7 @@ from benchmarks.support import PASSWORD, Load, Node, running_baseline, running_n
 
 CONNECTIONS = (1, 16, 64)
 RUNNING_CHUTES = 10
-DURATION_S = 5
+DURATION_S = 3
 ROUNDS = 3
 
 
@@ -72,7 +72,3 @@ def _alternating(first: tuple[str, str], second: tuple[str, str], connections: i
 
 def _cells(load: Load) -> list[str]:
     return [f"{load.requests_per_s:.0f}", f"{load.p50_ms:.2f}", f"{load.p99_ms:.2f}"]
-
-
-if __name__ == "__main__":
-    main()

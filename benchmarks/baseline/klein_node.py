@@ -47,7 +47,7 @@ class Node:
         """Answers the list, or 401."""
         if not self._authorised(request.getHeader("Authorization") or ""):
             request.setResponseCode(401)
-            request.setHeader("WWW-Authenticate", 'Basic realm="Login Required"')
+            request.setHeader("WWW-Authenticate", 'Basic realm="Login Required"')  # type: ignore[no-untyped-call]
             return b""
         request.setHeader("Content-Type", "application/json")
         return json.dumps([self._describe(chute) for chute in self._chutes]).encode()
