@@ -49,7 +49,7 @@ class Node:
             request.setResponseCode(401)
             request.setHeader("WWW-Authenticate", 'Basic realm="Login Required"')  # type: ignore[no-untyped-call]
             return b""
-        request.setHeader("Content-Type", "application/json")
+        request.setHeader("Content-Type", "application/json")  # type: ignore[no-untyped-call]
         return json.dumps([self._describe(chute) for chute in self._chutes]).encode()
 
     def _authorised(self, header: str) -> bool:
