@@ -3,7 +3,9 @@
 import asyncio
 
 import pytest
+import structlog
 
+from services.auth.adapters import hasher, store
 from services.auth.domain.authenticator import KNOWN_FOR_S, MAX_KNOWN
 from services.auth.domain.model import MAX_PASSWORD_BYTES, Outcome
 from services.auth.domain.throttle import PER_USER_AND_ADDRESS, LoginThrottled
@@ -212,3 +214,36 @@ async def test_a_crowd_is_sent_away_and_not_counted(domain: Domain) -> None:
     assert {result.reason for result in busy} == {"LOGIN_BUSY"}
     for number in range(100):
         await domain.authenticator.verify("paradrop", PASSWORD, f"10.0.0.{number}")
+
+
+async def test_who_was_sent_away_by_a_crowd_has_made_no_mistake(domain: Domain) -> None:
+    for _ in range(hasher.AT_ONCE):
+        await domain.hasher._places.acquire()
+    crowd = [
+        asyncio.create_task(domain.authenticator.verify("paradrop", PASSWORD, f"10.0.0.{n}"))
+        for n in range(hasher.MAX_WAITING)
+    ]
+    while domain.hasher.verified < len(crowd):
+        await asyncio.sleep(0)
+    for _ in range(PER_USER_AND_ADDRESS.free + 1):
+        with pytest.raises(ResourceExhausted, match="at once"):
+            await domain.authenticator.verify("paradrop", PASSWORD, HERE)
+    for _ in range(hasher.AT_ONCE):
+        domain.hasher._places.release()
+    await asyncio.gather(*crowd)
+    await domain.authenticator.verify("paradrop", PASSWORD, HERE)
+
+
+async def test_only_the_latest_logins_are_kept(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "KEPT_LOGINS", 3)
+    for number in range(5):
+        await domain.audit.record(f"user{number}", HERE, Outcome.ACCEPTED)
+    assert [login.username for login in await domain.logins()] == ["user4", "user3", "user2"]
+
+
+async def test_an_audit_that_cannot_be_written_keeps_nobody_out(domain: Domain) -> None:
+    await domain.store._execute("DROP TABLE logins")
+    with structlog.testing.capture_logs() as logs:
+        await domain.audit.record("paradrop", HERE, Outcome.ACCEPTED)
+        assert await fails(domain) == "LOGIN_FAILED"
+    assert [line["outcome"] for line in logs] == ["accepted", "refused"]

@@ -128,6 +128,11 @@ def test_the_first_refusal_of_a_delay_is_marked(throttle: LoginThrottle, clock: 
             throttle.begin("paradrop", HERE)
         marks.append(raised.value.is_first)
     assert marks == [True, False, False]
+    clock.advance(1)
+    fail(throttle, 1)
+    with pytest.raises(LoginThrottled) as raised:
+        throttle.begin("paradrop", HERE)
+    assert raised.value.is_first
 
 
 def test_known_credentials_pass_a_delay_until_somebody_guesses_fast(
