@@ -169,9 +169,15 @@ async def test_chutes_are_started_again_after_the_engine_was(bench: Bench) -> No
         bench.engine.down = False
         await _until(lambda: bench.engine.running["a-main"].status == "running")
         assert set(bench.engine.running) == {"a-main"}
+        await _until(lambda: not list(node.domain.queue.unfinished()))
         newest = node.domain.queue.ended()[0]
-        await node.ended(newest.id)
         assert (newest.request.type, newest.request.user.name) == ("restart", "__paradrop__")
+
+
+async def test_leftovers_that_cannot_be_swept_do_not_stop_the_service(bench: Bench) -> None:
+    bench.engine.faults["sweep"] = [BROKEN]
+    async with bench.running() as node:
+        assert (await node.install(spec())).status == "succeeded"
 
 
 async def test_a_full_disk_delays_a_change_and_does_not_lose_it(bench: Bench, monkeypatch: Any) -> None:

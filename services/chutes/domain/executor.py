@@ -101,6 +101,8 @@ class Executor:
         except Exception as error:  # Whatever it was: what was done is undone.
             change.failure = _failure(change, error)
             change.phase = "undoing"
+            if change.failure is None:
+                progress.say("The container engine went away; what was done is undone when it is back.")
             return
         await self._commit(change, plan, situation, run)
 

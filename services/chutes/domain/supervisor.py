@@ -34,19 +34,22 @@ class Supervisor:
     async def _look(self) -> None:
         if not self._engine.available:
             self._gate.close()
-        elif not self._gate.is_open:
-            try:
-                await self._put_in_order()
-            except DomainError as error:
-                log.warning("the engine cannot be used yet", reason=error.reason, error=str(error))
-                return
+        elif not self._gate.is_open and await self._put_in_order():
             self._gate.open()
             await self._start_fallen()
 
-    async def _put_in_order(self) -> None:
-        await self._engine.refresh()
+    async def _put_in_order(self) -> bool:
+        """Sweeps the engine and tells whether it can be used."""
         situations = [change.situation for change in self._queue.unfinished() if change.situation]
-        await self._engine.sweep(self._registry.wanted_objects(situations))
+        try:
+            await self._engine.refresh()
+            await self._engine.sweep(self._registry.wanted_objects(situations))
+        except DomainError as error:
+            log.warning("cannot put the engine in order", reason=error.reason, error=str(error))
+            return error.reason != "ENGINE_DOWN"
+        except Exception:  # Leftovers that stay are no reason to do nothing at all any more.
+            log.exception("cannot put the engine in order")
+        return True
 
     async def _start_fallen(self) -> None:
         for chute in list(self._registry.installed.values()):
