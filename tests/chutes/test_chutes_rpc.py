@@ -7,6 +7,7 @@ import grpc
 import pytest
 from google.protobuf import json_format, struct_pb2
 
+from services.chutes.domain import logs, watch
 from tests.chutes.bench import spec, web_spec
 from tests.chutes.client import Client, refusal
 from tests.chutes.served import Served
@@ -285,6 +286,16 @@ async def test_nobody_updates_or_watches_the_chute_of_another(served: Served) ->
         assert refused == ("PERMISSION_DENIED", reason, "")
 
 
+async def test_a_list_hides_the_environment_of_other_peoples_chutes(served: Served) -> None:
+    owner = served.client("trusted")
+    await owner.done(await owner.upload(chute_tar(small_chute("web"))))
+    await owner.done(await owner.call_id("RestartChute", chute="web", environment={"SECRET": "7"}))
+    for name, seen in (("trusted", True), ("admin", True), ("web", True), ("other", False), ("user", False)):
+        (chute,) = (await served.client(name).call("ListChutes")).chutes
+        assert bool(chute.environment) is seen, name
+        assert chute.state == "running"
+
+
 async def test_the_owner_stays_the_owner(served: Served) -> None:
     owner, admin = served.client("trusted"), served.client("admin")
     await owner.done(await owner.upload(chute_tar(small_chute("web"))))
@@ -431,6 +442,27 @@ async def test_logs_are_cut_to_the_tail_and_the_service(served: Served) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await _log(client, **fields)
         assert refusal(error.value)[::2] == ("INVALID_ARGUMENT", field)
+
+
+async def test_quiet_streams_show_that_they_live(served: Served, monkeypatch: Any) -> None:
+    monkeypatch.setattr(logs, "IDLE_S", 0.02)
+    monkeypatch.setattr(watch, "IDLE_S", 0.02)
+    client = served.client()
+    await served.node.install(spec("web"))
+    served.bench.engine.build_pause.clear()
+    change_id = await client.upload(chute_tar(small_chute("other")))
+    for stream in (
+        client.stream("StreamLogs", chute="web", follow=True),
+        client.stream("WatchChange", change_id=change_id),
+    ):
+        async with asyncio.timeout(10):
+            async for event in stream:
+                if event.HasField("heartbeat"):
+                    assert event.heartbeat.time.seconds > 1_600_000_000
+                    break
+        stream.cancel()
+    served.bench.engine.build_pause.set()
+    await client.done(change_id)
 
 
 async def test_logs_of_a_stopped_chute_are_empty(served: Served) -> None:

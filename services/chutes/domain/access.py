@@ -23,10 +23,14 @@ def may_see(chute: str, principal: Principal) -> bool:
     return principal.kind != "chute" or principal.name == chute
 
 
+def sees(chute: str, owner: Actor, principal: Principal) -> bool:
+    """Tells whether a caller is the chute itself or may access it."""
+    if principal.kind == "chute":
+        return principal.name == chute
+    return may_access(owner, Actor.of(principal))
+
+
 def require_sight(chute: str, owner: Actor, principal: Principal) -> None:
     """Raises PermissionDenied unless the caller is the chute itself or may access it."""
-    if principal.kind == "chute":
-        if principal.name != chute:
-            raise chute_not_yours(chute)
-        return
-    require_access(chute, owner, Actor.of(principal))
+    if not sees(chute, owner, principal):
+        raise chute_not_yours(chute)

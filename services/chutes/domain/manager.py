@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from services.chutes.domain.access import may_see, require_access, require_sight
+from services.chutes.domain.access import may_see, require_access, require_sight, sees
 from services.chutes.domain.change import Request
 from services.chutes.domain.chute import Actor, Chute, Desired
 from services.chutes.domain.errors import chute_exists, chute_not_found, chute_running, chute_stopped
@@ -47,6 +47,11 @@ class ChuteManager:
         chute = self._registry.find(name)
         require_sight(name, chute.owner, principal)
         return chute
+
+    def may_look_into(self, name: str, principal: Principal) -> bool:
+        """Tells whether `find` would return the chute."""
+        chute = self._registry.installed.get(name)
+        return chute is not None and sees(name, chute.owner, principal)
 
     async def command(
         self,
