@@ -12,6 +12,7 @@ from services.launcher.engine import DEFAULT_ADDRESS, ask
 
 PACKAGES = {
     "busybox": "busybox-static",  # the base of the images that tests build: no registry is needed
+    "curl": "curl",  # the README's first chute
     "git": "git",  # pdtools imports it
     "setpriv": "util-linux",
 }

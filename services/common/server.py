@@ -18,6 +18,9 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 OPTIONS = [
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # Between its soft and its hard limit gRPC refuses headers at random; ours may hold a token of 8 KiB.
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.absolute_max_metadata_size", 32 * 1024),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     # Live streams through Envoy: small windows keep a lagging reader's backlog small.
     ("grpc.http2.bdp_probe", 0),
