@@ -121,6 +121,19 @@ def test_a_signal_while_it_starts_ends_it_as_well(node: NodeProcess) -> None:
     assert not [path for path in node.home.rglob("*") if path.is_socket()]
 
 
+def test_a_second_signal_ends_it_on_the_spot(node: NodeProcess) -> None:
+    node.start()
+    envoy = envoy_of(node)
+    assert node.process is not None
+    assert envoy is not None
+    envoy.suspend()  # It will not answer when it is asked to end.
+    node.process.send_signal(signal.SIGINT)
+    until(lambda: "Stopping" in node.output)
+    node.process.send_signal(signal.SIGINT)
+    assert node.process.wait(2) == 130
+    until(lambda: not envoy.is_running())
+
+
 def test_a_second_node_on_the_same_state_is_refused(node: NodeProcess) -> None:
     node.start()
     second = run_again(node, PARADROP_LISTEN="127.0.0.1:0")
