@@ -1,8 +1,9 @@
 // Marks each service as up or down.
+// The origin, since a page opened with user and password in its address may not fetch relative to it.
 async function refresh() {
   let services = {};
   try {
-    services = (await (await fetch("/healthz")).json()).services;
+    services = (await (await fetch(`${location.origin}/healthz`)).json()).services;
   } catch {
     // The node does not answer: every mark goes out.
   }
