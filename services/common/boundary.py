@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
 
 import grpc
@@ -20,19 +21,31 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class ErrorBoundary(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ignore]
     """Answers domain errors with their status, and everything unexpected with an id that is in the log."""
 
+    def __init__(self) -> None:
+        self._wrapped: dict[str, tuple[Handler, Handler]] = {}
+        """Method to its handler and the same within the boundary."""
+
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """Wraps the handler of one call."""
+        """Puts the handler of one call within the boundary."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return handler
         method = handler_call_details.method
-        if handler.response_streaming:
-            return _with_behaviour(handler, _streaming(_behaviour(handler), method))
-        return _with_behaviour(handler, _unary(_behaviour(handler), method))
+        known = self._wrapped.get(method)
+        if known is None or known[0] is not handler:
+            known = self._wrapped[method] = (handler, self._wrap(handler, method))
+        return known[1]
+
+    def _wrap(self, handler: Handler, method: str) -> Handler:
+        behaviour = _behaviour(handler)
+        # Some library servicers write their stream to the context, as health's Watch does; those are awaited.
+        if handler.response_streaming and not iscoroutinefunction(behaviour):
+            return _with_behaviour(handler, _streaming(behaviour, method))
+        return _with_behaviour(handler, _unary(behaviour, method))
 
 
 def _behaviour(handler: Handler) -> Any:
