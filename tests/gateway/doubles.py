@@ -145,10 +145,8 @@ def _method(method: MethodDescriptor, doubles: Doubles) -> Any:
         return reply
 
     async def unary(_: Any, request: Any, context: Any) -> Any:
-        if method.client_streaming:
-            request = (
-                [piece async for piece in request] if method.full_name not in doubles.replies else request
-            )
+        if method.client_streaming and not callable(doubles.replies.get(method.full_name)):
+            request = [piece async for piece in request]
         reply = answer(request, context)
         if callable(reply):
             reply = await reply(request, context)
