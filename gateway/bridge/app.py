@@ -46,15 +46,18 @@ async def running(settings: Settings) -> AsyncIterator[None]:
 
 def build(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...]) -> Starlette:
     """Returns the application."""
-    return Starlette(routes=list(_routes(channels, verifier, origins)))
+    return Starlette(
+        routes=list(_routes(channels, verifier, origins)),
+        exception_handlers={405: _wrong_method, Exception: _unexpected},
+    )
 
 
 def _routes(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...]) -> Iterator[BaseRoute]:
     for relay in RELAYS:
         endpoint = Endpoint(relay, channels, verifier, origins)
-        yield WebSocketRoute(relay.path, endpoint.__call__)
-        yield WebSocketRoute(relay.path + "/{rest:path}", endpoint.__call__)
-        yield Route(relay.path, _upgrade_required, methods=READ)
+        for path in (relay.path, relay.path + "/{rest:path}"):
+            yield WebSocketRoute(path, endpoint.__call__)
+            yield Route(path, _upgrade_required, methods=READ)
     yield WebSocketRoute("/{rest:path}", _no_socket)
     yield Route("/healthz", HealthPage(channels).__call__, methods=READ)
     for path, page in (
@@ -106,6 +109,19 @@ async def _drain(request: Request) -> None:
 async def _too_large(_: Request) -> Response:
     message = "A JSON body may have 1 MiB; send files as application/x-tar."
     return replies.from_details(413, "RESOURCE_EXHAUSTED", "BODY_TOO_LARGE", message)
+
+
+async def _wrong_method(_: Request, error: Exception) -> Response:
+    message = "This page is only read."
+    reply = replies.from_details(405, "UNIMPLEMENTED", "METHOD_NOT_ALLOWED", message)
+    reply.headers["allow"] = (getattr(error, "headers", None) or {}).get("Allow", "GET")
+    return reply
+
+
+async def _unexpected(_: Request, __: Exception) -> Response:
+    # The server logs the error itself.
+    message = "The bridge met an unexpected error; its log has the details."
+    return replies.from_details(500, "INTERNAL", "INTERNAL", message)
 
 
 async def _no_page(_: Request) -> Response:

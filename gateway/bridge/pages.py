@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from gateway import descriptors
 from gateway.bridge import reference, replies
@@ -16,6 +16,7 @@ from gateway.bridge import reference, replies
 Page = Callable[[Request], Awaitable[Response]]
 
 STATIC = Path(__file__).with_name("static")
+TYPES = {".css": "text/css", ".js": "text/javascript"}
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -44,9 +45,14 @@ async def api_descriptors(_: Request) -> Response:
 async def static(request: Request) -> Response:
     """Returns a file that the pages need."""
     file = STATIC / request.path_params["name"]
-    if file.parent != STATIC or not await asyncio.to_thread(file.is_file):
+    content = await asyncio.to_thread(_read, file) if file.parent == STATIC else None
+    if content is None:
         return missing()
-    return FileResponse(file, headers=HEADERS)
+    return Response(content, media_type=TYPES.get(file.suffix), headers=HEADERS)
+
+
+def _read(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
 
 
 def missing() -> Response:
