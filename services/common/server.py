@@ -45,14 +45,17 @@ async def serving(
     names = [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME]
     reflection.enable_server_reflection(names, server)
     _bind(server, address)
-    await server.start()
-    if address.startswith("unix:"):
-        await asyncio.to_thread(Path(address.removeprefix("unix:")).chmod, 0o600)
-    for name in ("", *service_names):
-        await statuses.set(name, health_pb2.HealthCheckResponse.SERVING)
+    starting = asyncio.ensure_future(server.start())
     try:
+        # gRPC cannot stop a server whose start was cancelled half-way.
+        await asyncio.shield(starting)
+        if address.startswith("unix:"):
+            await asyncio.to_thread(Path(address.removeprefix("unix:")).chmod, 0o600)
+        for name in ("", *service_names):
+            await statuses.set(name, health_pb2.HealthCheckResponse.SERVING)
         yield statuses
     finally:
+        await starting
         await statuses.enter_graceful_shutdown()
         await server.stop(SHUTDOWN_GRACE_S)
 

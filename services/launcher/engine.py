@@ -21,8 +21,9 @@ INSTALL = ("docker.io", "iptables")
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 60.0
 POLL_INTERVAL_S = 0.05
-HOW_TO_GET = "install one (sudo apt-get install docker.io), or run the node as root with --ensure-engine"
-HOW_TO_START = "start it (sudo systemctl start docker), or run the node as root with --ensure-engine"
+AS_ROOT = "or run the node as root (sudo make run, or paradrop run --ensure-engine)"
+HOW_TO_GET = f"install one (sudo apt-get install docker.io), {AS_ROOT}"
+HOW_TO_START = f"start it (sudo systemctl start docker), {AS_ROOT}"
 HOW_TO_JOIN = "sudo usermod -aG docker $USER, then log in again"
 
 

@@ -7,6 +7,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 FORCED_STATUS = 130
+ECHO_S = 0.5
+"""A signal to a process group also comes from whoever started us, such as make; that is no second one."""
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -16,16 +19,17 @@ async def until_signal(
     """Runs `work` and cancels it at the first signal; a second one ends the process on the spot."""
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
-    stopping = False
+    stopping_since_s: float | None = None
 
     def handle() -> None:
-        nonlocal stopping
-        if stopping:
+        nonlocal stopping_since_s
+        if stopping_since_s is None:
+            stopping_since_s = loop.time()
+            on_stop()
+            task.cancel()
+        elif loop.time() - stopping_since_s > ECHO_S:
             on_force()
             os._exit(FORCED_STATUS)
-        stopping = True
-        on_stop()
-        task.cancel()
 
     for number in SIGNALS:
         # Started with nohup, a node stays when the terminal goes.
@@ -34,5 +38,5 @@ async def until_signal(
     try:
         await task
     except asyncio.CancelledError:
-        if not stopping:
+        if stopping_since_s is None:
             raise

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from services.launcher.lifetime import ECHO_S
 from tests.support.node import NodeProcess
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -129,6 +130,10 @@ def test_a_second_signal_ends_it_on_the_spot(node: NodeProcess) -> None:
     envoy.suspend()  # It will not answer when it is asked to end.
     node.process.send_signal(signal.SIGINT)
     until(lambda: "Stopping" in node.output)
+    # One that comes at once is the same one, passed on by whoever started the node.
+    node.process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        node.process.wait(2 * ECHO_S)
     node.process.send_signal(signal.SIGINT)
     assert node.process.wait(2) == 130
     until(lambda: not envoy.is_running())
