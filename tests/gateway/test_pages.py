@@ -30,9 +30,7 @@ class TestPages:
             assert gateway.request("GET", link).status == 200, link
         assert "default-src 'none'" in page.headers["content-security-policy"]
 
-    @pytest.mark.parametrize(
-        "name", ["none.css", "x/page.css", "..%2fapp.py", "..%2f..%2fconfig.py"]
-    )
+    @pytest.mark.parametrize("name", ["none.css", "x/page.css", "..%2fapp.py", "..%2f..%2fconfig.py"])
     def test_only_files_of_the_pages_are_served(self, gateway: Gateway, name: str) -> None:
         answer = gateway.request("GET", f"/static/{name}")
 
