@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,9 @@ def test_the_first_chute_with_curl(node: NodeProcess) -> None:
 
 
 def test_the_banner_names_what_the_readme_promises(node: NodeProcess) -> None:
+    deadline = time.monotonic() + 10
+    while "Ctrl-C" not in node.output and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert f"http://{node.target}" in node.output
     assert str(node.home / "admin-password") in node.output
     assert "paradrop" in node.output
