@@ -11,18 +11,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
-from services.common.settings import Settings, load_settings
 from tests.support.identity import Issuer
+from tests.support.settings import settings_in
 
 Answer = tuple[str, str]
 """Name of the status code and the reason."""
-
-
-def settings_in(folder: Path) -> Settings:
-    """Returns settings whose state and sockets are in a folder."""
-    settings = load_settings({"PARADROP_HOME": str(folder / "home"), "PARADROP_RUNTIME": str(folder / "run")})
-    settings.prepare()
-    return settings
 
 
 async def answers(address: str, service: ServiceDescriptor, token: str | None) -> dict[str, Answer]:
@@ -70,21 +63,21 @@ async def check_pending_service(
     folder: Path, name: str, running: Any, services: list[ServiceDescriptor]
 ) -> None:
     """Checks health, reflection and that each RPC refuses strangers and is honest to friends."""
-    settings = settings_in(folder)
-    token = Issuer(settings.public_dir).token()
-    address = settings.addresses[name]
-    async with running(settings):
-        for service in services:
-            names = {method.name for method in service.methods}
-            assert await answers(address, service, token) == dict.fromkeys(
-                names, ("UNIMPLEMENTED", "NOT_IMPLEMENTED_YET")
-            )
-            assert await answers(address, service, None) == dict.fromkeys(
-                names, ("UNAUTHENTICATED", "CREDENTIALS_MISSING")
-            )
-            assert await health(address, service.full_name) == "SERVING"
-        listed = await reflected(address, token)
-        assert {service.full_name for service in services} <= listed
+    with settings_in(folder) as settings:
+        token = Issuer(settings.public_dir).token()
+        address = settings.addresses[name]
+        async with running(settings):
+            for service in services:
+                names = {method.name for method in service.methods}
+                assert await answers(address, service, token) == dict.fromkeys(
+                    names, ("UNIMPLEMENTED", "NOT_IMPLEMENTED_YET")
+                )
+                assert await answers(address, service, None) == dict.fromkeys(
+                    names, ("UNAUTHENTICATED", "CREDENTIALS_MISSING")
+                )
+                assert await health(address, service.full_name) == "SERVING"
+            listed = await reflected(address, token)
+            assert {service.full_name for service in services} <= listed
 
 
 async def health(address: str, service: str) -> str:
