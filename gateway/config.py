@@ -33,6 +33,7 @@ ERRORS = (
     (408, 4, "REQUEST_TIMEOUT", "The request came too slowly; send it again."),
     (413, 8, "BODY_TOO_LARGE", "A JSON body may have 1 MiB; send files as application/x-tar."),
     (415, 3, "CONTENT_TYPE_NOT_SUPPORTED", OWN_TEXT),
+    (426, 9, "UPGRADE_REQUIRED", OWN_TEXT),
     (429, 8, "TOO_MANY_REQUESTS", "Too many requests; wait before the next one."),
     (431, 8, "HEADERS_TOO_LARGE", "The headers of the request are too large."),
     (500, 13, "GATEWAY_ERROR", OWN_TEXT),

@@ -13,6 +13,8 @@ local JSON_TYPES = {
   -- What curl -d sends; the original looked at no content type at all.
   ["application/x-www-form-urlencoded"] = true,
 }
+-- A level of a free document is three of the message it becomes, and readers of messages take a hundred.
+local MAX_DEPTH = 30
 local SAFE_METHODS = {GET = true, HEAD = true, OPTIONS = true}
 local BODY_COMPLETES = {["401"] = true, ["429"] = true, ["503"] = true}
 local GRPC_HEADERS = {"grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding"}
@@ -49,6 +51,31 @@ local function foreign(headers)
   return not ORIGINS[origin] and not (host and host:lower() == (headers:get(":authority") or ""):lower())
 end
 
+local UTF8 = {
+  "[\194-\223][\128-\191]",
+  "\224[\160-\191][\128-\191]",
+  "[\225-\236\238\239][\128-\191][\128-\191]",
+  "\237[\128-\159][\128-\191]",
+  "\240[\144-\191][\128-\191][\128-\191]",
+  "[\241-\243][\128-\191][\128-\191][\128-\191]",
+  "\244[\128-\143][\128-\191][\128-\191]",
+}
+
+-- A service cannot read a message with anything else.
+local function is_utf8(text)
+  for _, sequence in ipairs(UTF8) do
+    if not text:find("[\128-\255]") then
+      break
+    end
+    text = text:gsub(sequence, " ")
+  end
+  return not text:find("[\128-\255]")
+end
+
+local function unescaped(text)
+  return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
 local function clean_path(route, headers)
   local path = headers:get(":path")
   local bare, query = path:match("^([^?]*)%??(.*)$")
@@ -69,18 +96,19 @@ local function clean_path(route, headers)
   if wanted ~= path then
     headers:replace(":path", wanted)
   end
+  return is_utf8(unescaped(wanted))
 end
 
--- Returns the keys of the outermost object; nil if the text is not one object. Values are the business of the
--- transcoder, which is less strict: it takes keys without quotes and in single ones.
-local function keys_of(text)
-  if not text:find("^%s*{") then
-    return nil
-  end
-  local keys, depth, position, key_next = {}, 0, 1, false
+-- Returns the keys of the outermost object and how deep the text is nested; nil if it cannot be JSON. What the values
+-- are is the business of the transcoder, which is less strict: it takes keys without quotes and in single ones.
+local function scan(text)
+  local keys, depth, deepest, position, key_next = {}, 0, 0, 1, false
   while true do
     local at, _, token = text:find("([{}%[%],:\"'])", position)
-    if not at or token == "'" or (token == ":" and depth == 1 and key_next) then
+    if not at then
+      return depth == 0 and keys or nil, deepest
+    end
+    if token == "'" or (token == ":" and depth == 1 and key_next) or (depth == 0 and deepest > 0) then
       return nil
     end
     position = at + 1
@@ -101,14 +129,12 @@ local function keys_of(text)
       position = closing + 1
     elseif token == "{" or token == "[" then
       depth = depth + 1
-      key_next = depth == 1
+      deepest = math.max(deepest, depth)
+      key_next = depth == 1 and token == "{"
+    elseif token == "}" or token == "]" then
+      depth = depth - 1
     elseif token == "," then
       key_next = depth == 1
-    elseif token ~= ":" then
-      depth = depth - 1
-      if depth == 0 then
-        return text:find("^%s*$", position) and keys or nil
-      end
     end
   end
 end
@@ -138,15 +164,19 @@ local function check_body(handle, route, headers)
       handle, "415", "CONTENT_TYPE_NOT_SUPPORTED", "The body must be JSON; send content type application/json."
     )
   end
-  if not allowed then
-    return
-  end
   local text = body:getBytes(0, body:length())
-  local keys = keys_of(text)
-  if not keys then
-    return refuse(handle, "400", "JSON_INVALID", "The body must be one JSON object.")
+  if not is_utf8(text) then
+    return refuse(handle, "400", "JSON_INVALID", "The body must be JSON in UTF-8.")
   end
-  local unknown = unknown_key(keys, allowed)
+  local keys, depth = scan(text)
+  if not keys or (allowed and not text:find("^%s*{")) then
+    local wanted = allowed and "one JSON object" or "JSON"
+    return refuse(handle, "400", "JSON_INVALID", "The body must be " .. wanted .. ".")
+  end
+  if depth > MAX_DEPTH then
+    return refuse(handle, "400", "JSON_TOO_DEEP", "The body may be nested " .. MAX_DEPTH .. " levels deep.")
+  end
+  local unknown = allowed and unknown_key(keys, allowed)
   if unknown then
     return refuse(handle, "400", "FIELD_UNKNOWN", "The body may not have the field '" .. unknown .. "'.", unknown)
   end
@@ -167,7 +197,12 @@ local function on_request(handle)
   if not route:get("kind") then
     return
   end
-  clean_path(route, headers)
+  if (headers:get("content-type") or ""):find("^application/grpc") then
+    return refuse(handle, "415", "CONTENT_TYPE_NOT_SUPPORTED", "This path takes JSON; gRPC has paths of its own.")
+  end
+  if not clean_path(route, headers) then
+    return refuse(handle, "400", "PATH_INVALID", "The path must be text in UTF-8.")
+  end
   if headers:get(":method") == "HEAD" then
     handle:streamInfo():dynamicMetadata():set("paradrop", "head", true)
     headers:replace(":method", "GET")
@@ -203,7 +238,8 @@ local function complete_error(handle, text, status, kind)
   if delay then
     handle:headers():replace("retry-after", delay)
   end
-  if kind == "upload" and text:find('"UPLOAD_TOO_LARGE"', 1, true) then
+  -- gRPC knows one code for what is too much and what is too large.
+  if text:find('"UPLOAD_TOO_LARGE"', 1, true) or text:find("Received message larger than max", 1, true) then
     handle:headers():replace(":status", "413")
   elseif kind == "login" and status == "401" and text:sub(1, 1) == "{" then
     local username = (handle:streamInfo():dynamicMetadata():get("paradrop") or {})["username"] or '"paradrop"'
@@ -218,7 +254,7 @@ function envoy_on_response(handle)
   if status == "401" and kind ~= "login" and not headers:get("grpc-status") then
     headers:replace("www-authenticate", 'Basic realm="Login Required"')
   end
-  if not kind then
+  if not kind or headers:get("content-type") == "application/grpc" then
     return
   end
   for _, name in ipairs(GRPC_HEADERS) do

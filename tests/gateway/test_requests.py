@@ -1,9 +1,13 @@
 """What clients send: odd paths, query parameters, bodies of all kinds."""
 
 import json
+import socket
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import booleans, characters, dictionaries, lists, sampled_from, text
 
 from tests.gateway.conftest import ORIGIN, Gateway
 
@@ -13,6 +17,7 @@ CHUTES = "paradrop.chutes.v1.ChuteService"
 START = "/api/v1/chutes/web/start"
 HOSTCONFIG = "/api/v1/config/hostconfig"
 MIB = 1024 * 1024
+TEXT = characters(exclude_categories=("Cs",))
 
 
 @pytest.mark.parametrize(
@@ -140,8 +145,84 @@ def test_a_body_that_is_not_the_object_wanted_is_400(gateway: Gateway, body: str
 def test_a_document_that_is_no_object_is_400(gateway: Gateway, body: str) -> None:
     answer = gateway.request("PUT", HOSTCONFIG, body, {"content-type": "application/json"})
 
-    assert (answer.status, answer.reason) == (400, "REQUEST_INVALID")
+    assert answer.status == 400
+    assert answer.reason in ("JSON_INVALID", "REQUEST_INVALID")
     assert not gateway.doubles.calls
+
+
+OVERLONG = [b"\xc0\x80", b"\xe0\x80\x80", b"\xf0\x80\x80\x80"]
+NOT_UTF8 = [*OVERLONG, b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80", b"\xe2\x82"]
+
+
+@pytest.mark.parametrize("text", NOT_UTF8, ids=repr)
+@pytest.mark.parametrize(("method", "path"), [("POST", START), ("PUT", HOSTCONFIG)])
+def test_a_body_that_is_not_utf8_is_400(gateway: Gateway, text: bytes, method: str, path: str) -> None:
+    answer = gateway.request(method, path, b'{"environment": {"k": "a' + text + b'z"}}')
+
+    assert (answer.status, answer.reason) == (400, "JSON_INVALID")
+    assert not gateway.doubles.calls
+
+
+@pytest.mark.parametrize("text", NOT_UTF8, ids=repr)
+@pytest.mark.parametrize("path", ["/api/v1/chutes/web", "/api/v1/changes?chute="])
+def test_a_path_that_is_not_utf8_is_400(gateway: Gateway, text: bytes, path: str) -> None:
+    answer = gateway.request("GET", path + "".join(f"%{byte:02X}" for byte in text))
+
+    assert (answer.status, answer.reason) == (400, "PATH_INVALID")
+    assert not gateway.doubles.calls
+
+
+@pytest.mark.parametrize("name", ["é", "€", "😀", "\U0010ffff", "\ud7ff", "\ue000", "ࠀ", "߿"])
+def test_every_letter_arrives(gateway: Gateway, name: str) -> None:
+    assert gateway.request("GET", f"/api/v1/chutes/{quote(name)}").status == 200
+    assert gateway.doubles.last.request.chute == name
+    body = json.dumps({"environment": {name: name}}, ensure_ascii=False).encode()
+    assert gateway.request("POST", START, body).status == 200
+    assert dict(gateway.doubles.last.request.environment) == {name: name}
+
+
+@pytest.mark.parametrize("opening", ['{"a":', "["])
+@pytest.mark.parametrize("depth", [31, 40, 99, 1000, 150_000])
+def test_a_document_that_is_too_deep_is_400(gateway: Gateway, opening: str, depth: int) -> None:
+    closing = "]" if opening == "[" else "}"
+    body = '{"a":' + opening * depth + "1" + closing * depth + "}"
+
+    answer = gateway.request("PUT", HOSTCONFIG, body)
+
+    assert (answer.status, answer.reason) == (400, "JSON_TOO_DEEP")
+    assert not gateway.doubles.calls
+
+
+def test_a_document_of_thirty_levels_arrives(gateway: Gateway) -> None:
+    for opening, closing in (('{"a":', "}"), ("[", "]")):
+        body = '{"a":' + opening * 29 + "1" + closing * 29 + "}"
+
+        assert gateway.request("PUT", HOSTCONFIG, body).status == 200
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    environment=dictionaries(text(TEXT, max_size=8), text(TEXT, max_size=20), max_size=4), ascii=booleans()
+)
+def test_any_text_arrives_as_it_was_sent(gateway: Gateway, environment: dict[str, str], ascii: bool) -> None:
+    body = json.dumps({"environment": environment}, ensure_ascii=ascii).encode()
+
+    assert gateway.request("POST", START, body).status == 200
+    assert dict(gateway.doubles.last.request.environment) == environment
+
+
+PIECES = ['{"environment":', *'{}[],:"\\ a1', "'", '"a"', "null"]
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=lists(sampled_from(PIECES)))
+def test_any_nonsense_is_400_or_what_the_path_says(gateway: Gateway, body: list[str]) -> None:
+    gateway.doubles.reset()
+
+    answer = gateway.request("POST", START, "".join(body).encode(), {"content-type": "application/json"})
+
+    assert answer.status in (200, 400)
+    assert [call.request.chute for call in gateway.doubles.calls] == ["web"] * (answer.status == 200)
 
 
 @pytest.mark.parametrize(
@@ -219,6 +300,32 @@ class TestSize:
         answer = gateway.request(method, path, chunked, {"transfer-encoding": "chunked"})
 
         assert (answer.status, answer.reason) == (413, "BODY_TOO_LARGE")
+
+
+def test_small_json_that_becomes_a_large_message_is_413(gateway: Gateway) -> None:
+    answer = gateway.request("PUT", HOSTCONFIG, b'{"a":[' + b"0," * 500_000 + b"0]}")
+
+    assert (answer.status, answer.json["code"]) == (413, 8)
+    assert not gateway.doubles.calls
+
+
+def test_http_1_0_is_spoken(gateway: Gateway) -> None:
+    """As small clients in chutes do."""
+    with socket.create_connection((gateway.settings.listen_host, gateway.settings.listen_port)) as client:
+        client.sendall(
+            f"GET /api/v1/chutes/ HTTP/1.0\r\nauthorization: Bearer {gateway.token}\r\n\r\n".encode()
+        )
+        reply = b"".join(iter(lambda: client.recv(4096), b""))
+
+    assert reply.split(b" ")[1] == b"200"
+    assert reply.endswith(b"\r\n\r\n[]")
+
+
+def test_grpc_on_a_path_of_the_api_is_refused(gateway: Gateway) -> None:
+    answer = gateway.request("POST", START, b"", {"content-type": "application/grpc"})
+
+    assert answer.headers["grpc-status"] != "0"
+    assert not gateway.doubles.calls
 
 
 def test_a_login_takes_little(gateway: Gateway) -> None:
