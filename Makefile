@@ -24,7 +24,7 @@ test: ## run all tests: fast ones first, then with a real Envoy and a real Docke
 
 test-fast: ## run the tests that need neither Envoy nor an engine (under a minute)
 	@scripts/bootstrap dev
-	@$(BIN)/pytest -m "not gateway and not engine and not e2e" $(ARGS)
+	@$(BIN)/pytest -n auto -m "not gateway and not engine and not e2e" $(ARGS)
 
 check: ## check style, types, import rules, protos
 	@scripts/bootstrap dev
