@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from docker.errors import APIError
+
 from services.chutes.adapters import docker_context, docker_images
-from services.chutes.adapters.docker_client import EngineConnection
+from services.chutes.adapters.docker_client import EngineConnection, words
 from services.chutes.adapters.docker_labels import image_labels
 from services.chutes.adapters.docker_stream import Aborted, StreamingCall, conveyed
 from services.chutes.domain.ports import OnLine
@@ -32,17 +34,20 @@ async def build(
 
     def produce(call: StreamingCall, put: Callable[[str], None]) -> None:
         with call.open() as client:
-            answer = client.build(
-                fileobj=_until_aborted(docker_context.stream(context, labels), call),
-                custom_context=True,
-                rm=True,
-                forcerm=True,
-                decode=True,
-                timeout=None,  # A build may be silent as long as it likes; its change has a deadline.
-            )
-            for message in answer:
-                for line in output.take(message):
-                    put(line)
+            try:
+                answer = client.build(
+                    fileobj=_until_aborted(docker_context.stream(context, labels), call),
+                    custom_context=True,
+                    rm=True,
+                    forcerm=True,
+                    decode=True,
+                    timeout=None,  # A build may be silent as long as it likes; its change has a deadline.
+                )
+                for message in answer:
+                    for line in output.take(message):
+                        put(line)
+            except APIError as error:
+                output.error = output.error or words(error)
 
     async with conveyed(connection, produce, "build", DEPTH) as conveyor:
         async for batch in conveyor.batches():

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TypeVar
 
 import docker
@@ -11,6 +12,7 @@ import requests
 import urllib3
 from docker.errors import APIError, DockerException, StreamParseError
 
+from services.chutes.adapters.docker_transport import LOWEST_VERSION, open_client
 from services.common.errors import DomainError, FailedPrecondition, ResourceExhausted, Unavailable
 
 T = TypeVar("T")
@@ -55,27 +57,24 @@ class EngineConnection:
 
     def forget(self) -> None:
         """Drops the client: the engine that comes back may be another version."""
-        with self._lock:
-            client, self._client = self._client, None
+        # Without the lock: a thread may hold it as long as an engine hangs, and this is the event loop.
+        client, self._client = self._client, None
         if client is not None:
             client.close()
 
     def client(self) -> docker.APIClient:
         """Returns the client that all calls share; blocking."""
         with self._lock:
-            if self._client is None:
-                self._client = self._open("auto")
-            return self._client
+            client = self._client
+            if client is None:
+                with closing(open_client(self.address, LOWEST_VERSION, CALL_TIMEOUT_S)) as first:
+                    version = first.version(api_version=False)["ApiVersion"]
+                client = self._client = open_client(self.address, version, CALL_TIMEOUT_S)
+            return client
 
     def own_client(self) -> docker.APIClient:
         """Returns a client of one's own, for a call that streams; blocking."""
-        return self._open(self.client().api_version)
-
-    def _open(self, version: str) -> docker.APIClient:
-        client = docker.APIClient(self.address, version=version, timeout=CALL_TIMEOUT_S)
-        # Proxies and .netrc are for the outside world, not for the engine.
-        client.trust_env = False
-        return client
+        return open_client(self.address, self.client().api_version, CALL_TIMEOUT_S)
 
     async def call(self, work: Callable[[docker.APIClient], T]) -> T:
         """Runs `work` in a thread, to its end even if the caller is cancelled.

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import docker
+import requests
 from docker.errors import APIError, NotFound
 from docker.types import LogConfig, Mount
 
@@ -26,10 +28,10 @@ _EXIT_CODE = re.compile(r"Exited \((-?\d+)\)")
 
 
 def list_states(client: docker.APIClient, node_id: str) -> dict[str, ContainerState]:
-    """Returns all our containers by name, with one call."""
+    """Returns all our containers by id, with one call."""
     listed = client.containers(all=True, filters={"label": [f"{NODE}={node_id}", SERVICE]})
-    states = (_state(summary) for summary in listed)
-    return {state.name: state for state in states if state is not None}
+    states = {summary["Id"]: _state(summary) for summary in listed}
+    return {container: state for container, state in states.items() if state is not None}
 
 
 def _state(summary: Mapping[str, Any]) -> ContainerState | None:
@@ -144,7 +146,9 @@ def _config(client: docker.APIClient, node_id: str, plan: ContainerPlan) -> dict
         restart_policy={"Name": "no"},
         extra_hosts={LOCAL_DOMAIN: "host-gateway"},
         log_config=LogConfig(type="json-file", config=dict(LOG_OPTIONS)),
-        init=True,  # Few images have an init that reaps children and passes SIGTERM on.
+        # Few images have an init that reaps children and lets SIGTERM end what does not handle it; without
+        # one, every stop takes the whole time limit.
+        init=True,
     )
     config: dict[str, Any] = client.create_container_config(
         plan.image,
@@ -196,6 +200,20 @@ def remove(client: docker.APIClient, node_id: str, name: str) -> None:
 def _remove(client: docker.APIClient, container: str) -> None:
     try:
         client.stop(container, timeout=STOP_TIMEOUT_S)
+    except NotFound:
+        return
+    remove_by_id(client, container)
+
+
+def remove_by_id(client: docker.APIClient, container: str) -> None:
+    """Removes a container by force, and returns when it is gone."""
+    try:
         client.remove_container(container, v=True, force=True)
     except NotFound:
         return
+    except APIError as error:
+        if error.status_code != CONFLICT:
+            raise
+        # Somebody removes it already; its image and its networks are free only after that.
+        with suppress(NotFound, requests.RequestException):
+            client.wait(container, timeout=STOP_TIMEOUT_S, condition="removed")

@@ -25,6 +25,7 @@ class DockerEngine:
         self._connection = connection
         self._watch = watch
         self._node_id = node_id
+        self._networking = asyncio.Lock()
         self._builds: Counter[str] = Counter()
 
     @classmethod
@@ -85,7 +86,11 @@ class DockerEngine:
 
     async def ensure_network(self, name: str, chute: str) -> None:
         """Creates a bridge network unless it is there."""
-        await self._connection.call(lambda client: docker_networks.ensure(client, self._node_id, name, chute))
+        # Engines before version 25 let two that ask at once both create one.
+        async with self._networking:
+            await self._connection.call(
+                lambda client: docker_networks.ensure(client, self._node_id, name, chute)
+            )
 
     async def remove_network(self, name: str) -> None:
         """Removes a network of ours."""

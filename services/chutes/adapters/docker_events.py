@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
@@ -18,7 +19,16 @@ from services.common.feed import Feed
 
 log = structlog.get_logger()
 
-Event = Literal["opened", "changed"]
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to a container."""
+
+    action: str
+    container: str = ""
+    """Id; empty for the event that the connection stands."""
+    exit_code: int | None = None
+
 
 DEPTH = 256
 
@@ -26,6 +36,8 @@ DEPTH = 256
 EVENTS = ["create", "start", "restart", "die", "stop", "kill", "pause", "unpause", "rename", "destroy"]
 SETTLE_S = 0.02
 """Events come in bursts; one list answers the whole burst."""
+CONFIRM_S = 0.5
+"""The engine tells some events before its own list shows them, so the list is asked for once more."""
 PING_S = 30.0
 FIRST_RETRY_S = 0.2
 LAST_RETRY_S = 5.0
@@ -40,6 +52,8 @@ class EngineWatch:
         self._connection = connection
         self._node_id = node_id
         self._states: Mapping[str, ContainerState] | None = None
+        self._deaths: dict[str, int | None] = {}
+        """Containers that died after they last started, and their exit codes."""
         self._listing = asyncio.Lock()
         self._lists = 0
         self._events: Conveyor[Event] | None = None
@@ -83,11 +97,24 @@ class EngineWatch:
             if self._lists > before:
                 return
             listed = self._lists + 1
-            states = await self._connection.call(lambda client: list_states(client, self._node_id))
+            by_id = await self._connection.call(lambda client: list_states(client, self._node_id))
             self._lists = listed
+            states = {state.name: state for state in map(self._with_death, by_id, by_id.values())}
             changed, self._states = states != self._states, states
         if changed and self.available:
             self.changes.publish(None)
+
+    def _with_death(self, container: str, state: ContainerState) -> ContainerState:
+        """Corrects a state: the engine lists a container that has just died as running for a while."""
+        if container not in self._deaths or state.status != "running":
+            return state
+        return replace(state, status="exited", ports={}, exit_code=self._deaths[container])
+
+    def _note(self, event: Event) -> None:
+        if event.action == "die":
+            self._deaths[event.container] = event.exit_code
+        elif event.action in ("start", "destroy"):
+            self._deaths.pop(event.container, None)
 
     async def run(self) -> None:
         """Follows the engine for good, through its absences."""
@@ -108,12 +135,18 @@ class EngineWatch:
         try:
             async with conveyed(self._connection, _read_events(self._node_id), "events", DEPTH) as events:
                 self._events = events
-                async for batch in events.batches(PING_S):
-                    if not batch:
+                self._deaths.clear()
+                idle_s = PING_S
+                while (batch := await events.batch(idle_s)) is not None:
+                    for event in batch:
+                        self._note(event)
+                    if batch:
+                        await asyncio.sleep(SETTLE_S)
+                    if not batch and idle_s == PING_S:
                         await self._connection.call(lambda client: client.ping())
-                        continue
-                    await asyncio.sleep(SETTLE_S)
-                    await self._list()
+                    else:
+                        await self._list()
+                    idle_s = CONFIRM_S if batch else PING_S
                     if not self.available:
                         self._came_up()
         except DomainError as error:
@@ -153,8 +186,16 @@ def _read_events(node_id: str) -> Callable[[StreamingCall, Callable[[Event], Non
             # The engine answers a moment before it starts to listen; the recent past bridges that.
             since = int(time.time()) - CLOCK_SLACK_S
             events = client.events(since=since, filters=filters, decode=True)
-            put("opened")
-            for _ in events:
-                put("changed")
+            put(Event("opened"))
+            for event in events:
+                put(_event(event))
 
     return read
+
+
+def _event(message: Mapping[str, Any]) -> Event:
+    actor = message.get("Actor") or {}
+    code = str((actor.get("Attributes") or {}).get("exitCode", ""))
+    return Event(
+        str(message.get("Action")), str(actor.get("ID")), int(code) if code.lstrip("-").isdigit() else None
+    )

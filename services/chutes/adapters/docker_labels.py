@@ -25,12 +25,11 @@ def belongs(labels: Mapping[str, str] | None, node_id: str, chute: str | None = 
     return labels.get(NODE) == node_id and (chute is None or labels.get(CHUTE) == chute)
 
 
-def is_build_container(summary: Mapping[str, Any]) -> bool:
-    """Tells whether a listed container with our node's label is the leftover of a build.
+def is_build_container(config: Mapping[str, Any]) -> bool:
+    """Tells whether a container with our node's label is the leftover of a build.
 
     Containers inherit the labels of their image, so one that somebody runs by hand from an image of ours has
-    them too. Builds start from the id of a layer, people from a name.
+    them too. Builds start from the id of a layer, people from a name; what lists of containers show is the
+    id as well once the name is gone, so that only the container's own configuration tells.
     """
-    return SERVICE not in (summary.get("Labels") or {}) and str(summary.get("Image", "")).startswith(
-        "sha256:"
-    )
+    return SERVICE not in (config["Labels"] or {}) and str(config["Image"]).startswith("sha256:")

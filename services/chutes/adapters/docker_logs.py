@@ -31,6 +31,8 @@ async def read_logs(
             output = client.logs(found["Id"], stream=True, follow=follow, timestamps=True, tail=max(tail, 0))
             for line in lines(split(output) if tty else output, service):
                 put(line)
+            # The SDK takes a connection that breaks for the end of the output.
+            client.ping()
 
     async with conveyed(connection, produce, "logs", DEPTH) as conveyor:
         yield conveyor.batches()
@@ -47,7 +49,7 @@ def split(chunks: Iterator[bytes]) -> Iterator[bytes]:
             # Enough to know that the line is too long; one more byte than the limit says so.
             rest = rest[: MAX_LINE_BYTES + 64]
     if rest:
-        yield rest if len(rest) > MAX_LINE_BYTES else rest + b"\n"
+        yield rest
 
 
 def lines(records: Iterator[bytes], service: str) -> Iterator[LoggedLine]:
@@ -70,7 +72,7 @@ def lines(records: Iterator[bytes], service: str) -> Iterator[LoggedLine]:
             continue
         if not whole:
             unfinished = [*unfinished, timestamp_ns][-OPEN_LINES:]
-        yield LoggedLine(service, timestamp_ns, _readable(text, whole))
+        yield LoggedLine(service, timestamp_ns, _readable(text))
 
 
 def _nanoseconds(stamp: re.Match[bytes]) -> int:
@@ -78,7 +80,8 @@ def _nanoseconds(stamp: re.Match[bytes]) -> int:
     return int(seconds) * 1_000_000_000 + int((stamp[2] or b"0").ljust(9, b"0"))
 
 
-def _readable(text: bytes, whole: bool) -> str:
+def _readable(text: bytes) -> str:
+    # The last line of a container that ended without a line feed has none, and is whole nevertheless.
     text = text.removesuffix(b"\n").removesuffix(b"\r")
-    cut = not whole or len(text) > MAX_LINE_BYTES
-    return text[:MAX_LINE_BYTES].decode(errors="replace") + (CUT if cut else "")
+    cut = CUT if len(text) >= MAX_LINE_BYTES else ""
+    return text[:MAX_LINE_BYTES].decode(errors="replace") + cut

@@ -110,28 +110,29 @@ class Conveyor(Generic[T]):
         self.ended.set()
         self._news.set()
 
-    async def batches(self, idle_s: float | None = None) -> AsyncIterator[list[T]]:
-        """Yields what has come, as soon as something has; an empty list after `idle_s` without anything.
+    async def batches(self) -> AsyncIterator[list[T]]:
+        """Yields what has come, as soon as something has.
 
         Raises what ended the thread, after everything that came before it.
         """
-        while True:
-            if not self._items and self._error is None and not self.ended.is_set():
-                self._news.clear()
-                try:
-                    async with asyncio.timeout(idle_s):
-                        await self._news.wait()
-                except TimeoutError:
-                    yield []
-                    continue
-            items, self._items = self._items, []
-            if items:
-                self._room.release(len(items))
-                yield items
-            elif self._error is not None:
-                raise self._error
-            elif self.ended.is_set():
-                return
+        while (batch := await self.batch()) is not None:
+            yield batch
+
+    async def batch(self, idle_s: float | None = None) -> list[T] | None:
+        """Returns what has come; nothing after `idle_s` without anything; None at the end."""
+        if not self._items and self._error is None and not self.ended.is_set():
+            self._news.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(idle_s):
+                    await self._news.wait()
+        items, self._items = self._items, []
+        if items:
+            self._room.release(len(items))
+        elif self._error is not None:
+            raise self._error
+        elif self.ended.is_set():
+            return None
+        return items
 
 
 @asynccontextmanager

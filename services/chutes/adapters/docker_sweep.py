@@ -7,7 +7,7 @@ import docker
 import structlog
 from docker.errors import APIError, NotFound
 
-from services.chutes.adapters import docker_images, docker_networks
+from services.chutes.adapters import docker_containers, docker_images, docker_networks
 from services.chutes.adapters.docker_labels import CHUTE, NODE, SERVICE, is_build_container
 from services.common.errors import DomainError
 
@@ -51,19 +51,13 @@ class Sweep:
             names = {name[1:] for name in summary.get("Names") or ()}
             if not self._swept(summary) or names & self._keep["containers"]:
                 continue
-            leftover = is_build_container(summary) and not self._in_progress(summary)
-            if SERVICE in summary["Labels"] or leftover:
-                self._remove_container(summary["Id"], sorted(names))
+            if SERVICE in summary["Labels"] or self._is_build_leftover(summary):
+                log.info("removing a leftover container", container=summary["Id"], names=sorted(names))
+                docker_containers.remove_by_id(self._client, summary["Id"])
 
-    def _remove_container(self, container: str, names: list[str]) -> None:
-        log.info("removing a leftover container", container=container, names=names)
-        try:
-            self._client.remove_container(container, v=True, force=True)
-        except NotFound:
-            return
-        except APIError as error:
-            if error.status_code != docker_images.CONFLICT:  # The engine is removing it already.
-                raise
+    def _is_build_leftover(self, summary: Mapping[str, Any]) -> bool:
+        found = None if self._in_progress(summary) else docker_containers.find(self._client, summary["Id"])
+        return found is not None and is_build_container(found["Config"])
 
     def _networks(self) -> None:
         for network in self._client.networks(filters=self._filters):
