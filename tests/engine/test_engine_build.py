@@ -53,6 +53,12 @@ async def test_every_layer_has_the_labels(engine: DockerEngine, node: Node) -> N
     assert len(labelled - set(made)) == 1  # The RUN of the first stage is not in the history.
 
 
+async def test_a_dockerfile_with_another_escape_character(engine: DockerEngine, node: Node) -> None:
+    lines = await build(engine, node, f"# escape=`\nFROM `\n# comment\n  {BUSYBOX}\nRUN echo a\\nb `\n  c\n")
+    assert "a\\nb c" in lines
+    assert node.client.inspect_image(node.tag)["Config"]["Labels"]["io.paradrop.node"] == node.id
+
+
 async def test_an_image_is_removed_with_all_layers(engine: DockerEngine, node: Node) -> None:
     await build(engine, node, f"FROM {BUSYBOX}\nRUN echo 1\nRUN echo 2\n")
     await engine.remove_image(node.tag)

@@ -18,7 +18,7 @@ _END = bytes(2 * tarfile.BLOCKSIZE)
 
 def stream(context: Path, labels: Mapping[str, str]) -> Iterator[bytes]:
     """Yields the tar; the Dockerfile in it adds the labels to every layer."""
-    dockerfile = with_labels(_text(context, DOCKERFILE), labels).encode()
+    dockerfile = with_labels(_text(context, DOCKERFILE), labels).encode("utf-8", "surrogateescape")
     ignored = _text(context, DOCKERIGNORE) if (context / DOCKERIGNORE).exists() else ""
     for path in sent_paths(context, parse(ignored)):
         if path == DOCKERFILE:

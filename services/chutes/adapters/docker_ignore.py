@@ -57,7 +57,7 @@ def _glob(segment: str) -> re.Pattern[str]:
 def parse(text: str) -> list[Pattern]:
     """Returns the patterns of a .dockerignore file in their order."""
     patterns = []
-    for line in text.removeprefix("\ufeff").splitlines():
+    for line in text.removeprefix("\ufeff").split("\n"):
         line = "" if line.startswith("#") else line.strip()
         excludes = not line.startswith("!")
         cleaned = posixpath.normpath("/" + line.removeprefix("!").strip()).lstrip("/")

@@ -41,7 +41,8 @@ def _joined(lines: list[str]) -> str:
 
 def _instructions(dockerfile: str) -> Iterator[list[str]]:
     """Yields the lines of each instruction, the comments and blank lines within and before it included."""
-    lines = dockerfile.removeprefix("\ufeff").splitlines()
+    # Only what the engine takes for the end of a line is one: a form feed or U+2028 is not.
+    lines = [line.removesuffix("\r") for line in dockerfile.removeprefix("\ufeff").split("\n")]
     continued = re.compile(re.escape(_escape(lines)) + r"[ \t]*$")
     current: list[str] = []
     started = False
