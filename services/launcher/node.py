@@ -40,7 +40,6 @@ class Node:
 
     async def run(self) -> None:
         """Runs until cancelled; raises `StartError` when an indispensable part cannot start."""
-        await asyncio.to_thread(self._settings.prepare)
         await asyncio.to_thread(check_port, self._settings)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(asyncio.to_thread, _remove_sockets, self._settings.runtime)
@@ -88,8 +87,9 @@ class Node:
             if health.answered or time.monotonic() > deadline:
                 break
             await asyncio.sleep(HEALTH_POLL_INTERVAL_S)
-        if health.problem:
-            self._degraded.setdefault(parts.GATEWAY, health.problem)
+        if health.problem and not self._degraded:
+            # Else it repeats what is known already.
+            self._degraded[parts.GATEWAY] = health.problem
 
     async def _announce(self) -> None:
         banner = Banner(
