@@ -1,4 +1,5 @@
--- What the transcoder leaves to do for /api/v1. ORIGINS, the pages of elsewhere that may act, is written before this. The route's metadata says what applies to the call:
+-- What the transcoder leaves to do for /api/v1. ORIGINS, the pages of elsewhere that may act, is written before this.
+-- The route's metadata says what applies to the call:
 --   kind    "call", "stream", "upload" or "login"
 --   query   query parameters that may be given; all others are dropped, so that none can stand in for a part of
 --           the path or of the body

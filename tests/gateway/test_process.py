@@ -10,21 +10,25 @@ import ssl
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import AsyncIterator
-from http.client import HTTPSConnection
+from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 import trustme
 from paradrop.chutes.v1 import chutes_pb2, chutes_pb2_grpc
 
-from gateway import envoy
+from gateway import config, envoy
 from services.common.settings import Settings
 from tests.gateway.conftest import Gateway, basic, make_settings, run_gateway
 from tests.gateway.doubles import Keys
 
 pytestmark = pytest.mark.gateway
+
+MIB = 1024 * 1024
 
 
 @pytest.fixture
@@ -125,7 +129,7 @@ def test_it_dies_with_its_parent(settings: Settings) -> None:
     script = f"""
         import asyncio
         from dataclasses import replace
-        from gateway import envoy
+        from gateway import config, envoy
         from services.common.settings import load_settings
 
         async def main():
@@ -346,3 +350,62 @@ class TestMissingServices:
         assert lonely.request("GET", "/api/v1/chutes/").status == 200
         assert len(lonely.doubles.checks) == 1
         assert lonely.request("GET", "/api/v1/chutes/", None, old, token=False).status == 401
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A gateway that is short of everything."""
+    monkeypatch.setattr(config, "MAX_HEAP_BYTES", 40 * MIB)
+    monkeypatch.setattr(config, "MAX_CONNECTIONS", 100)
+    yield from run_gateway(make_settings(tmp_path / "home"))
+
+
+class TestOverload:
+    body = b'{"environment": {"k": "' + b"x" * (MIB - 100) + b'"}}'
+
+    def begin(self, gateway: Gateway) -> socket.socket:
+        """Sends all of a request but its last byte."""
+        head = (
+            f"POST /api/v1/chutes/web/start HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateway.token}\r\n"
+        )
+        client = socket.create_connection((gateway.settings.listen_host, gateway.settings.listen_port), 5)
+        client.sendall(head.encode() + b"content-length: %d\r\n\r\n" % len(self.body) + self.body[:-1])
+        return client
+
+    def wait_for(self, gateway: Gateway, status: int) -> Any:
+        deadline = time.monotonic() + 20
+        while (answer := gateway.request("GET", "/api/v1/chutes/")).status != status:
+            assert time.monotonic() < deadline, f"still {answer.status}"
+            time.sleep(0.05)
+        return answer
+
+    def test_short_of_memory_it_refuses_and_recovers(self, small: Gateway) -> None:
+        with contextlib.ExitStack() as stack:
+            clients = []
+            while len(clients) < 80 and small.request("GET", "/api/v1/chutes/").status == 200:
+                with contextlib.suppress(OSError):
+                    clients.append(stack.enter_context(self.begin(small)))
+            answer = self.wait_for(small, 503)
+
+            assert answer.reason == "OVERLOADED"
+            assert len(clients) < 80
+            for client in clients[:3]:  # What was accepted is finished.
+                client.sendall(self.body[-1:])
+                assert client.recv(100).startswith(b"HTTP/1.1 200")
+
+        assert self.wait_for(small, 200).json == []
+
+    def test_too_many_connections_are_closed_and_later_ones_served(self, small: Gateway) -> None:
+        address = (small.settings.listen_host, small.settings.listen_port)
+        with contextlib.ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(socket.create_connection(address))
+            with pytest.raises((OSError, HTTPException)):
+                small.request("GET", "/healthz", token=False)
+
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError, HTTPException):
+                assert small.request("GET", "/api/v1/chutes/").status == 200
+                return
+        raise AssertionError("no connection was accepted any more")

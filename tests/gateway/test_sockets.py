@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
-from socket import SHUT_RDWR
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from socket import SHUT_RDWR, create_connection
 from typing import Any
 
 import pytest
@@ -20,8 +21,9 @@ from paradrop.type.v1 import stream_pb2
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from gateway.bridge import app
 from services.common.errors import NotFound, NotImplementedYet, PermissionDenied, Unavailable
-from tests.gateway.conftest import ORIGIN, Gateway, basic
+from tests.gateway.conftest import ORIGIN, Gateway, basic, make_settings, run_gateway
 
 pytestmark = pytest.mark.gateway
 
@@ -403,6 +405,40 @@ def test_a_frame_that_is_too_large_closes(gateway: Gateway) -> None:
         read_all_until_closed(socket)
 
     assert socket.close_code == 1009
+
+
+@pytest.fixture
+def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
+    monkeypatch.setattr(app, "PING_INTERVAL_S", 0.3)
+    monkeypatch.setattr(app, "PING_TIMEOUT_S", 0.3)
+    yield from run_gateway(make_settings(tmp_path))
+
+
+def test_a_reader_that_answers_no_ping_is_given_up(impatient: Gateway) -> None:
+    ended = asyncio.Event()
+
+    async def talk(_: Any, __: Any) -> AsyncIterator[Any]:
+        try:
+            yield progress("one")
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    impatient.doubles.replies[WATCH] = talk
+    head = f"GET /ws/changes/1/stream HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {impatient.token}\r\n"
+    head += "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
+    head += "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    with create_connection((impatient.settings.listen_host, impatient.settings.listen_port)) as silent:
+        silent.sendall(head.encode())
+        assert silent.recv(100).startswith(b"HTTP/1.1 101")
+
+        impatient.run(asyncio.wait_for(ended.wait(), 5))
+
+    impatient.doubles.replies[WATCH] = talk
+    with open_socket(impatient, "/ws/changes/1/stream") as answering:
+        answering.recv(5)
+        with pytest.raises(TimeoutError):
+            answering.recv(1.5)
 
 
 def test_the_bridge_itself_asks_for_a_token(gateway: Gateway) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import re
 import socket
 import time
@@ -78,7 +79,7 @@ def test_a_quiet_stream_is_not_cut(gateway: Gateway) -> None:
 
     async def talk(_: Any, __: Any) -> AsyncIterator[Any]:
         yield progress("first")
-        await asyncio.sleep(17)
+        await asyncio.sleep(21)
         yield progress("last")
 
     gateway.doubles.replies[WATCH] = talk
@@ -142,7 +143,7 @@ class Sponge:
         self.envoy_pid = envoy_pid
         self.size = self.pieces = self.largest = 0
         self.hash = hashlib.sha256()
-        self.envoy_mb = 0.0
+        self.envoy_mb = self.services_mb = 0.0
 
     async def __call__(self, requests: AsyncIterator[Any], _: Any) -> uploads_pb2.UploadChuteResponse:
         async for request in requests:
@@ -154,6 +155,7 @@ class Sponge:
             if self.pieces % 50 == 1:
                 now_mb = await asyncio.to_thread(memory_mb, self.envoy_pid)
                 self.envoy_mb = max(self.envoy_mb, now_mb)
+                self.services_mb = max(self.services_mb, await asyncio.to_thread(memory_mb, os.getpid()))
         return uploads_pb2.UploadChuteResponse(change_id=7)
 
 
@@ -161,7 +163,7 @@ class TestUpload:
     def test_100_mb_pass_in_small_pieces_and_little_memory(self, gateway: Gateway) -> None:
         piece = b"0123456789abcdef" * 65536
         sponge = gateway.doubles.replies[UPLOAD] = Sponge(gateway.envoy.pid)
-        before_mb = memory_mb(gateway.envoy.pid)
+        before_mb, services_before_mb = memory_mb(gateway.envoy.pid), memory_mb(os.getpid())
         connection = HTTPConnection(gateway.address, timeout=60)
 
         size = {"content-length": str(100 * len(piece))}
@@ -176,6 +178,7 @@ class TestUpload:
         assert sponge.hash.digest() == hashlib.sha256(piece * 100).digest()
         assert sponge.largest <= MIB
         assert sponge.envoy_mb - before_mb < 20
+        assert sponge.services_mb - services_before_mb < 30
 
     @pytest.mark.parametrize(
         "content_type", ["application/x-tar", "application/x-tar; charset=binary", "Application/X-Tar"]
