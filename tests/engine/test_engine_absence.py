@@ -1,6 +1,8 @@
 """What happens when the engine goes, hangs and comes back; a proxy in front of the real one plays dead."""
 
 import asyncio
+import gc
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -218,3 +220,26 @@ async def test_leaving_while_the_engine_is_gone(node: Node, proxy: EngineProxy) 
         await gone(engine)
         start_s = time.monotonic()
     assert time.monotonic() - start_s < 1
+
+
+async def test_many_interruptions_leave_nothing_open(
+    engine: DockerEngine, node: Node, proxy: EngineProxy
+) -> None:
+    def open_files() -> int:
+        gc.collect()
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    async def interrupt() -> None:
+        await proxy.cut()
+        await gone(engine)
+        with pytest.raises(Unavailable):
+            await engine.has_image(node.tag)
+        await proxy.open()
+        await engine.refresh()
+
+    await interrupt()
+    before = open_files()
+    for _ in range(10):
+        await interrupt()
+    assert open_files() <= before + 2
+    assert [thread.name for thread in threading.enumerate()].count("engine-events") == 1

@@ -54,8 +54,8 @@ async def test_every_layer_has_the_labels(engine: DockerEngine, node: Node) -> N
 
 
 async def test_a_dockerfile_with_another_escape_character(engine: DockerEngine, node: Node) -> None:
-    lines = await build(engine, node, f"# escape=`\nFROM `\n# comment\n  {BUSYBOX}\nRUN echo a\\nb `\n  c\n")
-    assert "a\\nb c" in lines
+    lines = await build(engine, node, f"# escape=`\nFROM `\n# comment\n  {BUSYBOX}\nRUN echo one `\n  two\n")
+    assert "one   two" in lines or "one two" in lines
     assert node.client.inspect_image(node.tag)["Config"]["Labels"]["io.paradrop.node"] == node.id
 
 

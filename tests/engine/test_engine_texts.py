@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from services.chutes.adapters import docker_context
 from services.chutes.adapters.docker_build import MAX_LINE_CHARACTERS, BuildOutput
+from services.chutes.adapters.docker_containers import taken_port
 from services.chutes.adapters.docker_ignore import parse, sent_paths
 from services.chutes.adapters.docker_logs import lines
 from services.chutes.adapters.dockerfile import with_labels
@@ -211,3 +212,22 @@ def test_records_without_a_time_have_that_of_the_one_before() -> None:
     taken = list(lines(iter(records), "main"))
     assert [line.message for line in taken] == ["a", "strange", "b", ""]
     assert [line.timestamp_ns % 1_000_000_000 for line in taken] == [6, 6, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "driver failed programming external connectivity on endpoint web-main (5f0c): "
+        "Bind for 0.0.0.0:8080 failed: port is already allocated",
+        "failed: Error starting userland proxy: listen tcp4 0.0.0.0:8080: bind: address already in use",
+        "failed: Error starting userland proxy: listen tcp6 [::]:8080: bind: address already in use",
+        "failed to bind host port for 0.0.0.0:8080:172.17.0.2:80/tcp: address already in use",
+        "failed to bind host port [::]:8080/tcp: address already in use",
+    ],
+)
+def test_the_port_that_is_taken_is_known_from_what_engines_say(said: str) -> None:
+    assert taken_port(said) == "8080"
+
+
+def test_other_words_name_no_port() -> None:
+    assert taken_port("exec: /bin/x:80: no such file or directory") is None

@@ -23,7 +23,11 @@ LOG_OPTIONS = {"max-size": "1m", "max-file": "2"}
 """Logs of chutes lie on flash, and all of them together must fit."""
 
 CONFLICT = 409
-_TAKEN_PORT = re.compile(r":(\d+)(?: failed: port is already allocated|: bind: address already in use)")
+_TAKEN_PORT = re.compile(
+    r":(\d+)(?: failed: port is already allocated|: bind: address already in use)"
+    r"|host port (?:for )?(?:[\d.]+|\[[^\]]*\]):(\d+)\S*: address already in use"
+)
+"""As engines up to version 27 word it, and as later ones do."""
 _EXIT_CODE = re.compile(r"Exited \((-?\d+)\)")
 
 
@@ -177,17 +181,22 @@ def start(client: docker.APIClient, node_id: str, name: str) -> None:
 
 
 def _start_failure(name: str, error: APIError) -> DomainError:
-    said = words(error)
-    port = _TAKEN_PORT.search(said)
-    if port:
+    port = taken_port(words(error))
+    if port is not None:
         return FailedPrecondition(
-            f"Port {port[1]} of the node, which container {name} asks for, is in use; "
+            f"Port {port} of the node, which container {name} asks for, is in use; "
             "choose another or stop what uses it.",
             reason="PORT_TAKEN",
             container=name,
-            port=port[1],
+            port=port,
         )
     return refusal(error, "CONTAINER_START_FAILED", name)
+
+
+def taken_port(said: str) -> str | None:
+    """Returns the port that is in use, if that is what the engine says."""
+    match = _TAKEN_PORT.search(said)
+    return match and (match[1] or match[2])
 
 
 def remove(client: docker.APIClient, node_id: str, name: str) -> None:

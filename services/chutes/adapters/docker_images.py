@@ -26,8 +26,12 @@ def find_ours(client: docker.APIClient, node_id: str, tag: str) -> Mapping[str, 
     found = find(client, tag)
     if found is None:
         return None
-    labels = found["Config"].get("Labels")
-    return found if belongs(labels, node_id) and is_tag_of(labels[CHUTE], tag) else None
+    labels = _labels(found)
+    return found if belongs(labels, node_id) and is_tag_of(labels.get(CHUTE, ""), tag) else None
+
+
+def _labels(image: Mapping[str, Any]) -> Mapping[str, str]:
+    return (image.get("Config") or {}).get("Labels") or {}
 
 
 def is_tag_of(chute: str, tag: str) -> bool:
@@ -35,13 +39,13 @@ def is_tag_of(chute: str, tag: str) -> bool:
 
     Images that people build upon ours inherit the labels, but have names of their own.
     """
-    return tag.startswith(f"{chute}-")
+    return bool(chute) and tag.startswith(f"{chute}-")
 
 
 def refuse_foreign(client: docker.APIClient, node_id: str, chute: str, tag: str) -> None:
     """Raises AlreadyExists if somebody else's image has the tag."""
     found = find(client, tag)
-    if found is not None and not belongs(found["Config"].get("Labels"), node_id, chute):
+    if found is not None and not belongs(_labels(found), node_id, chute):
         raise AlreadyExists(
             f"An image named {tag} exists on the engine and does not belong to this chute; "
             "remove it or rename the chute.",
