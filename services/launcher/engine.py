@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -225,19 +226,21 @@ def _run(command: list[str], log: Path) -> bool:
 
 
 def _has_ended(process: psutil.Process) -> bool:
-    try:
-        process.wait(0)
-    except psutil.TimeoutExpired:
-        return False
+    with suppress(psutil.NoSuchProcess):
+        try:
+            process.wait(0)
+        except psutil.TimeoutExpired:
+            # After a crash of ours it belongs to process 1, which in a container often buries nobody.
+            return bool(process.status() == psutil.STATUS_ZOMBIE)
     return True
 
 
 def _end(process: psutil.Process) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.terminate()
-        process.wait(STOP_TIMEOUT_S)
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait()
-    except psutil.NoSuchProcess:
-        pass
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while not _has_ended(process):
+            if time.monotonic() > deadline:
+                process.kill()
+                return
+            time.sleep(POLL_INTERVAL_S)

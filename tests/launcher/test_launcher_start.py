@@ -1,7 +1,9 @@
 """What can be known before any service starts."""
 
 import json
+import os
 import socket
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,7 +66,18 @@ def test_a_process_is_recognised_by_more_than_its_number(tmp_path: Path) -> None
     me = psutil.Process()
     processes.remember(note, me)
     assert processes.recall(note) == me
-    note.write_text(json.dumps({"pid": me.pid, "started_s": me.create_time() - 60}))
+    note.write_text(json.dumps({"pid": me.pid, "birth": processes.birth(1)}))
     assert processes.recall(note) is None
     note.write_text("not json")
+    assert processes.recall(note) is None
+
+
+def test_a_process_that_has_ended_is_not_recognised(tmp_path: Path) -> None:
+    note = tmp_path / "note.json"
+    with subprocess.Popen(["sleep", "1000"]) as child:
+        processes.remember(note, psutil.Process(child.pid))
+        assert processes.recall(note) == psutil.Process(child.pid)
+        child.kill()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # Dead, and not yet buried.
+        assert processes.recall(note) is None
     assert processes.recall(note) is None
