@@ -9,9 +9,11 @@ from services.common.errors import NotImplementedYet
 
 
 def leave_pending(servicer: type, service: ServiceDescriptor) -> None:
-    """Gives a servicer class an honest UNIMPLEMENTED for every RPC that it does not define itself."""
+    """Gives a servicer class an honest UNIMPLEMENTED for every RPC that no part of it defines."""
+    # What the generated base class has are placeholders.
+    own = [part for part in servicer.__mro__ if not part.__module__.startswith("paradrop.")]
     for method in service.methods:
-        if method.name not in vars(servicer):
+        if not any(method.name in vars(part) for part in own):
             setattr(servicer, method.name, _pending(method))
 
 

@@ -1,0 +1,1 @@
+"""Talks to the kernel, to hostapd and dnsmasq, and to the disk."""

@@ -1,0 +1,1 @@
+"""Decides what networks there are; knows neither gRPC nor the kernel."""
