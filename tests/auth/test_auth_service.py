@@ -204,9 +204,21 @@ async def test_only_services_deal_in_tokens_of_chutes(service: Service) -> None:
         "PERMISSION_DENIED",
         "SERVICES_ONLY",
     )
+    again = pb.RestoreChuteTokenRequest(chute="web", former="x")
+    assert await refusal(service.auth.RestoreChuteToken(again, metadata=admin)) == (
+        "PERMISSION_DENIED",
+        "SERVICES_ONLY",
+    )
     services = await asyncio.to_thread(service_metadata, service.settings.service_token_file)
+    former = (await service.auth.IssueChuteToken(request, metadata=services)).token
+    request.former = former
     token = (await service.auth.IssueChuteToken(request, metadata=services)).token
-    assert (await service.check(f"Bearer {token}")).HasField("ok_response")
+    assert (await service.check(f"Bearer {former}")).HasField("denied_response")
+    again.former = former
+    await service.auth.RestoreChuteToken(again, metadata=services)
+    assert (await service.check(f"Bearer {former}")).HasField("ok_response")
+    assert (await service.check(f"Bearer {token}")).HasField("denied_response")
+    token = (await service.auth.IssueChuteToken(request, metadata=services)).token
     await service.auth.RevokeChuteToken(pb.RevokeChuteTokenRequest(chute="web"), metadata=services)
     assert (await service.check(f"Bearer {token}")).HasField("denied_response")
 

@@ -156,6 +156,31 @@ class TestChuteTokens:
         assert domain.directory.chute_of(former) is None
         assert domain.directory.chute_of(token).chute == "web"
 
+    async def test_taking_an_issue_back_makes_the_former_good_again(self, domain: Domain) -> None:
+        former = await domain.chute_tokens.issue("web")
+        tokens = [await domain.chute_tokens.issue("web", former) for _ in range(2)]
+        for _ in range(2):
+            await domain.chute_tokens.restore("web", former)
+            assert domain.directory.chute_of(former).chute == "web"
+            assert [domain.directory.chute_of(token) for token in tokens] == [None, None]
+
+    async def test_a_token_that_was_ended_does_not_come_back(self, domain: Domain) -> None:
+        former = await domain.chute_tokens.issue("web")
+        await domain.chute_tokens.revoke("web")
+        token = await domain.chute_tokens.issue("web", former)
+        await domain.chute_tokens.restore("web", former)
+        assert domain.directory.chute_of(former) is None
+        assert domain.directory.chute_of(token) is None
+        await domain.chute_tokens.restore("web", former)
+        assert domain.directory.chute_of(former) is None
+
+    async def test_a_token_of_another_chute_does_not_come_back_as_ones_own(self, domain: Domain) -> None:
+        stolen = await domain.chute_tokens.issue("shop")
+        await domain.chute_tokens.issue("web")
+        await domain.chute_tokens.issue("web", stolen)
+        await domain.chute_tokens.restore("web", stolen)
+        assert domain.directory.chute_of(stolen).chute == "shop"
+
     async def test_revoking_ends_it_and_what_was_minted_for_it(self, domain: Domain, tmp_path: Path) -> None:
         def verify(token: str) -> Principal:
             # A new one each time: one that has just looked may believe what it saw for another second.

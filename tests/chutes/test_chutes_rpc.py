@@ -470,3 +470,20 @@ async def test_logs_of_a_stopped_chute_are_empty(served: Served) -> None:
     await served.node.command("stop")
     events = [event.WhichOneof("event") async for event in served.client().stream("StreamLogs", chute="web")]
     assert events == ["synced", "end"]
+
+
+async def test_the_owner_ends_the_token_of_a_chute_that_has_become_known(served: Served) -> None:
+    await served.node.install(spec())
+    assert (await _refused(served.client("other").call("RevokeToken", chute="web")))[1] == "CHUTE_NOT_YOURS"
+    assert (await _refused(served.client("user").call("RevokeToken", chute="web")))[1] == "ROLE_TOO_LOW"
+    assert (await _refused(served.client().call("RevokeToken", chute="shop")))[1] == "CHUTE_NOT_FOUND"
+    token = served.bench.tokens.tokens["web"]
+    await served.client().call("RevokeToken", chute="web")
+    assert served.bench.tokens.tokens == {}
+    # Not even a change that is undone brings it back.
+    served.bench.engine.exits_at_once.add("web")
+    await served.client().failed(await served.client().call_id("RestartChute", chute="web"))
+    assert token not in served.bench.tokens.tokens.values()
+    served.bench.engine.exits_at_once.clear()
+    await served.client().done(await served.client().call_id("RestartChute", chute="web"))
+    assert served.bench.tokens.tokens["web"] != token

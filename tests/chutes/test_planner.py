@@ -54,8 +54,8 @@ def test_an_install_makes_everything() -> None:
         "build_image front",
         "build_image back",
         "create_folders",
-        "issue_token",
         "create_network",
+        "issue_token",
         *BRING_UP,
     ]
 
@@ -67,6 +67,7 @@ def test_an_update_builds_before_it_takes_down() -> None:
         "create_folders",
         "create_network",
         *TAKE_DOWN,
+        "issue_token",
         *BRING_UP,
         "remove_images",
     ]
@@ -83,12 +84,15 @@ def test_a_restart_builds_nothing() -> None:
         "create_folders",
         "create_network",
         *TAKE_DOWN,
+        "issue_token",
         *BRING_UP,
     ]
 
 
-def test_a_stop_only_takes_down() -> None:
-    assert _names(_situation("stop", INSTALLED)) == TAKE_DOWN
+def test_a_stop_only_takes_down_and_ends_the_token() -> None:
+    plan = make_plan(_situation("stop", INSTALLED))
+    assert [step.name for step in plan.steps] == TAKE_DOWN
+    assert [step.name for step in plan.finish] == ["revoke_token"]
 
 
 def test_a_removal_erases_data_only_after_the_commit() -> None:
@@ -98,9 +102,9 @@ def test_a_removal_erases_data_only_after_the_commit() -> None:
 
 
 def test_what_is_not_there_is_not_taken_down() -> None:
-    assert _names(_situation("stop", INSTALLED, {})) == []
+    assert _names(_situation("stop", INSTALLED, {})) == ["revoke_token"]
     one = {"web-back": RUNNING["web-back"]}
-    assert _names(_situation("stop", INSTALLED, one)) == ["remove_container back"]
+    assert _names(_situation("stop", INSTALLED, one)) == ["remove_container back", "revoke_token"]
 
 
 def test_steps_of_a_plan_have_names_of_their_own() -> None:

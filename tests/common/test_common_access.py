@@ -91,7 +91,7 @@ def test_users_are_managed_by_admins_and_tokens_of_chutes_by_services() -> None:
     prefix = "/paradrop.auth.v1.AuthService"
     for method in ("AddUser", "RemoveUser", "ListUsers", "ClearPassword", "ListLogins"):
         assert ACCESS[f"{prefix}/{method}"] == Access(Role.ADMIN)
-    for method in ("IssueChuteToken", "RevokeChuteToken"):
+    for method in ("IssueChuteToken", "RestoreChuteToken", "RevokeChuteToken"):
         assert not ACCESS[f"{prefix}/{method}"].users
 
 

@@ -38,6 +38,7 @@ MIGRATIONS = (
         outcome INTEGER NOT NULL
     );
     """,
+    "ALTER TABLE chute_tokens ADD COLUMN former BLOB",
 )
 
 log = structlog.get_logger()
@@ -109,18 +110,19 @@ class SqliteStore:
         """Returns the tokens of all chutes."""
 
         def work(connection: sqlite3.Connection) -> list[ChuteToken]:
-            rows = connection.execute("SELECT chute, digest, generation FROM chute_tokens")
-            return [ChuteToken(row["chute"], row["digest"], row["generation"]) for row in rows]
+            rows = connection.execute("SELECT chute, digest, generation, former FROM chute_tokens")
+            return [ChuteToken(row["chute"], row["digest"], row["generation"], row["former"]) for row in rows]
 
         return await self._database.run(work)
 
-    async def put_chute_token(self, chute: str, digest: bytes) -> ChuteToken:
+    async def put_chute_token(self, chute: str, digest: bytes, former: bytes | None) -> ChuteToken:
         """Adds or replaces the token of a chute, with a new generation."""
 
         def work(connection: sqlite3.Connection) -> ChuteToken:
-            token = ChuteToken(chute, digest, _next_generation(connection))
+            token = ChuteToken(chute, digest, _next_generation(connection), former)
             connection.execute(
-                "INSERT OR REPLACE INTO chute_tokens VALUES (?, ?, ?)", (chute, digest, token.generation)
+                "INSERT OR REPLACE INTO chute_tokens (chute, digest, generation, former) VALUES (?, ?, ?, ?)",
+                (chute, digest, token.generation, former),
             )
             return token
 

@@ -47,6 +47,10 @@ class Directory:
         """Returns all users by name."""
         return sorted(self._users.values(), key=lambda user: user.name)
 
+    def token_of(self, chute: str) -> ChuteToken | None:
+        """Returns the token of a chute, if it has one."""
+        return self._chutes.get(chute)
+
     def chute_of(self, token: str) -> ChuteToken | None:
         """Returns whose token this is.
 
@@ -91,9 +95,9 @@ class Directory:
         del self._users[name]
         await self._publish()
 
-    async def put_chute_token(self, chute: str, token: str) -> None:
-        """Gives a chute a token; the former one ends. Only from within `change`."""
-        added = await self._store.put_chute_token(chute, digest(token))
+    async def put_chute_token(self, chute: str, token: bytes, former: bytes | None = None) -> None:
+        """Gives a chute a token, known by its hash; all others end. Only from within `change`."""
+        added = await self._store.put_chute_token(chute, token, former)
         self._forget_chute(chute)
         self._chutes[chute] = added
         self._chutes_by_digest[added.digest] = added

@@ -39,6 +39,8 @@ class ChuteToken:
     chute: str
     digest: bytes
     generation: int
+    former: bytes | None = None
+    """Hash of the token before, which may be made good again."""
 
     @property
     def principal(self) -> Principal:

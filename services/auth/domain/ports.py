@@ -35,7 +35,7 @@ class Store(Protocol):
     async def chute_tokens(self) -> Sequence[ChuteToken]:
         """Returns the tokens of all chutes."""
 
-    async def put_chute_token(self, chute: str, digest: bytes) -> ChuteToken:
+    async def put_chute_token(self, chute: str, digest: bytes, former: bytes | None) -> ChuteToken:
         """Adds or replaces the token of a chute, with a new generation."""
 
     async def delete_chute_token(self, chute: str) -> None:

@@ -86,7 +86,15 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         self, request: pb.IssueChuteTokenRequest, context: Any
     ) -> pb.IssueChuteTokenResponse:
         """Gives a chute a new token."""
-        return pb.IssueChuteTokenResponse(token=await self._chute_tokens.issue(request.chute))
+        token = await self._chute_tokens.issue(request.chute, request.former)
+        return pb.IssueChuteTokenResponse(token=token)
+
+    async def RestoreChuteToken(
+        self, request: pb.RestoreChuteTokenRequest, context: Any
+    ) -> pb.RestoreChuteTokenResponse:
+        """Makes the token before the latest good again."""
+        await self._chute_tokens.restore(request.chute, request.former)
+        return pb.RestoreChuteTokenResponse()
 
     async def RevokeChuteToken(
         self, request: pb.RevokeChuteTokenRequest, context: Any

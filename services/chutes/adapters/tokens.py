@@ -18,9 +18,9 @@ class AuthTokens:
         self._stub = auth_pb2_grpc.AuthServiceStub(channel)
         self._token_file = token_file
 
-    async def issue(self, chute: str) -> str:
-        """Issues a new token and ends the earlier one."""
-        request = auth_pb2.IssueChuteTokenRequest(chute=chute)
+    async def issue(self, chute: str, former: str = "") -> str:
+        """Issues a new token and ends the earlier one, which `restore` may bring back if it is `former`."""
+        request = auth_pb2.IssueChuteTokenRequest(chute=chute, former=former)
         try:
             response = await self._stub.IssueChuteToken(
                 request, timeout=TIMEOUT_S, metadata=service_metadata(self._token_file)
@@ -28,6 +28,16 @@ class AuthTokens:
         except grpc.aio.AioRpcError as error:
             raise _refused(error) from error
         return response.token
+
+    async def restore(self, chute: str, former: str) -> None:
+        """Takes `issue` back; a token that had been revoked before stays revoked."""
+        request = auth_pb2.RestoreChuteTokenRequest(chute=chute, former=former)
+        try:
+            await self._stub.RestoreChuteToken(
+                request, timeout=TIMEOUT_S, metadata=service_metadata(self._token_file)
+            )
+        except grpc.aio.AioRpcError as error:
+            raise _refused(error) from error
 
     async def revoke(self, chute: str) -> None:
         """Ends the chute's token."""

@@ -48,7 +48,7 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
                 gate,
                 registry,
                 queue,
-                ChuteManager(registry, queue, world.clock),
+                ChuteManager(registry, queue, world.tokens, world.clock),
                 ChangeWatcher(queue, registry, world.journal),
                 LogReader(world.engine, registry),
             )

@@ -9,6 +9,7 @@ from services.chutes.domain.change import Request
 from services.chutes.domain.chute import Actor, Chute, Desired
 from services.chutes.domain.errors import chute_exists, chute_not_found, chute_running, chute_stopped
 from services.chutes.domain.planner import refuse_shared_names
+from services.chutes.domain.ports import TokenIssuer
 from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.spec import ChuteSpec
@@ -32,9 +33,12 @@ class _Prospect:
 class ChuteManager:
     """Reads chutes and accepts changes to them."""
 
-    def __init__(self, registry: Registry, queue: ChangeQueue, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, registry: Registry, queue: ChangeQueue, tokens: TokenIssuer, clock: Callable[[], float]
+    ) -> None:
         self._registry = registry
         self._queue = queue
+        self._tokens = tokens
         self._clock = clock
 
     def visible(self, principal: Principal) -> Sequence[Chute]:
@@ -52,6 +56,11 @@ class ChuteManager:
         """Tells whether `find` would return the chute."""
         chute = self._registry.installed.get(name)
         return chute is not None and sees(name, chute.owner, principal)
+
+    async def revoke_token(self, name: str, principal: Principal) -> None:
+        """Ends the token of a chute until its containers are made anew."""
+        require_access(name, self._registry.find(name).owner, Actor.of(principal))
+        await self._tokens.revoke(name)
 
     async def command(
         self,

@@ -74,7 +74,7 @@ def make_plan(situation: Situation) -> Plan:
     if new is None:
         return Plan(tuple(_remove(situation)), tuple(_forget(old)) if old else ())
     if new.desired == "stopped":
-        return Plan(tuple(_remove_containers(situation)))
+        return Plan(tuple(_remove_containers(situation)), (RevokeToken(new.name),))
     return Plan(tuple(_bring_up(situation, new)), tuple(_drop_old_images(old, new)))
 
 
@@ -142,10 +142,10 @@ def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
         for service in new.spec.services:
             yield BuildImage(new, service, situation.workspace)
     yield CreateFolders(new.name, new=old is None)
-    if not new.token:
-        yield IssueToken(new.name)
     yield CreateNetwork(new.name, new=old is None)
     yield from _remove_containers(situation)
+    # After the removal: until then the containers before need theirs, and undone, they get it back first.
+    yield IssueToken(new.name, former=old.token if old and old.desired == "running" else "")
     for service, container in new.containers.items():
         yield CreateContainer(new, service, situation.host_ports.get(container, {}))
     for service in new.spec.services:

@@ -134,8 +134,11 @@ class Engine(Protocol):
 class TokenIssuer(Protocol):
     """Gives chutes their tokens."""
 
-    async def issue(self, chute: str) -> str:
-        """Issues a new token and ends the earlier one."""
+    async def issue(self, chute: str, former: str = "") -> str:
+        """Issues a new token and ends the earlier one, which `restore` may bring back if it is `former`."""
+
+    async def restore(self, chute: str, former: str) -> None:
+        """Takes `issue` back; a token that had been revoked before stays revoked."""
 
     async def revoke(self, chute: str) -> None:
         """Ends the chute's token."""

@@ -104,16 +104,21 @@ class CreateFolders(Step):
 
 @dataclass(frozen=True)
 class IssueToken(Step):
-    """Gives a new chute its token."""
+    """Gives the chute a new token for its new containers; what the ones before had ends."""
 
     label = "issue_token"
     chute: str
+    former: str = field(repr=False)
+    """The token of the containers before; empty if there were none."""
 
     async def do(self, run: Run) -> None:
-        run.token = await run.tokens.issue(self.chute)
+        run.token = await run.tokens.issue(self.chute, self.former)
 
     async def undo(self, run: Run) -> None:
-        await run.tokens.revoke(self.chute)
+        if self.former:
+            await run.tokens.restore(self.chute, self.former)
+        else:
+            await run.tokens.revoke(self.chute)
 
 
 @dataclass(frozen=True)
@@ -228,7 +233,7 @@ class VerifyRunning(Step):
 
 @dataclass(frozen=True)
 class RevokeToken(Step):
-    """Ends the token of a removed chute."""
+    """Ends the token of a chute that is removed or stopped."""
 
     label = "revoke_token"
     chute: str

@@ -122,6 +122,11 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
             f"PUT /api/v1/chutes/{request.chute}."
         )
 
+    async def RevokeToken(self, request: pb.RevokeTokenRequest, context: Any) -> pb.RevokeTokenResponse:
+        """Ends the token of a chute."""
+        await self._chutes.revoke_token(request.chute, current_principal())
+        return pb.RevokeTokenResponse()
+
     async def StreamLogs(
         self, request: pb.StreamLogsRequest, context: Any
     ) -> AsyncIterator[pb.StreamLogsResponse]:
