@@ -100,6 +100,7 @@ def write_config(settings: Settings, out_dir: Path) -> Path:
         .get_template("envoy.yaml.j2")
         .render(
             admin_socket=str(admin_socket(settings)),
+            basic=str(Path(__file__).with_name("basic.lua")),
             clusters=_clusters(settings),
             descriptors=str(described),
             errors=ERRORS,

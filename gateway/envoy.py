@@ -19,8 +19,8 @@ STOP_TIMEOUT_S = 5.0
 POLL_INTERVAL_S = 0.02
 MAX_LOG_BYTES = 1024 * 1024
 LAST_LINES = 20
-MAX_WORKERS = 2
-"""A second worker costs 0.3 MB and keeps a long reply of one from holding up the others."""
+WORKERS = 1
+"""The services are what limits: a second one would only take turns with them."""
 
 
 class GatewayError(Exception):
@@ -93,7 +93,7 @@ def _command(config: Path) -> list[str]:
         *("--config-path", str(config)),
         *("--log-level", "warning"),
         *("--log-format", "%Y-%m-%dT%T.%e %l %n %v"),
-        *("--concurrency", str(min(MAX_WORKERS, os.cpu_count() or 1))),
+        *("--concurrency", str(WORKERS)),
         "--disable-hot-restart",
     ]
 

@@ -100,9 +100,8 @@ def status(as_json: bool) -> None:
 
 
 def _run(work: Callable[[Settings], Coroutine[Any, Any, None]], log_level: str) -> None:
-    import asyncio
-
     import structlog
+    import uvloop
 
     from services.common.logs import configure_logs
     from services.common.settings import load_settings
@@ -110,7 +109,7 @@ def _run(work: Callable[[Settings], Coroutine[Any, Any, None]], log_level: str) 
 
     configure_logs(log_level)
     try:
-        asyncio.run(work(load_settings()))
+        uvloop.run(work(load_settings()))
     except Exception as error:  # An operator gets one line that says what to do; --log-level debug the rest.
         structlog.get_logger().debug("the node ends", exc_info=True)
         raise click.ClickException(explain(error)) from None

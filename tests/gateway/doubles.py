@@ -186,10 +186,12 @@ class Gatekeeper(external_auth_pb2_grpc.AuthorizationServicer):
                 return external_auth_pb2.CheckResponse(status=status_pb2.Status(), ok_response=ok)
             grpc_call = headers.get("content-type", "").startswith("application/grpc")
             return _denied(error, str(error) if grpc_call else json_format.MessageToJson(to_proto(error)))
-        return external_auth_pb2.CheckResponse(
+        reply = external_auth_pb2.CheckResponse(
             status=status_pb2.Status(),
             ok_response=external_auth_pb2.OkHttpResponse(headers=[_header("authorization", header)]),
         )
+        reply.dynamic_metadata["authorization"] = header
+        return reply
 
 
 def _denied(error: DomainError, body: str) -> Any:

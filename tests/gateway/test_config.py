@@ -140,7 +140,7 @@ class TestConfig:
         filters = [item["name"].rpartition(".")[2] for item in manager(render(tmp_path))["http_filters"]]
 
         assert filters == [
-            *("cors", "grpc_web", "jwt_authn", "ext_authz", "lua"),
+            *("cors", "grpc_web", "basic", "jwt_authn", "ext_authz", "lua"),
             *("transcoder", "upload_transcoder", "router"),
         ]
 

@@ -51,10 +51,14 @@ class AuthorizationServicer(external_auth_pb2_grpc.AuthorizationServicer):
 
 
 def _with_token(token: str) -> pb.CheckResponse:
-    return pb.CheckResponse(
+    authorization = f"Bearer {token}"
+    reply = pb.CheckResponse(
         status=status_pb2.Status(code=code_pb2.OK),
-        ok_response=pb.OkHttpResponse(headers=[_header("authorization", f"Bearer {token}")]),
+        ok_response=pb.OkHttpResponse(headers=[_header("authorization", authorization)]),
     )
+    # For the gateway, which may use it again for the same password.
+    reply.dynamic_metadata["authorization"] = authorization
+    return reply
 
 
 def _without_credentials() -> pb.CheckResponse:
