@@ -1,0 +1,1 @@
+"""Radios, files and whatever else the spectrum service touches."""

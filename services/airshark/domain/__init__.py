@@ -1,0 +1,1 @@
+"""What the spectrum service decides: no gRPC, no protos, no devices."""

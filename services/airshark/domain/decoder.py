@@ -1,0 +1,130 @@
+"""Turns the bytes of a radio into blocks of samples."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from services.airshark.domain.block import Flag, SampleBlock
+from services.airshark.domain.formats import MAX_PLAUSIBLE_EXPONENT, Layout, RecordType
+from services.airshark.domain.framing import Framer, Run
+from services.airshark.domain.records import ht20_fields, ht40_fields, wide_fields
+
+PIECE_BYTES = 1024 * 1024
+"""So much is looked at at once, which bounds the memory that any input can take."""
+
+TSF_JUMP_US = 10_000_000
+TSF_BITS_ATH11K = 32
+SATURATED_ABOVE_DBM = 0
+
+
+class Decoder:
+    """Reads the stream of one radio, piece by piece; no input makes it raise.
+
+    `counts` tells by reason what happened since the start: `samples`; not read: `bad_type`, `bad_length`,
+    `truncated`, `resynchronised` with `skipped_bytes`; read and flagged: `all_zero`, `bad_exponent`,
+    `saturated`, `tsf_step`, `no_noise_floor`, `bad_width`.
+    """
+
+    def __init__(self, radio: str) -> None:
+        self.radio = radio
+        self.counts: Counter[str] = Counter()
+        self._framer = Framer(self.counts)
+        self._rest = b""
+        self._last_tsf_us: dict[Layout, int] = {}
+
+    def feed(self, data: bytes, wall_time_s: float) -> list[SampleBlock]:
+        """Returns the samples that are complete now; samples of different kinds are in different blocks."""
+        return [
+            block
+            for start in range(0, len(data), PIECE_BYTES)
+            for block in self._read(data[start : start + PIECE_BYTES], wall_time_s, final=False)
+        ]
+
+    def finish(self, wall_time_s: float) -> list[SampleBlock]:
+        """Returns what only the end of the stream completes, and counts a record that was cut off by it."""
+        return list(self._read(b"", wall_time_s, final=True))
+
+    def _read(self, data: bytes, wall_time_s: float, final: bool) -> Iterator[SampleBlock]:
+        joined = self._rest + data if self._rest else data
+        buffer = np.frombuffer(joined, np.uint8)
+        runs, end = self._framer.find(buffer, final)
+        self._rest = joined[end:]
+        by_layout: dict[Layout, list[tuple[Run, int]]] = {}
+        for run in runs:
+            by_layout.setdefault(run.layout, []).append((run, self.counts["samples"]))
+            self.counts["samples"] += run.count
+        for layout, found in by_layout.items():
+            rows = [buffer[run.start : run.end].reshape(run.count, -1) for run, _ in found]
+            index = [np.arange(first, first + run.count, dtype=np.int64) for run, first in found]
+            whole = rows[0] if len(rows) == 1 else np.concatenate(rows)
+            records = whole.view(layout.dtype).reshape(-1)
+            yield self._block(layout, records, np.concatenate(index), wall_time_s)
+
+    def _block(
+        self, layout: Layout, records: Any, index: "npt.NDArray[np.int64]", wall_time_s: float
+    ) -> SampleBlock:
+        read = {
+            RecordType.HT20: ht20_fields,
+            RecordType.HT40: ht40_fields,
+            RecordType.ATH10K: wide_fields,
+            RecordType.ATH11K: wide_fields,
+        }[layout.type]
+        values, bad_width = read(records)
+        magnitudes = np.ascontiguousarray(records["bins"])
+        tsf_us, stepped = self._clock(layout, records["tsf"].astype(np.uint64))
+        block = SampleBlock(
+            radio=self.radio,
+            type=layout.type,
+            wall_time_s=wall_time_s,
+            index=index,
+            tsf_us=tsf_us,
+            max_exp=np.bitwise_and(records["max_exp"], 15),
+            magnitudes=magnitudes,
+            flags=np.where(stepped, np.uint16(Flag.TSF_STEP), np.uint16(0)),
+            **values,
+        )
+        self._judge(block, bad_width)
+        return block
+
+    def _clock(
+        self, layout: Layout, tsf_us: "npt.NDArray[np.uint64]"
+    ) -> "tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]":
+        """Returns times, continued where 32 bits end, and where the clock stepped."""
+        wraps_at_32 = layout.type is RecordType.ATH11K
+        last = self._last_tsf_us.get(layout, int(tsf_us[0]))
+        before = np.empty_like(tsf_us)
+        before[0] = last & (2**TSF_BITS_ATH11K - 1) if wraps_at_32 else last
+        before[1:] = tsf_us[:-1]
+        if wraps_at_32:
+            wraps = (tsf_us < before) & (before - tsf_us > 2 ** (TSF_BITS_ATH11K - 1))
+            begun = last >> TSF_BITS_ATH11K
+            rounds = np.uint64(begun) + np.cumsum(wraps, dtype=np.uint64)
+            before = before + ((rounds - wraps) << np.uint64(TSF_BITS_ATH11K))
+            tsf_us = tsf_us + (rounds << np.uint64(TSF_BITS_ATH11K))
+        self._last_tsf_us[layout] = int(tsf_us[-1])
+        # Unsigned: a step back is a jump ahead by nearly everything.
+        return tsf_us, (tsf_us - before) > TSF_JUMP_US
+
+    def _judge(self, block: SampleBlock, bad_width: "npt.NDArray[np.bool_]") -> None:
+        halves = block.rssi_db.shape[1]
+        words = block.magnitudes.view(np.uint64).reshape(len(block), halves, -1)
+        present = words[:, :, 0].copy()
+        for column in range(1, words.shape[2]):
+            present |= words[:, :, column]
+        found = {
+            Flag.ALL_ZERO: (present == 0).any(axis=1),
+            Flag.BAD_EXPONENT: block.max_exp > MAX_PLAUSIBLE_EXPONENT,
+            Flag.SATURATED: (block.rssi_db + block.noise_dbm > SATURATED_ABOVE_DBM).any(axis=1),
+            Flag.NO_NOISE_FLOOR: (block.noise_dbm == 0).any(axis=1),
+            Flag.BAD_WIDTH: bad_width,
+        }
+        for flag, where in found.items():
+            if where.any():
+                block.flags[where] |= np.uint16(flag)
+                self.counts[str(flag.name).lower()] += int(where.sum())
+        steps = int(np.count_nonzero(block.flags & Flag.TSF_STEP))
+        if steps:
+            self.counts["tsf_step"] += steps
