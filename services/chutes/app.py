@@ -78,7 +78,7 @@ def servicers(world: World, domain: Domain, uploads: Uploads) -> Register:
     """Returns what adds the RPCs of the service to a server."""
     chute_list = ChuteList(domain.registry, world.engine)
     chutes = ChuteServicer(domain.manager, chute_list, domain.logs, world.engine, world.folders)
-    changes = ChangeServicer(domain.queue, domain.manager, domain.watcher)  # type: ignore[abstract]
+    changes = ChangeServicer(domain.queue, domain.manager, domain.node, domain.watcher)  # type: ignore[abstract]
 
     def register(server: grpc.aio.Server) -> None:
         chutes_pb2_grpc.add_ChuteServiceServicer_to_server(chutes, server)

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from services.chutes.domain.assembly import Domain, running_domain
 from services.chutes.domain.change import Change
 from services.chutes.domain.containers import NodeAddress
 from services.chutes.domain.executor import Observer, World
+from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.spec import ChuteSpec, PortBinding, ServiceSpec, WebSpec
 from services.common.database import Database
 from services.common.identity import Principal, Role
@@ -54,6 +55,7 @@ class Bench:
     tokens: FakeTokens = field(default_factory=FakeTokens)
     settle_s: float = 0.0
     now_s: float = 1_700_000_000.0
+    node_changes: Sequence[NodeChange] = ()
 
     def clock(self) -> float:
         self.now_s += 1
@@ -70,6 +72,7 @@ class Bench:
                 folders=folders,
                 journal=Store(database),
                 node=NodeAddress(8080),
+                node_changes=self.node_changes,
                 clock=self.clock,
                 settle_s=self.settle_s,
             )

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.chutes.domain.change import Change, Failure, Request, Situation
@@ -98,16 +98,17 @@ class Store:
 
         await self._database.run(work)
 
-    async def commit(self, change: Change, chute: Chute | None) -> None:
-        """Makes the outcome of a change the truth: the chute as it is now, or None if it is gone."""
+    async def commit(self, change: Change, outcome: Mapping[str, Chute | None]) -> None:
+        """Makes the outcome of a change the truth: each chute as it is now, None if it is gone."""
 
         def work(connection: sqlite3.Connection) -> None:
-            if chute is None:
-                connection.execute("DELETE FROM chutes WHERE name = ?", (change.request.chute,))
-            else:
-                connection.execute(
-                    "INSERT OR REPLACE INTO chutes VALUES (?, ?)", (chute.name, _json(chute.to_document()))
-                )
+            for name, chute in outcome.items():
+                if chute is None:
+                    connection.execute("DELETE FROM chutes WHERE name = ?", (name,))
+                else:
+                    connection.execute(
+                        "INSERT OR REPLACE INTO chutes VALUES (?, ?)", (name, _json(chute.to_document()))
+                    )
             _save(connection, change)
 
         await self._database.run(work)

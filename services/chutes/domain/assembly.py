@@ -9,6 +9,7 @@ from services.chutes.domain.executor import Executor, Observer, World
 from services.chutes.domain.gate import EngineGate
 from services.chutes.domain.logs import LogReader
 from services.chutes.domain.manager import ChuteManager
+from services.chutes.domain.nodemanager import NodeManager
 from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.supervisor import Supervisor
@@ -23,6 +24,7 @@ class Domain:
     registry: Registry
     queue: ChangeQueue
     manager: ChuteManager
+    node: NodeManager
     watcher: ChangeWatcher
     logs: LogReader
 
@@ -38,7 +40,8 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
     await world.folders.clean([workspace for workspace in unfinished if workspace is not None])
     registry, gate = Registry(), EngineGate()
     registry.fill(chutes)
-    executor = Executor(world, registry, gate, observer)
+    kinds = {kind.type: kind for kind in world.node_changes}
+    executor = Executor(world, registry, gate, kinds, observer)
     queue = ChangeQueue(world.journal, executor, world.clock)
     supervisor = Supervisor(world.engine, registry, queue, gate)
     async with queue.running(changes):
@@ -49,6 +52,7 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
                 registry,
                 queue,
                 ChuteManager(registry, queue, world.tokens, world.clock),
+                NodeManager(kinds, queue),
                 ChangeWatcher(queue, registry, world.journal),
                 LogReader(world.engine, registry),
             )

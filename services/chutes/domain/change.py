@@ -8,7 +8,10 @@ from services.chutes.domain.chute import Actor, Chute, Version
 from services.chutes.domain.chutefile import spec_from_document, to_document
 from services.chutes.domain.spec import ChuteSpec
 
-ChangeType = Literal["create", "update", "start", "stop", "restart", "delete"]
+NODE_NAME = "__PARADROP__"
+"""What changes of the node itself have in the place of a chute's name; no chute can be called so."""
+
+UpdateClass = Literal["CHUTE", "ROUTER"]
 Status = Literal["queued", "processing", "succeeded", "failed"]
 Phase = Literal["waiting", "doing", "undoing", "finishing", "ended"]
 """Where the executor is; finishing begins with the commit and can only go forward."""
@@ -27,8 +30,10 @@ class Failure:
 class Request:
     """What somebody asked for."""
 
-    type: ChangeType
+    type: str
+    """"create", "update", "start", "stop", "restart" or "delete", or a kind of change of the node."""
     chute: str
+    """Name of the chute; `NODE_NAME` for the node itself."""
     user: Actor
     version: Version | None = None
     """Version the change is listed with; for an upload "x" and its time."""
@@ -38,6 +43,15 @@ class Request:
     """Name of the folder that the upload was unpacked to."""
     environment: Mapping[str, str] | None = None
     """Replaces the environment, for start and restart."""
+    payload: Mapping[str, Any] | None = None
+    """What a change of the node was asked for with."""
+    request_id: str = ""
+    """What the caller calls the request: sent again, it makes no second change. Empty if nothing."""
+
+    @property
+    def update_class(self) -> UpdateClass:
+        """Whether a chute is changed or the node itself."""
+        return "ROUTER" if self.chute == NODE_NAME else "CHUTE"
 
     def to_document(self) -> dict[str, Any]:
         """Returns what is stored."""
@@ -49,6 +63,8 @@ class Request:
             "spec": to_document(self.spec) if self.spec else None,
             "workspace": self.workspace,
             "environment": dict(self.environment) if self.environment is not None else None,
+            "payload": self.payload,
+            "request_id": self.request_id,
         }
 
     @classmethod
@@ -65,7 +81,7 @@ class Request:
 
     def without_payload(self) -> "Request":
         """Returns what is still told of the request when the change has ended."""
-        return replace(self, spec=None, workspace=None, environment=None)
+        return replace(self, spec=None, workspace=None, environment=None, payload=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +89,7 @@ class Situation:
     """Everything that the plan of a change follows from, so that it can be made again after a crash."""
 
     change_id: int
-    type: ChangeType
+    type: str
     old: Chute | None
     new: Chute | None
     workspace: str | None = None
@@ -81,6 +97,10 @@ class Situation:
     """Container of the old chute to its status; one that is absent has none."""
     host_ports: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Container of the old chute to its published ports, such as "80/tcp" to 49153."""
+    payload: Mapping[str, Any] | None = None
+    """What a change of the node was asked for with; None for a change of a chute."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What a change of the node found before it began."""
 
     def to_document(self) -> dict[str, Any]:
         """Returns what is stored."""
@@ -92,6 +112,8 @@ class Situation:
             "workspace": self.workspace,
             "statuses": dict(self.statuses),
             "host_ports": {container: dict(ports) for container, ports in self.host_ports.items()},
+            "payload": self.payload,
+            "facts": self.facts,
         }
 
     @classmethod

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,14 +11,16 @@ from typing import Literal
 import structlog
 
 from services.chutes.domain.change import Change, Failure, Situation
+from services.chutes.domain.chute import Chute
 from services.chutes.domain.containers import NodeAddress
 from services.chutes.domain.gate import EngineGate
+from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.planner import Plan, make_plan, situation_of
 from services.chutes.domain.ports import Engine, Folders, Journal, TokenIssuer
 from services.chutes.domain.progress import Progress
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.steps import Run, Step
-from services.common.errors import DeadlineExceeded, DomainError, Unavailable
+from services.common.errors import DeadlineExceeded, DomainError, FailedPrecondition, Unavailable
 
 MAX_ATTEMPTS = 3
 TRIES = 3
@@ -42,6 +44,7 @@ class World:
     folders: Folders
     journal: Journal
     node: NodeAddress
+    node_changes: Sequence[NodeChange] = ()
     clock: Callable[[], float] = time.time
     settle_s: float = SETTLE_S
 
@@ -50,9 +53,15 @@ class Executor:
     """Runs one change at a time for each caller; the queue sees to it that those are of different chutes."""
 
     def __init__(
-        self, world: World, registry: Registry, gate: EngineGate, observer: Observer | None = None
+        self,
+        world: World,
+        registry: Registry,
+        gate: EngineGate,
+        node_changes: Mapping[str, NodeChange],
+        observer: Observer | None = None,
     ) -> None:
         self._world = world
+        self._node_changes = node_changes
         self._registry = registry
         self._gate = gate
         self._observer = observer or (lambda _moment, _step: None)
@@ -69,7 +78,8 @@ class Executor:
                 await self._back_out(change, progress)
 
     async def _attempt(self, change: Change, progress: Progress) -> None:
-        await self._wait_for_engine(change, progress)
+        if self._needs_engine(change):
+            await self._wait_for_engine(change, progress)
         try:
             situation = await self._look(change)
         except Exception as error:
@@ -91,7 +101,7 @@ class Executor:
         change.situation = situation
         change.status, change.phase, change.step = begun.status, begun.phase, begun.step
         change.attempts, change.start_time_s = begun.attempts, begun.start_time_s
-        plan, run = make_plan(situation), self._run_of(situation, progress)
+        plan, run = self._plan(situation), self._run_of(situation, progress)
         try:
             for number, step in enumerate(plan.steps):
                 change.percent = _percent(plan, number)
@@ -112,13 +122,44 @@ class Executor:
             progress.say("Waiting for the container engine to answer.")
             await self._gate.passed()
 
+    def is_exclusive(self, change: Change) -> bool:
+        """Tells whether no other change may run at the same time."""
+        kind = self._node_changes.get(change.request.type)
+        return change.request.update_class == "ROUTER" and kind is not None and kind.exclusive
+
+    def _needs_engine(self, change: Change) -> bool:
+        kind = self._node_changes.get(change.request.type)
+        return change.request.update_class == "CHUTE" or (kind is not None and kind.needs_engine)
+
+    def _plan(self, situation: Situation) -> Plan:
+        if situation.payload is None:
+            return make_plan(situation)
+        kind = self._node_changes.get(situation.type)
+        # Another version of this software may have begun what this one does not know any more.
+        return kind.plan(situation.change_id, situation.payload, situation.facts) if kind else Plan(())
+
     async def _look(self, change: Change) -> Situation:
+        if change.request.update_class == "ROUTER":
+            return await self._look_at_node(change)
         engine = self._world.engine
         await engine.refresh()
         containers = engine.containers()
         if containers is None:
             raise Unavailable("The container engine does not answer.", reason="ENGINE_DOWN")
         return situation_of(change, self._registry.installed, containers)
+
+    async def _look_at_node(self, change: Change) -> Situation:
+        request = change.request
+        kind = self._node_changes.get(request.type)
+        if kind is None:
+            raise FailedPrecondition(
+                f"This version of the node does not know changes of the type {request.type}.",
+                reason="CHANGE_TYPE_UNKNOWN",
+                type=request.type,
+            )
+        payload = request.payload or {}
+        facts = await kind.look(payload, self._registry.installed)
+        return Situation(change.id, request.type, None, None, payload=payload, facts=facts)
 
     async def _enter(self, change: Change, progress: Progress, step: str) -> None:
         change.step = step
@@ -127,32 +168,35 @@ class Executor:
         self._observer("before", step)
 
     async def _commit(self, change: Change, plan: Plan, situation: Situation, run: Run) -> None:
-        chute = situation.new
-        if chute is not None and run.token:
-            chute = replace(chute, token=run.token)
+        outcome: Mapping[str, Chute | None] = dict.fromkeys(plan.gone)
+        if situation.payload is None:
+            chute = situation.new
+            if chute is not None and run.token:
+                chute = replace(chute, token=run.token)
+            outcome = {change.request.chute: chute}
         change.phase = "finishing"
         change.percent = _percent(plan, len(plan.steps))
         try:
             self._observer("before", "commit")
-            await self._world.journal.commit(change, chute)
+            await self._world.journal.commit(change, outcome)
         except Exception as error:
             change.failure = _failure(change, error)
             change.phase = "undoing"
             return
-        self._registry.set(change.request.chute, chute)
+        self._registry.update(outcome)
         self._observer("after", "commit")
 
     async def _finish(self, change: Change, progress: Progress) -> None:
         situation = change.situation
         if situation is not None:
-            plan, run = make_plan(situation), self._run_of(situation, progress)
+            plan, run = self._plan(situation), self._run_of(situation, progress)
             for number, step in enumerate(plan.finish, start=len(plan.steps) + 1):
                 change.step, change.percent = step.name, _percent(plan, number)
                 progress.say(f"Calling {step.name}")
                 self._observer("before", step.name)
                 await self._insist(step, step.do, run)
                 self._observer("after", step.name)
-            if plan.finish:
+            if plan.finish or plan.gone:
                 await self._sweep(change)
         await self._end(change, progress)
 
@@ -184,7 +228,7 @@ class Executor:
             return True
         run = self._run_of(situation, progress)
         undone = True
-        for step in reversed(_begun(make_plan(situation).steps, change.step)):
+        for step in reversed(_begun(self._plan(situation).steps, change.step)):
             progress.say(f"Undoing {step.name}")
             self._observer("before", f"undo {step.name}")
             undone &= await self._insist(step, step.undo, run)
@@ -213,8 +257,13 @@ class Executor:
 
     async def _sweep(self, change: Change) -> None:
         """Removes what the change has left; what stays goes with the sweep at the next start."""
+        if not self._needs_engine(change):
+            return
+        situation = change.situation
+        on_node = situation is not None and situation.payload is not None
+        chutes = self._plan(situation).gone if situation and on_node else [change.request.chute]
         try:
-            await self._world.engine.sweep(self._registry.wanted_objects(), [change.request.chute])
+            await self._world.engine.sweep(self._registry.wanted_objects(), chutes)
         except Exception:
             log.warning("could not sweep after a change", change_id=change.id, exc_info=True)
 
@@ -235,7 +284,7 @@ class Executor:
             percent=change.percent if failure else 100,
             end_time_s=self._world.clock(),
         )
-        if change.situation is not None:
+        if change.situation is not None and self._needs_engine(change):
             await self._refresh()
         if request.workspace is not None:
             await self._world.folders.remove_workspace(request.workspace)

@@ -43,6 +43,8 @@ class Plan:
 
     steps: tuple[Step, ...]
     finish: tuple[Step, ...] = ()
+    gone: tuple[str, ...] = ()
+    """Chutes that a change of the node has removed; the commit takes them out of the record."""
 
 
 def situation_of(

@@ -163,8 +163,8 @@ class Journal(Protocol):
     async def enter(self, change: Change, lines: Sequence[Line]) -> None:
         """Records the step and phase that a change is about to enter, and the lines that came since."""
 
-    async def commit(self, change: Change, chute: Chute | None) -> None:
-        """Makes the outcome of a change the truth: the chute as it is now, or None if it is gone."""
+    async def commit(self, change: Change, outcome: Mapping[str, Chute | None]) -> None:
+        """Makes the outcome of a change the truth: each chute as it is now, None if it is gone."""
 
     async def requeue(self, change: Change) -> None:
         """Records that a change was undone and waits to be run again."""

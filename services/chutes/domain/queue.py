@@ -104,14 +104,18 @@ class ChangeQueue:
         return self._progress.get(change.id)
 
     def _dispatch(self) -> None:
+        if any(self._executor.is_exclusive(self._changes[i]) for i in self._tasks):
+            return
         busy = {self._changes[i].request.chute for i in self._tasks}
         for change in self.unfinished():
             if len(self._tasks) >= MAX_PARALLEL:
                 return
-            chute = change.request.chute
-            if chute not in busy:
+            exclusive = self._executor.is_exclusive(change)
+            if change.request.chute not in busy and not (exclusive and self._tasks):
                 self._tasks[change.id] = asyncio.create_task(self._run(change), name=f"change {change.id}")
-            busy.add(chute)
+            if exclusive:
+                return
+            busy.add(change.request.chute)
 
     async def _run(self, change: Change) -> None:
         progress = self._progress[change.id]

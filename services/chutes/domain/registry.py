@@ -36,12 +36,13 @@ class Registry:
         self._chutes = {chute.name: chute for chute in chutes}
         self._generation += 1
 
-    def set(self, name: str, chute: Chute | None) -> None:
-        """Takes over what was committed; None for a chute that is gone."""
-        if chute is None:
-            self._chutes.pop(name, None)
-        else:
-            self._chutes[name] = chute
+    def update(self, outcome: Mapping[str, Chute | None]) -> None:
+        """Takes over what was committed: chutes by name, None for one that is gone."""
+        for name, chute in outcome.items():
+            if chute is None:
+                self._chutes.pop(name, None)
+            else:
+                self._chutes[name] = chute
         self._generation += 1
 
     def wanted_objects(self, situations: Iterable[Situation] = ()) -> dict[str, Sequence[str]]:

@@ -10,9 +10,10 @@ from paradrop.type.v1 import stream_pb2
 from services.chutes.domain.change import Change
 from services.chutes.domain.chute import Actor
 from services.chutes.domain.manager import ChuteManager
+from services.chutes.domain.nodemanager import NodeManager
 from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.watch import ChangeWatcher, WatchEvent
-from services.chutes.rpc.change_documents import read_change
+from services.chutes.rpc.change_documents import WantedNodeChange, read_change
 from services.chutes.rpc.messages import to_change
 from services.chutes.rpc.pages import MAX_PAGE_SIZE, bad_page_token, check_page_size
 from services.chutes.rpc.streams import heartbeat, with_end
@@ -24,9 +25,12 @@ from services.common.pending import leave_pending
 class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):
     """Translates between the wire and the domain."""
 
-    def __init__(self, queue: ChangeQueue, chutes: ChuteManager, watcher: ChangeWatcher) -> None:
+    def __init__(
+        self, queue: ChangeQueue, chutes: ChuteManager, node: NodeManager, watcher: ChangeWatcher
+    ) -> None:
         self._queue = queue
         self._chutes = chutes
+        self._node = node
         self._watcher = watcher
 
     async def ListChanges(self, request: pb.ListChangesRequest, context: Any) -> pb.ListChangesResponse:
@@ -52,10 +56,14 @@ class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):
 
     async def CreateChange(self, request: pb.CreateChangeRequest, context: Any) -> pb.CreateChangeResponse:
         """Accepts a change given as a document."""
-        wanted = read_change(request.change)
-        change_id = await self._chutes.command(
-            wanted.command, wanted.chute, current_principal(), wanted.environment
-        )
+        wanted = read_change(request.change, self._node.types)
+        principal = current_principal()
+        if isinstance(wanted, WantedNodeChange):
+            change_id = await self._node.accept(wanted.type, wanted.payload, principal)
+        else:
+            change_id = await self._chutes.command(
+                wanted.command, wanted.chute, principal, wanted.environment
+            )
         return pb.CreateChangeResponse(change_id=change_id)
 
     async def WatchChange(

@@ -73,7 +73,7 @@ def to_change(change: Change) -> changes_pb2.Change:
     request, failure = change.request, change.failure
     message = changes_pb2.Change(
         id=change.id,
-        update_class="CHUTE",
+        update_class=request.update_class,
         update_type=request.type,
         user=to_principal(request.user),
         name=request.chute,
