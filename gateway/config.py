@@ -1,6 +1,8 @@
 """Writes Envoy's configuration from the settings and the descriptors."""
 
 import json
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gateway import descriptors
 from gateway.routes import UPLOAD_TYPE, paths, public_rpcs
 from services.common.files import write_atomically
-from services.common.settings import Settings
+from services.common.settings import WEB_DOMAIN, Settings
 
 MAX_JSON_BYTES = 1024 * 1024
 MAX_PUBLIC_JSON_BYTES = 16 * 1024
@@ -121,11 +123,48 @@ def write_config(settings: Settings, out_dir: Path) -> Path:
             tls={"cert": str(settings.tls_cert), "key": str(settings.tls_key)} if settings.tls_cert else None,
             upload_services=uploads,
             upload_type_regex=rf"(?i){UPLOAD_TYPE}\s*(;.*)?",
+            chute_page=chute_page,
+            web_dir=str(settings.web_dir),
+            web_host_regex=rf"(?i)[a-z0-9-]+\.{re.escape(WEB_DOMAIN)}(:[0-9]+)?",
+            web_lua=str(Path(__file__).with_name("web.lua")),
+            web_socket=str(settings.web_socket),
             websocket_paths=WEBSOCKET_PATHS,
         )
     )
+    _first_web_files(settings.web_dir)
     write_atomically(config, content.encode())
     return config
+
+
+def chute_page(title: str, text: str) -> str:
+    """Returns the page that stands where a chute's should be, in the form that Envoy fills in."""
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width"><title>' + title + "</title>"
+        "<style>body{font:16px/1.5 system-ui,sans-serif;margin:4em auto;max-width:32em;padding:0 1em}</style>"
+        "</head><body><h1>" + title + "</h1><p>" + text + "</p></body></html>\n"
+    )
+
+
+def _first_web_files(folder: Path) -> None:
+    """Writes what Envoy reads until the chute service, which may start later, has written its own."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    message = "The chute service has not said yet where the pages of chutes are."
+    answer = {"status": 503, "body": {"inline_string": message}}
+    auth_type = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
+    unknown = {
+        "name": "paths",
+        "domains": ["*"],
+        "typed_per_filter_config": {"envoy.filters.http.ext_authz": {"@type": auth_type, "disabled": True}},
+        "routes": [{"match": {"prefix": "/"}, "direct_response": answer}],
+    }
+    route_type = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+    for name, resources in (
+        ("clusters.json", []),
+        ("routes.json", [{"@type": route_type, "name": "chutes", "virtual_hosts": [unknown]}]),
+    ):
+        with suppress(FileExistsError), (folder / name).open("x") as file:
+            json.dump({"version_info": "0", "resources": resources}, file)
 
 
 def _script(origins: tuple[str, ...]) -> bytes:
@@ -147,4 +186,5 @@ def _environment() -> Environment:
 
 def _clusters(settings: Settings) -> list[Cluster]:
     services = [Cluster(name, Address.parse(address)) for name, address in settings.addresses.items()]
-    return [*services, Cluster("bridge", Address(path=str(settings.bridge_socket)), grpc=False)]
+    bridge = Cluster("bridge", Address(path=str(settings.bridge_socket)), grpc=False)
+    return [*services, bridge, Cluster("web", Address(path=str(settings.web_socket)), grpc=False)]

@@ -17,6 +17,7 @@ from paradrop.chutes.v1 import (
 )
 
 from services.chutes.adapters.docker_engine import DockerEngine
+from services.chutes.adapters.envoy_files import EnvoyFiles
 from services.chutes.adapters.folders import DiskFolders
 from services.chutes.adapters.store import MIGRATIONS, Store
 from services.chutes.adapters.tokens import AuthTokens
@@ -60,6 +61,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                 folders=folders,
                 journal=Store(database),
                 node=NodeAddress(settings.listen_port, settings.tls_cert is not None),
+                web=EnvoyFiles(settings.web_dir),
             )
             uploads = Uploads(folders, settings.max_upload_bytes)
             async with (

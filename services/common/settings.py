@@ -12,6 +12,8 @@ SERVICES = ("auth", "network", "airshark", "chutes", "node")
 """In the order of their calls: none calls one that comes after it."""
 
 MAX_UNIX_PATH_BYTES = 100
+WEB_DOMAIN = "chute.paradrop.org"
+"""Below it each chute has a host name of its own."""
 DEFAULT_LISTEN = "127.0.0.1:8080"
 DEFAULT_MAX_UPLOAD_MIB = 1024
 
@@ -61,6 +63,16 @@ class Settings:
         return self.home / "admin-password"
 
     @property
+    def web_dir(self) -> Path:
+        """Folder of what the chute service tells Envoy about the pages of chutes."""
+        return self.home / "web"
+
+    @property
+    def web_socket(self) -> Path:
+        """Unix socket at which Envoy passes requests for pages of chutes on to itself."""
+        return self.runtime / "web.sock"
+
+    @property
     def bridge_socket(self) -> Path:
         """Unix socket of the WebSocket bridge."""
         return self.runtime / "bridge.sock"
@@ -73,7 +85,13 @@ class Settings:
 
     def prepare(self) -> None:
         """Makes the folders that several services share."""
-        for path in (self.home, self.public_dir, self.service_token_file.parent, self.runtime):
+        for path in (
+            self.home,
+            self.public_dir,
+            self.web_dir,
+            self.service_token_file.parent,
+            self.runtime,
+        ):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.chutes.adapters.envoy_files import EnvoyFiles
 from services.chutes.adapters.folders import DiskFolders
 from services.chutes.adapters.store import MIGRATIONS, Store
 from services.chutes.domain import executor, gate, supervisor
@@ -57,13 +58,17 @@ class Bench:
     now_s: float = 1_700_000_000.0
     node_changes: Sequence[NodeChange] = ()
 
+    @property
+    def web(self) -> Path:
+        return self.home / "web"
+
     def clock(self) -> float:
         self.now_s += 1
         return self.now_s
 
     @asynccontextmanager
     async def running(self, observer: Observer | None = None) -> AsyncIterator["RunningBench"]:
-        self.home.mkdir(exist_ok=True)
+        self.web.mkdir(parents=True, exist_ok=True)
         folders = await asyncio.to_thread(DiskFolders, self.home)
         with closing(await asyncio.to_thread(Database, self.home / "chutes.sqlite3", MIGRATIONS)) as database:
             world = World(
@@ -72,6 +77,7 @@ class Bench:
                 folders=folders,
                 journal=Store(database),
                 node=NodeAddress(8080),
+                web=EnvoyFiles(self.web),
                 node_changes=self.node_changes,
                 clock=self.clock,
                 settle_s=self.settle_s,

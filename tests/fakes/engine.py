@@ -29,6 +29,8 @@ class FakeContainer:
             self.status,
             ports if running else {},
             self.exit_code,
+            id=f"id-of-{self.plan.name}",
+            address="172.18.0.2" if running else "",
         )
 
 

@@ -5,8 +5,9 @@ from services.auth.domain.authenticator import Authenticator
 from services.auth.domain.credentials import Basic, OpaqueToken, parse_authorization
 from services.auth.domain.directory import Directory
 from services.auth.domain.tokens import TokenMint
+from services.common.access import Access
 from services.common.errors import Unauthenticated
-from services.common.identity import TokenVerifier
+from services.common.identity import Role, TokenVerifier
 
 
 class Gatekeeper:
@@ -40,3 +41,7 @@ class Gatekeeper:
             return self._mint.internal_token(token.principal, token.generation)
         self._verifier.verify(credentials.text)
         return credentials.text
+
+    def require_user(self, token: str) -> None:
+        """Raises `PermissionDenied` unless a token is that of a person with the role user or more."""
+        Access(Role.USER).check(self._verifier.verify(token))

@@ -20,6 +20,9 @@ CHALLENGE = 'Basic realm="Login Required"'
 DRAIN = "drain"
 """Set to "true" by routes that take uploads: their service refuses by itself, once it has read the body."""
 
+USERS_ONLY = "users_only"
+"""Set to "true" by pages that no chute's token opens, and no guest's."""
+
 _HTTP_STATUS = {
     "UNAUTHENTICATED": http_status_pb2.Unauthorized,
     "RESOURCE_EXHAUSTED": http_status_pb2.TooManyRequests,
@@ -43,6 +46,8 @@ class AuthorizationServicer(external_auth_pb2_grpc.AuthorizationServicer):
             token = await self._gatekeeper.admit(
                 headers.get("authorization", ""), attributes.source.address.socket_address.address
             )
+            if attributes.context_extensions.get(USERS_ONLY) == "true":
+                self._gatekeeper.require_user(token)
         except DomainError as error:
             if attributes.context_extensions.get(DRAIN) == "true":
                 return _without_credentials()

@@ -51,6 +51,23 @@ def _state(summary: Mapping[str, Any]) -> ContainerState | None:
         status=summary["State"],
         ports=_ports(summary.get("Ports") or ()),
         exit_code=int(exited[1]) if exited else None,
+        id=summary["Id"],
+        address=_address(summary, labels.get(CHUTE, "")),
+    )
+
+
+def _address(summary: Mapping[str, Any], chute: str) -> str:
+    networks = (summary.get("NetworkSettings") or {}).get("Networks") or {}
+    if "host" in networks:
+        return "127.0.0.1"
+    # Its own network before the default bridge, which somebody may turn off.
+    return next(
+        (
+            networks[name]["IPAddress"]
+            for name in (chute, *networks)
+            if name in networks and networks[name].get("IPAddress")
+        ),
+        "",
     )
 
 

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from services.chutes.domain.executor import Executor, Observer, World
+from services.chutes.domain.follower import Follower
 from services.chutes.domain.gate import EngineGate
 from services.chutes.domain.logs import LogReader
 from services.chutes.domain.manager import ChuteManager
@@ -14,6 +15,7 @@ from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.supervisor import Supervisor
 from services.chutes.domain.watch import ChangeWatcher
+from services.chutes.domain.web import WebSites
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,10 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
     executor = Executor(world, registry, gate, kinds, observer)
     queue = ChangeQueue(world.journal, executor, world.clock)
     supervisor = Supervisor(world.engine, registry, queue, gate)
+    follower = Follower(world.engine, registry, [WebSites(world.web).follow])
     async with queue.running(changes):
         watching = asyncio.create_task(supervisor.run(), name="engine supervisor")
+        following = asyncio.create_task(follower.run(), name="chute follower")
         try:
             yield Domain(
                 gate,
@@ -58,5 +62,5 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
             )
         finally:
             watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            following.cancel()
+            await asyncio.gather(watching, following, return_exceptions=True)

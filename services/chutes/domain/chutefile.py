@@ -24,6 +24,8 @@ _OLD_KEYS = (*_COMMON_KEYS, "type", "use", "command", "as_root", "source", "net"
 _SERVICE_KEYS = (
     "type", "source", "image", "command", "build", "environment", "interfaces", "requests", "dns",
 )  # fmt: skip
+_WEB_KEYS = ("service", "port", "access")
+_WEB_ACCESS = ("public", "users")
 _REQUEST_KEYS = ("as-root", "port-bindings", "cpu-fraction", "network-mode", "privileged")
 _BUILD_KEYS = ("packages", "image_source", "image_version")
 _CONFIG_KEYS = (
@@ -118,7 +120,7 @@ def _service(name: str, section: Section) -> ServiceSpec:
 
 
 def _web(top: Section, services: Mapping[str, ServiceSpec]) -> WebSpec | None:
-    web = top.section("web", ("service", "port"))
+    web = top.section("web", _WEB_KEYS)
     if not web.values:
         return None
     service = web.text("service")
@@ -127,7 +129,14 @@ def _web(top: Section, services: Mapping[str, ServiceSpec]) -> WebSpec | None:
     if service is None or service not in services:
         known = ", ".join(services)
         raise invalid(f"web.service must be one of the services ({known}).", "web.service")
-    return WebSpec(service, web.port("port"))
+    return _web_spec(web, service)
+
+
+def _web_spec(web: Section, service: str) -> WebSpec:
+    access = web.text("access") or "public"
+    if access not in _WEB_ACCESS:
+        raise invalid(f"{web.path('access')} must be {' or '.join(_WEB_ACCESS)}.", web.path("access"))
+    return WebSpec(service, web.port("port"), access)
 
 
 def _old_form(top: Section) -> ChuteSpec:
@@ -143,7 +152,7 @@ def _old_form(top: Section) -> ChuteSpec:
     requests: dict[str, Any] = {"as-root": top.flag("as_root")}
     if host_config.given("port_bindings"):
         requests["port-bindings"] = host_config.value("port_bindings")
-    web = config.section("web", ("port",))
+    web = config.section("web", ("port", "access"))
     service = ServiceSpec(
         name=OLD_FORM_SERVICE,
         image=top.text("use"),
@@ -159,7 +168,7 @@ def _old_form(top: Section) -> ChuteSpec:
         version=top.version("version"),
         description=top.text("description") or "",
         environment=top.environment("environment"),
-        web=WebSpec(OLD_FORM_SERVICE, web.port("port")) if web.values else None,
+        web=_web_spec(web, OLD_FORM_SERVICE) if web.values else None,
         config=config.values,
     )
 
@@ -188,10 +197,15 @@ def to_document(spec: ChuteSpec) -> dict[str, Any]:
         "version": spec.version,
         "description": spec.description,
         "environment": dict(spec.environment),
-        "web": {"service": spec.web.service, "port": spec.web.port} if spec.web else None,
+        "web": _web_document(spec.web) if spec.web else None,
         "config": dict(spec.config),
         "services": {name: _service_document(service) for name, service in spec.services.items()},
     }
+
+
+def _web_document(web: WebSpec) -> dict[str, Any]:
+    document: dict[str, Any] = {"service": web.service, "port": web.port}
+    return document if web.access == "public" else {**document, "access": web.access}
 
 
 def _service_document(service: ServiceSpec) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from services.chutes.domain.containers import NodeAddress
 from services.chutes.domain.gate import EngineGate
 from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.planner import Plan, make_plan, situation_of
-from services.chutes.domain.ports import Engine, Folders, Journal, TokenIssuer
+from services.chutes.domain.ports import Engine, Folders, Journal, TokenIssuer, WebGate
 from services.chutes.domain.progress import Progress
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.steps import Run, Step
@@ -44,6 +44,7 @@ class World:
     folders: Folders
     journal: Journal
     node: NodeAddress
+    web: WebGate
     node_changes: Sequence[NodeChange] = ()
     clock: Callable[[], float] = time.time
     settle_s: float = SETTLE_S

@@ -27,6 +27,21 @@ class ContainerState:
     ports: Mapping[str, int] = field(default_factory=dict)
     """Published port such as "80/tcp" to port on the node."""
     exit_code: int | None = None
+    id: str = ""
+    address: str = ""
+    """IP address at which the node reaches it; empty if it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebSite:
+    """Where the pages of a chute are, for the gateway."""
+
+    chute: str
+    access: str
+    """As `WebSpec.access`."""
+    address: str = ""
+    """IP address of the container; empty while it does not run."""
+    port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +144,13 @@ class Engine(Protocol):
         self, container: str, service: str, tail: int, follow: bool
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[LoggedLine]]]:
         """Opens a container's output: batches of lines, oldest first. Bounded memory; closes at once."""
+
+
+class WebGate(Protocol):
+    """The way from outside to the pages of chutes."""
+
+    async def publish(self, sites: Sequence[WebSite]) -> None:
+        """Lets these be reached, and no others. Raises OSError if that cannot be told to the gateway."""
 
 
 class TokenIssuer(Protocol):

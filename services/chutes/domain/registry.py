@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from services.chutes.domain.change import Situation
 from services.chutes.domain.chute import Chute
 from services.chutes.domain.errors import chute_not_found
+from services.common.feed import Feed
 
 
 class Registry:
@@ -13,6 +14,8 @@ class Registry:
     def __init__(self) -> None:
         self._chutes: dict[str, Chute] = {}
         self._generation = 0
+        self.changes: Feed[None] = Feed()
+        """Tells that a chute has changed."""
 
     @property
     def installed(self) -> Mapping[str, Chute]:
@@ -35,6 +38,7 @@ class Registry:
         """Takes over what the journal holds."""
         self._chutes = {chute.name: chute for chute in chutes}
         self._generation += 1
+        self.changes.publish(None)
 
     def update(self, outcome: Mapping[str, Chute | None]) -> None:
         """Takes over what was committed: chutes by name, None for one that is gone."""
@@ -44,6 +48,7 @@ class Registry:
             else:
                 self._chutes[name] = chute
         self._generation += 1
+        self.changes.publish(None)
 
     def wanted_objects(self, situations: Iterable[Situation] = ()) -> dict[str, Sequence[str]]:
         """Returns the containers, networks and images that the chutes need, and changes that run may need."""

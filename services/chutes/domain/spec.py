@@ -26,6 +26,8 @@ class WebSpec:
 
     service: str
     port: int
+    access: str = "public"
+    """"public" for everybody who reaches the node, or "users" for those who can log in to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,62 @@
+"""Keeps what follows from the chutes and their containers in step with them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+
+from services.chutes.domain.chute import Chute
+from services.chutes.domain.ports import ContainerState, Engine
+from services.chutes.domain.registry import Registry
+from services.common.feed import Subscription
+
+IDLE_S = 3600.0
+RETRY_S = 5.0
+
+Consequence = Callable[[Mapping[str, Chute], Mapping[str, ContainerState] | None], Awaitable[None]]
+"""Takes the installed chutes and our containers (None if the engine cannot be asked), and does what follows.
+
+It is called after every change of either, compares with what it did last and does only the difference.
+"""
+
+log = structlog.get_logger()
+
+
+class Follower:
+    """Calls the consequences; one that fails is called again after a while."""
+
+    def __init__(self, engine: Engine, registry: Registry, consequences: Sequence[Consequence]) -> None:
+        self._engine = engine
+        self._registry = registry
+        self._consequences = consequences
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follows until cancelled."""
+        with (
+            self._engine.subscribe() as of_engine,
+            self._registry.changes.subscribe(depth=1) as of_registry,
+        ):
+            async with asyncio.TaskGroup() as group:
+                for news in (of_engine, of_registry):
+                    group.create_task(self._listen(news))
+                while True:
+                    self._wake.clear()
+                    if await self._do():
+                        await self._wake.wait()
+                    else:
+                        await asyncio.sleep(RETRY_S)
+
+    async def _listen(self, news: Subscription[None]) -> None:
+        async for _ in news.batches(IDLE_S):
+            self._wake.set()
+
+    async def _do(self) -> bool:
+        done = True
+        for consequence in self._consequences:
+            try:
+                await consequence(self._registry.installed, self._engine.containers())
+            except Exception:  # The others must not suffer for it.
+                log.exception("cannot do what follows from the chutes")
+                done = False
+        return done
