@@ -22,7 +22,7 @@ MAX_HEAP_BYTES = 128 * 1024 * 1024
 """Envoy's own memory, at which it refuses new requests; about ten times what it needs when idle."""
 
 WEBSOCKET_PATHS = ("/(ws|sockjs)/.*", "/api/v1/chutes/[^/]+/networks/[^/]+/hostapd_control/ws")
-PAGE_PATHS = ("/", "/reference(/.*)?", "/static/.*")
+PAGE_PATHS = ("/", "/reference(/.*)?", "/openapi\\.json", "/static/.*")
 
 OWN_TEXT = "%LOCAL_REPLY_BODY%"
 ERRORS = (

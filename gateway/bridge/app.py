@@ -64,6 +64,7 @@ def _routes(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...
         ("/", pages.index),
         ("/reference", pages.api_reference),
         ("/reference/descriptors.binpb", pages.api_descriptors),
+        ("/openapi.json", pages.api_openapi),
         ("/static/{name}", pages.static),
     ):
         yield Route(path, _Protected(page, verifier).__call__, methods=READ)

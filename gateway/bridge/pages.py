@@ -1,6 +1,7 @@
 """The pages: what runs here, and the reference of the API."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from functools import cache
 from importlib import metadata
@@ -10,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from gateway import descriptors
+from gateway import descriptors, openapi
 from gateway.bridge import reference, replies
 
 Page = Callable[[Request], Awaitable[Response]]
@@ -40,6 +41,12 @@ async def api_descriptors(_: Request) -> Response:
     """Returns the descriptors, for tools that can read them."""
     content = (await asyncio.to_thread(descriptors.load)).SerializeToString()
     return Response(content, media_type="application/octet-stream", headers=HEADERS)
+
+
+async def api_openapi(_: Request) -> Response:
+    """Returns the OpenAPI document of the JSON interface."""
+    content = await asyncio.to_thread(_openapi)
+    return Response(content, media_type="application/json", headers=HEADERS)
 
 
 async def static(request: Request) -> Response:
@@ -82,6 +89,11 @@ def _index() -> str:
 def _reference() -> str:
     content = reference.build(descriptors.load())
     return _environment().get_template("reference.html.j2").render(reference=content, version=version())
+
+
+@cache
+def _openapi() -> bytes:
+    return json.dumps(openapi.build(descriptors.load(), version())).encode()
 
 
 def _environment() -> Environment:

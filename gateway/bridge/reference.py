@@ -13,13 +13,20 @@ from google.protobuf.descriptor_pb2 import (
     ServiceDescriptorProto,
 )
 
+from gateway.comments import (
+    ENUM_VALUE,
+    FILE_ENUM,
+    FILE_MESSAGE,
+    FILE_SERVICE,
+    MESSAGE_ENUM,
+    MESSAGE_FIELD,
+    MESSAGE_NESTED,
+    SERVICE_METHOD,
+    Path,
+    comments_of,
+)
 from gateway.descriptors import PACKAGE, http_bindings
 from services.common.access import ACCESS, Access
-
-# Numbers of the fields of descriptor.proto that make up the path of a comment.
-FILE_MESSAGE, FILE_ENUM, FILE_SERVICE = 4, 5, 6
-MESSAGE_FIELD, MESSAGE_NESTED, MESSAGE_ENUM = 2, 3, 4
-ENUM_VALUE, SERVICE_METHOD = 2, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,7 @@ def build(files: FileDescriptorSet) -> Reference:
     for file in files.file:
         if not (PACKAGE.fullmatch(file.package) or file.package.startswith("paradrop.type.")):
             continue
-        comments = _comments(file)
+        comments = comments_of(file)
         for index, service in enumerate(file.service):
             path = (FILE_SERVICE, index)
             reference.services.append(_service(service, file.package, path, comments, http))
@@ -93,16 +100,7 @@ def build(files: FileDescriptorSet) -> Reference:
     return reference
 
 
-Path = tuple[int, ...]
 Comments = Mapping[Path, str]
-
-
-def _comments(file: FileDescriptorProto) -> dict[Path, str]:
-    return {
-        tuple(location.path): location.leading_comments.strip()
-        for location in file.source_code_info.location
-        if location.leading_comments
-    }
 
 
 def _service(
@@ -133,12 +131,13 @@ def _rpc(
         response=method.output_type.lstrip("."),
         client_streaming=method.client_streaming,
         server_streaming=method.server_streaming,
-        access=_access(ACCESS.get(f"/{service}/{method.name}", Access())),
+        access=access_words(ACCESS.get(f"/{service}/{method.name}", Access())),
         http=http.get(f"{service}.{method.name}", []),
     )
 
 
-def _access(access: Access) -> str:
+def access_words(access: Access) -> str:
+    """Says who may make a call."""
     if access.public:
         return "no token"
     if not access.users:
