@@ -7,7 +7,7 @@ writes is then exactly `{"field":value}`, and the Lua filter cuts the value out 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 
@@ -31,6 +31,8 @@ class HttpBinding:
     template: str
     body: str
     """Field that the body fills; "*" for the whole request, "" for none."""
+    body_shape: str
+    """"object" or "array" if the body must be one, else ""."""
     body_keys: tuple[str, ...]
     """Keys that a body may have; empty if the annotation does not bind the whole request."""
     query_keys: tuple[str, ...]
@@ -136,12 +138,26 @@ def _binding(
         method=verb.upper(),
         template=template,
         body=rule.body,
+        body_shape=_shape(rule.body, request),
         body_keys=_keys(others) if rule.body == "*" else (),
         query_keys=() if rule.body == "*" else _keys(f for f in others if f.name != rule.body and _scalar(f)),
         unwrap=reply[rule.response_body].json_name if rule.response_body else "",
         client_streaming=method.client_streaming,
         server_streaming=method.server_streaming,
     )
+
+
+def _shape(body: str, request: Iterable[FieldDescriptorProto]) -> str:
+    if body in ("", "*"):
+        return "object" if body else ""
+    field = next(field for field in request if field.name == body)
+    if field.label == FieldDescriptorProto.LABEL_REPEATED:
+        return "array"
+    # A Value may be anything.
+    is_object = (
+        field.type == FieldDescriptorProto.TYPE_MESSAGE and field.type_name != ".google.protobuf.Value"
+    )
+    return "object" if is_object else ""
 
 
 def _keys(fields: Iterator[FieldDescriptorProto] | list[FieldDescriptorProto]) -> tuple[str, ...]:

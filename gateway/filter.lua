@@ -5,6 +5,7 @@
 --           the path or of the body
 --   keys    keys that the body may have; absent if it may have any
 --   body    whether the call takes a JSON body
+--   shape   "object" or "array" if the body must be one
 --   unwrap  key of the reply whose value is the whole answer
 
 local JSON_TYPES = {
@@ -14,6 +15,7 @@ local JSON_TYPES = {
   -- What curl -d sends; the original looked at no content type at all.
   ["application/x-www-form-urlencoded"] = true,
 }
+local SHAPES = {object = "^%s*{", array = "^%s*%["}
 -- A level of a free document is three of the message it becomes, and readers of messages take a hundred.
 local MAX_DEPTH = 30
 local SAFE_METHODS = {GET = true, HEAD = true, OPTIONS = true}
@@ -154,10 +156,13 @@ end
 
 local function check_body(handle, route, headers)
   local content_type = (headers:get("content-type") or ""):match("^%s*([^;%s]*)"):lower()
-  local allowed, kind = route:get("keys"), route:get("kind")
+  local allowed, kind, shape = route:get("keys"), route:get("kind"), route:get("shape")
   -- Waits for all of it, or answers 413. Other objects of before are no longer valid then.
   local body = handle:body()
   if not body then
+    if shape == "array" then
+      refuse(handle, "400", "JSON_INVALID", "The body must be one JSON array.")
+    end
     return
   end
   if not JSON_TYPES[content_type] and not content_type:find("+json", 1, true) then
@@ -170,8 +175,9 @@ local function check_body(handle, route, headers)
     return refuse(handle, "400", "JSON_INVALID", "The body must be JSON in UTF-8.")
   end
   local keys, depth = scan(text)
-  if not keys or (allowed and not text:find("^%s*{")) then
-    local wanted = allowed and "one JSON object" or "JSON"
+  -- The transcoder leaves a call open whose body has another shape.
+  if not keys or (SHAPES[shape] and not text:find(SHAPES[shape])) then
+    local wanted = SHAPES[shape] and "one JSON " .. shape or "JSON"
     return refuse(handle, "400", "JSON_INVALID", "The body must be " .. wanted .. ".")
   end
   if depth > MAX_DEPTH then

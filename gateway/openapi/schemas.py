@@ -20,6 +20,7 @@ from gateway.comments import (
     Path,
     comments_of,
 )
+from services.common.paging import MAX_PAGE_SIZE
 
 Schema = dict[str, Any]
 
@@ -43,6 +44,9 @@ SCALARS: dict[int, Schema] = {
     **{kind: _INT64 for kind in (_F.TYPE_INT64, _F.TYPE_SINT64, _F.TYPE_SFIXED64)},
     **{kind: _INT64 for kind in (_F.TYPE_UINT64, _F.TYPE_FIXED64)},
 }
+
+# 0 stands for the default.
+PAGE_SIZE: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_PAGE_SIZE}
 
 WELL_KNOWN: dict[str, Schema] = {
     ".google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
@@ -151,6 +155,8 @@ class Schemas:
 
     def value(self, field: FieldDescriptorProto) -> Schema:
         """Returns the schema of one value of a field."""
+        if field.name == "page_size":
+            return PAGE_SIZE
         if field.type_name:
             return self.reference(field.type_name)
         return dict(SCALARS[field.type])

@@ -125,9 +125,9 @@ async def test_users_have_pages_by_name(service: Service) -> None:
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
-        (pb.ListUsersRequest(page_size=-1), "PAGE_SIZE_INVALID"),
+        (pb.ListUsersRequest(page_size=-1), "PAGE_SIZE_OUT_OF_RANGE"),
         (pb.ListUsersRequest(page_token="1; DROP TABLE"), "PAGE_TOKEN_INVALID"),
-        (pb.ListLoginsRequest(page_size=-1), "PAGE_SIZE_INVALID"),
+        (pb.ListLoginsRequest(page_size=-1), "PAGE_SIZE_OUT_OF_RANGE"),
         (pb.ListLoginsRequest(page_token="x"), "PAGE_TOKEN_INVALID"),
         (pb.ListLoginsRequest(page_token="9" * 30), "PAGE_TOKEN_INVALID"),
         (pb.ListLoginsRequest(page_token="²"), "PAGE_TOKEN_INVALID"),

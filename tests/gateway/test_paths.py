@@ -90,3 +90,9 @@ def test_head_is_get_without_the_body(gateway: Gateway, binding: HttpBinding) ->
     assert (head.status, head.body) == (200, b"")
     assert head.headers["content-length"] == str(len(get.body))
     assert [call.rpc for call in gateway.doubles.calls] == [binding.rpc] * 2
+
+
+def test_a_query_by_method_is_refused_like_any_other_unknown_method(gateway: Gateway) -> None:
+    answer = gateway.request("QUERY", "/api/v1/chutes")
+
+    assert (answer.status, answer.reason) == (405, "METHOD_NOT_ALLOWED")

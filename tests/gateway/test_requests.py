@@ -150,6 +150,14 @@ def test_a_document_that_is_no_object_is_400(gateway: Gateway, body: str) -> Non
     assert not gateway.doubles.calls
 
 
+@pytest.mark.parametrize("body", ["0", "true", '"text"', "null", "{}", "[", "[1]]", "", None])
+def test_a_body_that_is_no_array_is_400_where_one_is_wanted(gateway: Gateway, body: str | None) -> None:
+    answer = gateway.request("PUT", "/api/v1/audio/sinks/a.b/volume", body)
+
+    assert (answer.status, answer.reason) == (400, "JSON_INVALID")
+    assert not gateway.doubles.calls
+
+
 OVERLONG = [b"\xc0\x80", b"\xe0\x80\x80", b"\xf0\x80\x80\x80"]
 NOT_UTF8 = [*OVERLONG, b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80", b"\xe2\x82"]
 

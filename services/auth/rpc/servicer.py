@@ -12,10 +12,10 @@ from services.auth.domain.chute_tokens import ChuteTokens
 from services.auth.domain.model import DEFAULT_USER, Login, Outcome, User, is_username
 from services.auth.domain.tokens import TokenMint
 from services.auth.domain.users import Users
-from services.auth.rpc.paging import page_size, token_invalid
 from services.auth.rpc.peer import client_address
 from services.common.errors import InvalidArgument
 from services.common.identity import Role, current_principal
+from services.common.paging import page_size, token_invalid
 from services.common.pending import leave_pending
 
 SERVICE = pb.DESCRIPTOR.services_by_name["AuthService"]

@@ -15,10 +15,10 @@ from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.watch import ChangeWatcher, WatchEvent
 from services.chutes.rpc.change_documents import WantedNodeChange, read_change
 from services.chutes.rpc.messages import to_change
-from services.chutes.rpc.pages import MAX_PAGE_SIZE, bad_page_token, check_page_size
 from services.chutes.rpc.streams import heartbeat, with_end
 from services.common.errors import NotImplementedYet
 from services.common.identity import current_principal
+from services.common.paging import MAX_PAGE_SIZE, page_size, token_invalid
 from services.common.pending import leave_pending
 
 
@@ -35,7 +35,7 @@ class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):
 
     async def ListChanges(self, request: pb.ListChangesRequest, context: Any) -> pb.ListChangesResponse:
         """Lists the changes: running, queued and, if asked, ended."""
-        check_page_size(request.page_size)
+        size = page_size(request.page_size, default=MAX_PAGE_SIZE)
         changes = [*self._queue.unfinished(), *(self._queue.ended() if request.include_ended else ())]
         after = _read_token(request.page_token)
         wanted = sorted(
@@ -46,7 +46,7 @@ class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):
             ),
             key=_order,
         )
-        page = wanted[: request.page_size or MAX_PAGE_SIZE]
+        page = wanted[:size]
         token = ":".join(map(str, _order(page[-1]))) if len(page) < len(wanted) else ""
         return pb.ListChangesResponse(changes=map(to_change, page), next_page_token=token)
 
@@ -113,4 +113,4 @@ def _read_token(token: str) -> tuple[int, int]:
     try:
         return int(group), int(number)
     except ValueError:
-        raise bad_page_token() from None
+        raise token_invalid() from None

@@ -14,10 +14,10 @@ from services.chutes.domain.manager import ChuteManager
 from services.chutes.domain.ports import Engine, Folders, LoggedLine
 from services.chutes.rpc.chute_list import ChuteList
 from services.chutes.rpc.messages import to_cache, to_chute, to_config
-from services.chutes.rpc.pages import check_page_size
 from services.chutes.rpc.streams import heartbeat, with_end
 from services.common.errors import DomainError, InvalidArgument, NotImplementedYet
 from services.common.identity import Principal, Role, current_principal
+from services.common.paging import page_size
 
 LINES_PER_MESSAGE = 100
 NANOSECONDS = 1_000_000_000
@@ -42,13 +42,13 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
         everything = principal.kind != "chute" and principal.role >= Role.ADMIN
         if everything and not request.page_size and not request.page_token:
             return reply
-        check_page_size(request.page_size)
+        size = page_size(request.page_size, default=len(reply.chutes))
         chutes = [
             chute
             for chute in reply.chutes
             if may_see(chute.name, principal) and chute.name > request.page_token
         ]
-        page = [self._as_seen_by(principal, chute) for chute in chutes[: request.page_size or None]]
+        page = [self._as_seen_by(principal, chute) for chute in chutes[:size]]
         more = len(page) < len(chutes)
         return pb.ListChutesResponse(chutes=page, next_page_token=page[-1].name if more else "")
 
