@@ -11,7 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gateway import descriptors
 from gateway.routes import UPLOAD_TYPE, paths, public_rpcs
 from services.common.files import write_atomically
-from services.common.settings import WEB_DOMAIN, Settings
+from services.common.options import load_options
+from services.common.settings import MAX_UNIX_PATH_BYTES, WEB_DOMAIN, SettingError, Settings
 
 MAX_JSON_BYTES = 1024 * 1024
 MAX_PUBLIC_JSON_BYTES = 16 * 1024
@@ -22,7 +23,7 @@ MAX_HEAP_BYTES = 128 * 1024 * 1024
 """Envoy's own memory, at which it refuses new requests; about ten times what it needs when idle."""
 
 WEBSOCKET_PATHS = ("/(ws|sockjs)/.*", "/api/v1/chutes/[^/]+/networks/[^/]+/hostapd_control/ws")
-PAGE_PATHS = ("/", "/reference(/.*)?", "/openapi\\.json", "/static/.*")
+PAGE_PATHS = ("/", "/reference(/.*)?", "/openapi\\.json", "/static/.*", "/metrics")
 
 OWN_TEXT = "%LOCAL_REPLY_BODY%"
 ERRORS = (
@@ -186,5 +187,12 @@ def _environment() -> Environment:
 
 def _clusters(settings: Settings) -> list[Cluster]:
     services = [Cluster(name, Address.parse(address)) for name, address in settings.addresses.items()]
-    bridge = Cluster("bridge", Address(path=str(settings.bridge_socket)), grpc=False)
-    return [*services, bridge, Cluster("web", Address(path=str(settings.web_socket)), grpc=False)]
+    snapd = load_options(settings).text("snapd_interface")
+    if len(snapd.encode()) > MAX_UNIX_PATH_BYTES or not snapd.startswith("/"):
+        raise SettingError(f"snapd_interface must be the path of a unix socket, not {snapd!r}.")
+    return [
+        *services,
+        Cluster("bridge", Address(path=str(settings.bridge_socket)), grpc=False),
+        Cluster("web", Address(path=str(settings.web_socket)), grpc=False),
+        Cluster("snapd", Address(path=snapd), grpc=False),
+    ]

@@ -15,6 +15,8 @@ from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorSet
 
+from services.common.settings import SERVICES
+
 PACKAGE = re.compile(r"paradrop\.([a-z]+)\.v\d+")
 VARIABLE = re.compile(r"\{([^}=]+)(?:=[^}]*)?\}")
 
@@ -55,11 +57,15 @@ def load() -> FileDescriptorSet:
 
 
 def services(files: FileDescriptorSet) -> dict[str, str]:
-    """Returns the full names of our gRPC services with the name of the process that answers."""
+    """Returns the full names of our gRPC services with the name of the process that answers.
+
+    Without those of packages that are no process of a node: what controllers implement, and what each process
+    offers to its neighbours alone.
+    """
     found: dict[str, str] = {}
     for file in files.file:
         match = PACKAGE.fullmatch(file.package)
-        if match:
+        if match and match[1] in SERVICES:
             found |= {f"{file.package}.{service.name}": match[1] for service in file.service}
     return found
 

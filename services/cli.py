@@ -99,6 +99,37 @@ def status(as_json: bool) -> None:
     sys.exit(found.exit_status)
 
 
+@main.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on with new lines until Ctrl-C.")
+@click.option(
+    "-n", "--tail", type=click.IntRange(0, 2000), default=100, show_default=True, help="Latest lines."
+)
+@click.option("--service", default="", help="Only lines of this service, such as chutes.")
+@click.option("--level", type=click.Choice(LOG_LEVELS), default="debug", help="The least important lines.")
+@click.option("--since", type=float, default=0.0, help="Only lines of the last so many minutes.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object a line.")
+def logs(follow: bool, tail: int, service: str, level: str, since: float, as_json: bool) -> None:
+    """Shows the latest log lines of the running node, of all its services.
+
+    \b
+    Examples:
+      paradrop logs -f
+      paradrop logs --service chutes --level warning --since 60
+    """
+    from services.common.settings import SettingError, load_settings
+    from services.launcher.logs import LogsError, read_logs
+
+    try:
+        for line in read_logs(
+            load_settings(), follow=follow, tail=tail, service=service, level=level, since_minutes=since
+        ):
+            click.echo(line.as_json() if as_json else line.as_text())
+    except (SettingError, LogsError) as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        return
+
+
 def _run(work: Callable[[Settings], Coroutine[Any, Any, None]], log_level: str) -> None:
     import structlog
     import uvloop

@@ -15,6 +15,8 @@ from starlette.websockets import WebSocket
 
 from gateway.bridge import pages, replies
 from gateway.bridge.health import HealthPage
+from gateway.bridge.metrics import PATH as METRICS_PATH
+from gateway.bridge.metrics import MetricsPage
 from gateway.bridge.relays import RELAYS, Channels
 from gateway.bridge.sockets import Endpoint, deny
 from services.common.channels import open_channel
@@ -66,6 +68,7 @@ def _routes(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...
         ("/reference/descriptors.binpb", pages.api_descriptors),
         ("/openapi.json", pages.api_openapi),
         ("/static/{name}", pages.static),
+        (METRICS_PATH, MetricsPage(channels).__call__),
     ):
         yield Route(path, _Protected(page, verifier).__call__, methods=READ)
     yield Route("/api/{rest:path}", _Protected(_too_large, verifier, drain=True).__call__, methods=WRITE)

@@ -12,6 +12,8 @@ from paradrop.chutes.v1 import (
     changes_pb2_grpc,
     chutes_pb2,
     chutes_pb2_grpc,
+    processes_pb2,
+    processes_pb2_grpc,
     uploads_pb2,
     uploads_pb2_grpc,
 )
@@ -28,6 +30,7 @@ from services.chutes.domain.executor import World
 from services.chutes.rpc.changes import ChangeServicer
 from services.chutes.rpc.chute_list import ChuteList
 from services.chutes.rpc.chutes import ChuteServicer
+from services.chutes.rpc.processes import ChuteProcessServicer
 from services.chutes.rpc.uploads import ChuteUploadServicer
 from services.common.channels import open_channel
 from services.common.database import Database
@@ -40,6 +43,7 @@ SERVICE_NAMES = [
     chutes_pb2.DESCRIPTOR.services_by_name["ChuteService"].full_name,
     uploads_pb2.DESCRIPTOR.services_by_name["ChuteUploadService"].full_name,
     changes_pb2.DESCRIPTOR.services_by_name["ChangeService"].full_name,
+    processes_pb2.DESCRIPTOR.services_by_name["ChuteProcessService"].full_name,
 ]
 
 
@@ -85,6 +89,9 @@ def servicers(world: World, domain: Domain, uploads: Uploads) -> Register:
     def register(server: grpc.aio.Server) -> None:
         chutes_pb2_grpc.add_ChuteServiceServicer_to_server(chutes, server)
         changes_pb2_grpc.add_ChangeServiceServicer_to_server(changes, server)
+        processes_pb2_grpc.add_ChuteProcessServiceServicer_to_server(
+            ChuteProcessServicer(world.engine), server
+        )
         uploads_pb2_grpc.add_ChuteUploadServiceServicer_to_server(
             ChuteUploadServicer(uploads, domain.manager), server
         )

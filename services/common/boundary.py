@@ -1,8 +1,10 @@
-"""The one place where errors become gRPC statuses."""
+"""The one place where errors become gRPC statuses, and where calls are counted by them."""
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
@@ -11,6 +13,7 @@ import grpc
 import structlog
 
 from services.common.errors import DomainError
+from services.common.metrics import CallMetrics
 from services.common.statuses import to_grpc
 
 log = structlog.get_logger()
@@ -21,7 +24,8 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 class ErrorBoundary(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ignore]
     """Answers domain errors with their status, and everything unexpected with an id that is in the log."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: CallMetrics | None = None) -> None:
+        self._metrics = metrics or CallMetrics()
         self._wrapped: dict[str, tuple[Handler, Handler]] = {}
         """Method to its handler and the same within the boundary."""
 
@@ -44,8 +48,8 @@ class ErrorBoundary(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ign
         behaviour = _behaviour(handler)
         # Some library servicers write their stream to the context, as health's Watch does; those are awaited.
         if handler.response_streaming and not iscoroutinefunction(behaviour):
-            return _with_behaviour(handler, _streaming(behaviour, method))
-        return _with_behaviour(handler, _unary(behaviour, method))
+            return _with_behaviour(handler, _streaming(behaviour, method, self._metrics))
+        return _with_behaviour(handler, _unary(behaviour, method, self._metrics))
 
 
 def _behaviour(handler: Handler) -> Any:
@@ -63,31 +67,50 @@ def _with_behaviour(handler: Handler, behaviour: Any) -> Handler:
     return wrapped
 
 
-def _unary(inner: Any, method: str) -> Any:
+def _unary(inner: Any, method: str, metrics: CallMetrics) -> Any:
     async def call(request: Any, context: Any) -> Any:
+        began_s, code = time.perf_counter(), "OK"
         try:
             return await inner(request, context)
         except DomainError as error:
+            code = error.code
             await context.abort_with_status(to_grpc(error))
         except grpc.aio.AbortError:
+            code = "ABORTED"
+            raise
+        except asyncio.CancelledError:
+            code = "CANCELLED"
             raise
         except Exception:  # The boundary is where everything unexpected ends.
+            code = "INTERNAL"
             await context.abort_with_status(_unexpected(method))
+        finally:
+            metrics.called(method, code, time.perf_counter() - began_s)
 
     return call
 
 
-def _streaming(inner: Any, method: str) -> Any:
+def _streaming(inner: Any, method: str, metrics: CallMetrics) -> Any:
     async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+        code = "OK"
+        metrics.stream_began(method)
         try:
             async for response in inner(request, context):
                 yield response
         except DomainError as error:
+            code = error.code
             await context.abort_with_status(to_grpc(error))
         except grpc.aio.AbortError:
+            code = "ABORTED"
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            code = "CANCELLED"
             raise
         except Exception:  # The boundary is where everything unexpected ends.
+            code = "INTERNAL"
             await context.abort_with_status(_unexpected(method))
+        finally:
+            metrics.stream_ended(method, code)
 
     return call
 

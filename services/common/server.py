@@ -8,10 +8,14 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from paradrop.process.v1 import process_pb2_grpc
 
 from services.common.authorizer import Authorizer
 from services.common.boundary import ErrorBoundary, Handler
 from services.common.identity import TokenVerifier
+from services.common.metrics import CallMetrics, Collect
+from services.common.process import NAME as PROCESS_SERVICE
+from services.common.process import ProcessServicer
 
 SHUTDOWN_GRACE_S = 2.0
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -31,20 +35,26 @@ Register = Callable[[grpc.aio.Server], None]
 
 @asynccontextmanager
 async def serving(
-    address: str, service_names: list[str], register: Register, verifier: TokenVerifier
+    address: str,
+    service_names: list[str],
+    register: Register,
+    verifier: TokenVerifier,
+    collect: Collect = lambda: (),
 ) -> AsyncIterator[health.aio.HealthServicer]:
     """Serves at `address` for the time of the context, healthy from the first moment.
 
     `service_names` are the full proto names of what `register` adds; each has a health status of its own, and
-    the empty name stands for the whole server.
+    the empty name stands for the whole server. `collect` returns what is counted besides calls.
     """
-    server = grpc.aio.server(interceptors=[ErrorBoundary(), Authorizer(verifier)], options=OPTIONS)
+    metrics = CallMetrics()
+    server = grpc.aio.server(interceptors=[ErrorBoundary(metrics), Authorizer(verifier)], options=OPTIONS)
     # gRPC would wait for each method by itself, and touch all of these waits at every call.
     server.add_registered_method_handlers = _looked_up_by_name  # type: ignore[method-assign]
     register(server)
     statuses = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(statuses, server)
-    names = [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME]
+    process_pb2_grpc.add_ProcessServiceServicer_to_server(ProcessServicer(metrics, collect), server)
+    names = [*service_names, PROCESS_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
     reflection.enable_server_reflection(names, server)
     _bind(server, address)
     starting = asyncio.ensure_future(server.start())

@@ -1,28 +1,113 @@
 """Builds the node service and serves it."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
-from paradrop.node.v1 import audio_pb2_grpc, node_pb2_grpc
+import structlog
+from paradrop.node.v1 import audio_pb2_grpc, node_pb2, node_pb2_grpc
 
+from services.common.channels import open_channel
 from services.common.identity import TokenVerifier
+from services.common.options import Options, load_options
 from services.common.server import serving
 from services.common.settings import Settings
-from services.node.rpc.servicer import AUDIO_SERVICE, SERVICE, AudioServicer, NodeServicer
+from services.node.adapters import readings, sysfs, uevents
+from services.node.adapters.chutes import ChuteClient
+from services.node.adapters.facts import FactFinder
+from services.node.adapters.key_files import AuthorizedKeys, find_account, load_key
+from services.node.adapters.lines import NodeLines
+from services.node.adapters.neighbours import Neighbours
+from services.node.adapters.no_controller import NoController
+from services.node.adapters.provision_file import JsonProvisionFile
+from services.node.adapters.pulse import PulseAudio
+from services.node.domain.cached import Cached
+from services.node.domain.diagnosis.facts import Facts
+from services.node.domain.inventory import Inventory
+from services.node.domain.provision import Provision, Provisioning
+from services.node.domain.ssh_keys import SshKeys
+from services.node.rpc import documents
+from services.node.rpc.audio import AUDIO_SERVICE, AudioServicer
+from services.node.rpc.servicer import SERVICE, NodeServicer, Parts
+
+log = structlog.get_logger()
+
+TELEMETRY_AGE_S = 1.0
+STATUS_AGE_S = 0.8
 
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[None]:
     """Serves for the time of the context."""
-    node = NodeServicer()  # type: ignore[abstract]  # leave_pending defines the rest.
-    audio = AudioServicer()  # type: ignore[abstract]  # leave_pending defines the rest.
+    async with AsyncExitStack() as stack:
+        channels = {
+            name: await stack.enter_async_context(open_channel(address))
+            for name, address in settings.addresses.items()
+        }
+        options = await asyncio.to_thread(load_options, settings)
+        for problem in options.problems:
+            log.warning("a setting has no effect", where=problem.where, why=problem.message)
+        parts = await _parts(settings, options, channels)
+        stack.enter_context(uevents.hearing(parts.inventory.scan_soon))
+        audio = AudioServicer(PulseAudio())
 
-    def register(server: grpc.aio.Server) -> None:
-        node_pb2_grpc.add_NodeServiceServicer_to_server(node, server)
-        audio_pb2_grpc.add_AudioServiceServicer_to_server(audio, server)
+        def register(server: grpc.aio.Server) -> None:
+            node_pb2_grpc.add_NodeServiceServicer_to_server(NodeServicer(parts), server)
+            audio_pb2_grpc.add_AudioServiceServicer_to_server(audio, server)
 
-    verifier = TokenVerifier(settings.public_dir)
-    names = [SERVICE.full_name, AUDIO_SERVICE.full_name]
-    async with serving(settings.addresses["node"], names, register, verifier):
+        names = [SERVICE.full_name, AUDIO_SERVICE.full_name]
+        verifier = TokenVerifier(settings.public_dir)
+        await stack.enter_async_context(serving(settings.addresses["node"], names, register, verifier))
         yield
+
+
+async def _parts(settings: Settings, options: Options, channels: dict[str, grpc.aio.Channel]) -> Parts:
+    inventory = Inventory(
+        sysfs.scan_hardware,
+        await asyncio.to_thread(sysfs.scan_hardware),
+        await asyncio.to_thread(sysfs.read_software),
+    )
+    chutes = ChuteClient(channels["chutes"], channels["network"], settings.service_token_file)
+    neighbours = Neighbours(channels, chutes, settings.service_token_file)
+    home = await asyncio.to_thread(settings.state_dir, "node")
+    file = JsonProvisionFile(home / "provision.json")
+    defaults = Provision(options.text("pdserver"), options.text("wamp_router"))
+    present = await asyncio.to_thread(file.load, defaults)
+    provisioning = Provisioning(file, present, defaults, NoController())
+
+    async def report() -> node_pb2.GetTelemetryResponse:
+        facts = await chutes.facts()
+        return documents.to_telemetry(await asyncio.to_thread(readings.telemetry, facts))
+
+    async def status() -> node_pb2.GetStatusResponse:
+        return documents.to_status(await asyncio.to_thread(readings.status))
+
+    async def others() -> Facts:
+        healths, engine, wanted = await asyncio.gather(
+            neighbours.healths(), neighbours.engine_available(), neighbours.wanted_radios()
+        )
+        return Facts(
+            services=healths,
+            engine_available=engine,
+            wanted_radios=wanted,
+            radios=[radio.id for radio in inventory.hardware.radios],
+            settings_problems=list(map(str, options.problems)),
+            controller=provisioning.present.pdserver if provisioning.present.provisioned else "",
+            controller_connected=provisioning.connected,
+        )
+
+    return Parts(
+        inventory=inventory,
+        capabilities=neighbours,
+        telemetry=Cached(report, TELEMETRY_AGE_S),
+        status=Cached(status, STATUS_AGE_S),
+        provisioning=provisioning,
+        options=options,
+        keys=SshKeys(AuthorizedKeys(), find_account, load_key),
+        lines=NodeLines(
+            [channel for name, channel in channels.items() if name != "node"],
+            settings.service_token_file,
+        ),
+        facts=FactFinder(settings, others),
+    )

@@ -1,6 +1,7 @@
 """An engine in memory, for faults and crashes that the real one cannot be made to show on time."""
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -76,6 +77,11 @@ class FakeEngine:
         if self.down:
             return None
         return {name: container.state() for name, container in self.running.items()}
+
+    async def processes(self) -> Mapping[tuple[str, str], int]:
+        """Of this test's own process, as there is no other."""
+        running = [c for c in self.running.values() if c.status == "running"]
+        return {(c.plan.chute, c.plan.service): os.getpid() for c in running}
 
     def subscribe(self) -> AbstractContextManager[Subscription[None]]:
         return self._news.subscribe(depth=1)

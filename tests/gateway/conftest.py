@@ -93,6 +93,7 @@ def make_settings(home: Path, **changes: Any) -> Settings:
     environment = {"PARADROP_HOME": str(home), "PARADROP_CORS_ORIGINS": ORIGIN}
     settings = replace(load_settings(environment), listen_port=free_port(), **changes)
     settings.prepare()
+    (home / "settings.ini").write_text(f"[base]\nsnapd_interface = {settings.runtime / 'snapd.socket'}\n")
     return settings
 
 

@@ -26,8 +26,9 @@ from paradrop.vendor.envoy.config.core.v3 import base_pb2
 from paradrop.vendor.envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
 from paradrop.vendor.envoy.type.v3 import http_status_pb2
 
+from services.common.access import Access
 from services.common.errors import DomainError
-from services.common.identity import TokenVerifier, bearer_token
+from services.common.identity import Role, TokenVerifier, bearer_token
 from services.common.server import serving
 from services.common.settings import Settings
 from services.common.statuses import to_proto
@@ -179,7 +180,9 @@ class Gatekeeper(external_auth_pb2_grpc.AuthorizationServicer):
         if header == "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode():
             header = f"Bearer {self._doubles.keys.token()}"
         try:
-            self._verifier.verify(bearer_token(header))
+            principal = self._verifier.verify(bearer_token(header))
+            if role := attributes.context_extensions.get("role"):
+                Access(Role[role.upper()]).check(principal)
         except DomainError as error:
             if attributes.context_extensions.get("drain") == "true":
                 ok = external_auth_pb2.OkHttpResponse(headers_to_remove=["authorization"])
@@ -198,7 +201,7 @@ def _denied(error: DomainError, body: str) -> Any:
     return external_auth_pb2.CheckResponse(
         status=status_pb2.Status(code=16),
         denied_response=external_auth_pb2.DeniedHttpResponse(
-            status=http_status_pb2.HttpStatus(code=401),
+            status=http_status_pb2.HttpStatus(code=403 if error.code == "PERMISSION_DENIED" else 401),
             headers=[_header("www-authenticate", 'Basic realm="Login Required"')],
             body=body,
         ),

@@ -161,7 +161,7 @@ class TestConfig:
             name: cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
             for name, cluster in clusters.items()
         }
-        assert set(clusters) == {*SERVICES, "bridge", "web"}
+        assert set(clusters) == {*SERVICES, "bridge", "web", "snapd"}
         assert endpoints["chutes"] == {"socket_address": {"address": "chutes", "port_value": 50051}}
         assert clusters["chutes"]["type"] == "STRICT_DNS"
         assert endpoints["auth"] == {"pipe": {"path": str(tmp_path / "run" / "auth.sock")}}

@@ -182,14 +182,6 @@ def test_an_unknown_path_is_404_with_a_token_and_401_without(gateway: Gateway, p
     assert unknown.status == 401
 
 
-@pytest.mark.parametrize("path", ["/snapd/v2/users"])
-def test_what_is_not_there_yet_says_so(gateway: Gateway, path: str) -> None:
-    answer = gateway.request("GET", path)
-
-    assert (answer.status, answer.reason, answer.json["code"]) == (501, "NOT_IMPLEMENTED_YET", 12)
-    assert gateway.request("GET", path, token=False).status == 401
-
-
 def test_headers_that_are_too_large_are_refused_as_json(gateway: Gateway) -> None:
     answer = gateway.request("GET", "/api/v1/chutes", headers={"x-long": "x" * 20_000})
 

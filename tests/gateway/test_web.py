@@ -194,7 +194,7 @@ def test_pages_of_users_are_asked_for_from_the_auth_service(gateway: Gateway) ->
         publish(gateway, WebSite("shut", "users", "127.0.0.1", port), WebSite("off", "users"))
         until(lambda: gateway.request("GET", "/chutes/shut/", token=False), 401)
         check = gateway.doubles.checks[-1].attributes
-        assert dict(check.context_extensions) == {"users_only": "true"}
+        assert dict(check.context_extensions) == {"role": "user"}
         host = {"host": f"shut.{WEB_DOMAIN}"}
         assert gateway.request("GET", "/", headers=host, token=False).status == 401
         answer = gateway.request("GET", "/chutes/shut/")

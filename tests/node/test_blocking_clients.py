@@ -10,11 +10,9 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from paradrop.airshark.v1 import airshark_pb2, airshark_pb2_grpc
 from paradrop.network.v1 import network_pb2, network_pb2_grpc
-from paradrop.node.v1 import audio_pb2, audio_pb2_grpc, node_pb2, node_pb2_grpc
 
 from services.airshark import app as airshark
 from services.network import app as network
-from services.node import app as node
 from tests.support.aio_server import run_in_thread
 from tests.support.identity import Issuer
 from tests.support.settings import settings_in
@@ -34,8 +32,6 @@ SERVICES: list[Any] = [
         "GetStatus",
         airshark_pb2.GetStatusRequest(),
     ),
-    ("node", node, node_pb2_grpc.NodeServiceStub, "GetFeatures", node_pb2.GetFeaturesRequest()),
-    ("node", node, audio_pb2_grpc.AudioServiceStub, "ListSinks", audio_pb2.ListSinksRequest()),
 ]
 
 

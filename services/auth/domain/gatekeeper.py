@@ -27,6 +27,10 @@ class Gatekeeper:
         self._verifier = verifier
         self._audit = audit
 
+    def require_role(self, token: str, role: Role) -> None:
+        """Raises `PermissionDenied` unless the token is of a user with this role or a higher one."""
+        Access(role).check(self._verifier.verify(token))
+
     async def admit(self, authorization: str, address: str) -> str:
         """Returns the token to go on with, or raises `Unauthenticated` or `LoginThrottled`."""
         credentials = parse_authorization(authorization)
@@ -41,7 +45,3 @@ class Gatekeeper:
             return self._mint.internal_token(token.principal, token.generation)
         self._verifier.verify(credentials.text)
         return credentials.text
-
-    def require_user(self, token: str) -> None:
-        """Raises `PermissionDenied` unless a token is that of a person with the role user or more."""
-        Access(Role.USER).check(self._verifier.verify(token))

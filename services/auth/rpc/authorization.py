@@ -13,15 +13,15 @@ from paradrop.vendor.envoy.type.v3 import http_status_pb2
 
 from services.auth.domain.gatekeeper import Gatekeeper
 from services.common.errors import DomainError
+from services.common.identity import Role
 from services.common.statuses import to_proto
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Authorization"]
 CHALLENGE = 'Basic realm="Login Required"'
 DRAIN = "drain"
 """Set to "true" by routes that take uploads: their service refuses by itself, once it has read the body."""
-
-USERS_ONLY = "users_only"
-"""Set to "true" by pages that no chute's token opens, and no guest's."""
+ROLE = "role"
+"""Lowest role on routes that lead past our services, which ask for it themselves; chutes have none."""
 
 _HTTP_STATUS = {
     "UNAUTHENTICATED": http_status_pb2.Unauthorized,
@@ -46,8 +46,8 @@ class AuthorizationServicer(external_auth_pb2_grpc.AuthorizationServicer):
             token = await self._gatekeeper.admit(
                 headers.get("authorization", ""), attributes.source.address.socket_address.address
             )
-            if attributes.context_extensions.get(USERS_ONLY) == "true":
-                self._gatekeeper.require_user(token)
+            if role := attributes.context_extensions.get(ROLE):
+                self._gatekeeper.require_role(token, Role[role.upper()])
         except DomainError as error:
             if attributes.context_extensions.get(DRAIN) == "true":
                 return _without_credentials()

@@ -38,6 +38,19 @@ def list_states(client: docker.APIClient, node_id: str) -> dict[str, ContainerSt
     return {container: state for container, state in states.items() if state is not None}
 
 
+def process_ids(
+    client: docker.APIClient, node_id: str, containers: Sequence[ContainerState]
+) -> dict[tuple[str, str], int]:
+    """Returns the number of the main process of each container that still runs, by chute and service."""
+    found = {}
+    for container in containers:
+        inspected = find_ours(client, node_id, container.name)
+        pid = int(inspected["State"].get("Pid") or 0) if inspected else 0
+        if pid:
+            found[container.chute, container.service] = pid
+    return found
+
+
 def _state(summary: Mapping[str, Any]) -> ContainerState | None:
     names = [name[1:] for name in summary.get("Names") or () if name.count("/") == 1]
     if not names:

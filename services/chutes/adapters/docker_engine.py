@@ -57,6 +57,15 @@ class DockerEngine:
         """Returns our containers by name as the engine's events last told; None if it cannot be asked."""
         return self._watch.states
 
+    async def processes(self) -> Mapping[tuple[str, str], int]:
+        """Returns the number of the main process of each running container by chute and service."""
+        running = [state for state in (self.containers() or {}).values() if state.status == "running"]
+        if not running:
+            return {}
+        return await self._connection.call(
+            lambda client: docker_containers.process_ids(client, self._node_id, running)
+        )
+
     def subscribe(self) -> AbstractContextManager[Subscription[None]]:
         """Tells, for the time of the context, when `available` or `containers` may have changed."""
         return self._watch.changes.subscribe(depth=1)

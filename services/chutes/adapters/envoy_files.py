@@ -28,7 +28,7 @@ _NO_AUTH = {
 _USERS = {
     _AUTH: {
         "@type": f"{_TYPE}extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute",
-        "check_settings": {"context_extensions": {"users_only": "true"}},
+        "check_settings": {"context_extensions": {"role": "user"}},
     }
 }
 

@@ -89,6 +89,9 @@ class Engine(Protocol):
         Costs no call to the engine.
         """
 
+    async def processes(self) -> Mapping[tuple[str, str], int]:
+        """Returns the number of the main process of each running container by chute and service."""
+
     def subscribe(self) -> AbstractContextManager[Subscription[None]]:
         """Tells, for the time of the context, when `available` or `containers` may have changed."""
 

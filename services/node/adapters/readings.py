@@ -1,0 +1,139 @@
+"""Reads the load of the machine with psutil. Blocking; meant for a thread."""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import psutil
+
+from services.node.domain.ports import ChuteFacts
+
+MOUNT_POINTS = ("/", "/writable")
+INTERNAL_INTERFACE = re.compile(r"(lo|br-lan|docker0|wlan0|veth.*|.*\..*)")
+"""Interfaces that the status leaves out."""
+MAX_INT32 = 2**31 - 1
+
+
+def telemetry(chutes: Sequence[ChuteFacts]) -> dict[str, Any]:
+    """Returns the documented report: sizes in bytes, times in seconds, counters since boot."""
+    interfaces = {reading["name"]: reading for reading in _interfaces()}
+    return {
+        "time": time.time(),
+        "chutes": [
+            {
+                "name": chute.name,
+                "state": chute.state,
+                "process": _process(chute.pid) if chute.pid else None,
+                "network": [
+                    interfaces.pop(name) | {"type": kind}
+                    for name, kind in chute.interfaces.items()
+                    if name in interfaces
+                ],
+            }
+            for chute in chutes
+        ],
+        "network": list(interfaces.values()),
+        "system": _system(),
+    }
+
+
+def status() -> dict[str, Any]:
+    """Returns the document of the status socket; load is that since the call before."""
+    addresses, counters = psutil.net_if_addrs(), psutil.net_io_counters(pernic=True)
+    return {
+        "cpu_load": [round(load) for load in psutil.cpu_percent(percpu=True)],
+        "mem": _fields(psutil.virtual_memory(), ("total", "available", "free", "cached", "buffers")),
+        "disk": {usage.pop("mountpoint"): usage for usage in _disk_usage()},
+        "network": {
+            name: _status_of(stats, addresses.get(name, ()), counters.get(name))
+            for name, stats in psutil.net_if_stats().items()
+            if not INTERNAL_INTERFACE.fullmatch(name)
+        },
+    }
+
+
+def _status_of(stats: Any, addresses: Sequence[Any], counters: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {"isup": stats.isup, "speed": min(stats.speed, MAX_INT32), "mtu": stats.mtu}
+    for address in addresses:
+        if address.family.name == "AF_INET" and "ipv4" not in found:
+            found |= {"ipv4": address.address, "netmask": address.netmask or ""}
+        elif address.family.name == "AF_PACKET":
+            found["mac"] = address.address
+    return found | (counters._asdict() if counters else {})
+
+
+def _interfaces() -> list[dict[str, Any]]:
+    addresses, counters = psutil.net_if_addrs(), psutil.net_io_counters(pernic=True)
+    return [
+        {
+            "name": name,
+            "type": None,
+            "isup": stats.isup,
+            "duplex": int(stats.duplex),
+            "speed": min(stats.speed, MAX_INT32),
+            "mtu": stats.mtu,
+            "addresses": [
+                {
+                    "family": int(address.family),
+                    "address": address.address,
+                    "netmask": address.netmask,
+                    "broadcast": address.broadcast,
+                    "ptp": address.ptp,
+                }
+                for address in addresses.get(name, ())
+            ],
+            "io_counters": counters[name]._asdict() if name in counters else None,
+        }
+        for name, stats in psutil.net_if_stats().items()
+    ]
+
+
+def _process(pid: int) -> dict[str, Any] | None:
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        with process.oneshot():
+            times = ("user", "system", "children_user", "children_system")
+            memory = ("rss", "vms", "shared", "text", "lib", "data", "dirty")
+            return {
+                "cpu_num": process.cpu_num(),
+                "cpu_times": _fields(process.cpu_times(), times),
+                "create_time": process.create_time(),
+                "memory_info": _fields(process.memory_info(), memory),
+                "num_ctx_switches": process.num_ctx_switches()._asdict(),
+                "num_threads": process.num_threads(),
+            }
+    return None
+
+
+def _system() -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "boot_time": psutil.boot_time(),
+        "cpu_count": psutil.cpu_count() or 1,
+        "cpu_stats": psutil.cpu_stats()._asdict(),
+        "cpu_times": [times._asdict() for times in psutil.cpu_times(percpu=True)],
+        "disk_usage": _disk_usage(),
+        "swap_memory": psutil.swap_memory()._asdict(),
+        "virtual_memory": psutil.virtual_memory()._asdict(),
+    }
+    if disks := psutil.disk_io_counters():
+        found["disk_io_counters"] = disks._asdict()
+    if network := psutil.net_io_counters():
+        found["net_io_counters"] = network._asdict()
+    return found
+
+
+def _disk_usage() -> list[dict[str, Any]]:
+    usage = []
+    mounted = {partition.mountpoint for partition in psutil.disk_partitions(all=True)}
+    for point in MOUNT_POINTS:
+        if point == "/" or point in mounted:
+            with suppress(OSError):
+                usage.append({"mountpoint": point} | _fields(psutil.disk_usage(point), ("total", "used")))
+    return usage
+
+
+def _fields(reading: Any, names: Sequence[str]) -> dict[str, Any]:
+    values: Mapping[str, Any] = reading._asdict()
+    return {name: values.get(name, 0) for name in names}

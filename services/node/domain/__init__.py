@@ -1,0 +1,1 @@
+"""What the node service decides, without knowing how it is asked or where its facts come from."""
