@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast check gen fmt lock wheels bench clean
+.PHONY: help run test test-fast check gen fmt lock wheels wheel bench clean
 export PYTHON
 
 BIN := .venv/bin
@@ -49,6 +49,10 @@ lock: ## pin all dependencies anew (needs uv)
 wheels: ## fetch the locked wheels, so that docker-compose can build its image without a network
 	@scripts/bootstrap run
 	$(BIN)/pip download --quiet --no-deps --require-hashes -r requirements/run.lock -d build/wheels
+
+wheel: ## put the package for routers into dist/
+	@scripts/bootstrap run
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-index --no-build-isolation -w dist .
 
 bench: ## measure beside the baseline, and print ratios
 	@scripts/bootstrap dev

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
 
     from services.common.settings import Settings
 
@@ -128,6 +130,47 @@ def logs(follow: bool, tail: int, service: str, level: str, since: float, as_jso
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         return
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def backup(file: Path) -> None:
+    """Writes everything that the node keeps into FILE; the node may run meanwhile.
+
+    The file holds keys and passwords: only its owner can read it.
+    """
+    from services.common.settings import load_settings
+    from services.launcher.backup import back_up
+
+    with _explained():
+        size_bytes = back_up(load_settings().home, file.absolute())
+    click.echo(f"{file}: {size_bytes / 1e6:.1f} MB")
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def restore(file: Path) -> None:
+    """Puts a backup in the place of what the node keeps; stop the node before.
+
+    What was there stays in a folder beside it.
+    """
+    from services.common.settings import load_settings
+    from services.launcher.backup import restore as put_back
+
+    with _explained():
+        home = load_settings().home
+        earlier = put_back(file.absolute(), home)
+    click.echo(f"{home} is as it was in {file}." + (f" What was there is now {earlier}." if earlier else ""))
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    from services.launcher.errors import explain
+
+    try:
+        yield
+    except Exception as error:  # An operator gets one line that says what to do.
+        raise click.ClickException(explain(error)) from None
 
 
 def _run(work: Callable[[Settings], Coroutine[Any, Any, None]], log_level: str) -> None:

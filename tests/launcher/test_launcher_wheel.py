@@ -1,0 +1,58 @@
+"""The wheel holds everything that a node needs to run."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DATA = {".j2", ".lua", ".css", ".js", ".json", ".sql"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check"]
+    offline = ["--no-deps", "--no-index", "--no-build-isolation"]
+    subprocess.run([*pip, *offline, "-w", str(folder), str(ROOT)], check=True, timeout=50)
+    (built,) = folder.glob("paradrop-*.whl")
+    return built
+
+
+def test_all_files_of_the_packages_are_in_it(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    wanted = {
+        str(path.relative_to(ROOT))
+        for package in ("services", "gateway")
+        for path in (ROOT / package).rglob("*")
+        if path.suffix in {".py", *DATA} and "__pycache__" not in path.parts
+    }
+    assert not wanted - names
+    assert {"paradrop/descriptors.binpb", "paradrop/chutes/v1/chutes_pb2.py"} <= names
+
+
+def test_it_runs_without_the_repository(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    script = (
+        "import sys; sys.path = [p for p in sys.path if 'paradrop' not in p or 'site' in p];"
+        "from pathlib import Path; from gateway.config import write_config;"
+        "from services.common.settings import load_settings; import gateway;"
+        "assert Path(gateway.__file__).is_relative_to(Path('site').absolute()), gateway.__file__;"
+        "settings = load_settings({'PARADROP_HOME': 'home'}); settings.prepare();"
+        "print(write_config(settings, Path('out')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.stdout.strip() == "out/envoy.yaml", done
