@@ -19,6 +19,7 @@ from paradrop.chutes.v1 import (
 )
 
 from services.chutes.adapters.docker_engine import DockerEngine
+from services.chutes.adapters.downloads import Downloads
 from services.chutes.adapters.envoy_files import EnvoyFiles
 from services.chutes.adapters.folders import DiskFolders
 from services.chutes.adapters.store import MIGRATIONS, Store
@@ -27,6 +28,7 @@ from services.chutes.adapters.uploads import Uploads
 from services.chutes.domain.assembly import Domain, running_domain
 from services.chutes.domain.containers import NodeAddress
 from services.chutes.domain.executor import World
+from services.chutes.domain.policy import NodePolicy
 from services.chutes.rpc.changes import ChangeServicer
 from services.chutes.rpc.chute_list import ChuteList
 from services.chutes.rpc.chutes import ChuteServicer
@@ -66,6 +68,12 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                 journal=Store(database),
                 node=NodeAddress(settings.listen_port, settings.tls_cert is not None),
                 web=EnvoyFiles(settings.web_dir),
+                fetcher=Downloads(
+                    folders, settings.max_upload_bytes, settings.download_hosts, settings.download_ca
+                ),
+                policy=NodePolicy(
+                    settings.allow_privileged, settings.allow_host_network, settings.base_images
+                ),
             )
             uploads = Uploads(folders, settings.max_upload_bytes)
             async with (

@@ -82,6 +82,7 @@ _BY_SERVICE: dict[str, dict[str, Access]] = {
         "GetChuteCache": USER_OR_CHUTE,
         "GetChuteConfig": USER_OR_CHUTE,
         "SetChuteConfig": TRUSTED,
+        "GetChuteSchema": GUEST,
         "RevokeToken": TRUSTED,
         "StreamLogs": USER_OR_CHUTE,
     },

@@ -5,7 +5,7 @@ code (by name, so that the domain imports no grpc) and a stable reason. The mess
 every value in it is repeated in `facts`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class DomainError(Exception):
@@ -26,6 +26,8 @@ class DomainError(Exception):
         super().__init__(message)
         self.reason = reason or type(self).reason
         self.field = field
+        self.violations: Sequence[tuple[str, str]] = ()
+        """Further fields that are wrong, `field` included, and why; only where there may be several."""
         self.retry_after_s = retry_after_s
         self.facts: Mapping[str, str] = facts
 

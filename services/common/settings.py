@@ -44,6 +44,16 @@ class Settings:
     """DOCKER_HOST: where the engine listens; default its usual socket."""
     max_upload_bytes: int
     """PARADROP_MAX_UPLOAD_MIB: largest upload and largest unpacked chute."""
+    allow_privileged: bool
+    """PARADROP_ALLOW_PRIVILEGED: whether chutes may have privileged containers."""
+    allow_host_network: bool
+    """PARADROP_ALLOW_HOST_NETWORK: whether chutes may have containers on the node's own network."""
+    base_images: Mapping[str, str]
+    """PARADROP_BASE_IMAGES: light image to base image, as in "python3=python:3.12,go=golang:1.22"."""
+    download_hosts: tuple[str, ...]
+    """PARADROP_DOWNLOAD_HOSTS: hosts of private networks that chutes may be fetched from, with commas."""
+    download_ca: Path | None
+    """PARADROP_DOWNLOAD_CA: PEM file of certificates to trust when fetching chutes; default the system's."""
     addresses: Mapping[str, str]
     """PARADROP_AUTH_ADDRESS and so on: where each service listens, as gRPC writes it."""
 
@@ -114,6 +124,11 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         cors_origins=_origins(environment.get("PARADROP_CORS_ORIGINS", "")),
         docker_host=environment.get("DOCKER_HOST") or None,
         max_upload_bytes=_mebibytes(environment, "PARADROP_MAX_UPLOAD_MIB", DEFAULT_MAX_UPLOAD_MIB),
+        allow_privileged=_flag(environment, "PARADROP_ALLOW_PRIVILEGED"),
+        allow_host_network=_flag(environment, "PARADROP_ALLOW_HOST_NETWORK"),
+        base_images=_base_images(environment.get("PARADROP_BASE_IMAGES", "")),
+        download_hosts=_hosts(environment.get("PARADROP_DOWNLOAD_HOSTS", "")),
+        download_ca=_file(environment, "PARADROP_DOWNLOAD_CA"),
         addresses={
             service: environment.get(f"PARADROP_{service.upper()}_ADDRESS")
             or f"unix:{runtime / service}.sock"
@@ -167,6 +182,32 @@ def _origins(text: str) -> tuple[str, ...]:
                 f"PARADROP_CORS_ORIGINS must hold origins such as https://example.org, not {origin!r}."
             )
     return origins
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    text = (environment.get(name) or "0").lower()
+    if text not in ("0", "1", "false", "true"):
+        raise SettingError(f"{name} must be 1 or 0, not {text!r}.")
+    return text in ("1", "true")
+
+
+def _base_images(text: str) -> Mapping[str, str]:
+    pairs = [pair.strip().partition("=") for pair in text.split(",") if pair.strip()]
+    for name, _, image in pairs:
+        if not re.fullmatch(r"[a-z0-9]+", name) or not re.fullmatch(r"[a-z0-9][A-Za-z0-9._:/@-]*", image):
+            raise SettingError(
+                "PARADROP_BASE_IMAGES must hold pairs such as python3=python:3.12, "
+                f"not {name!r} and {image!r}."
+            )
+    return {name: image for name, _, image in pairs}
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(host.strip().lower() for host in text.split(",") if host.strip())
+    for host in hosts:
+        if not re.fullmatch(r"[a-z0-9.:-]+", host):
+            raise SettingError(f"PARADROP_DOWNLOAD_HOSTS must hold names of hosts, not {host!r}.")
+    return hosts
 
 
 def _mebibytes(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -19,8 +19,15 @@ def to_proto(error: DomainError) -> status_pb2.Status:
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=dict(error.facts))
     ]
     if error.field is not None:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
-        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+        found = error.violations or [(error.field, str(error))]
+        details.append(
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(field=field, description=why)
+                    for field, why in found
+                ]
+            )
+        )
     if error.retry_after_s is not None:
         delay = duration_pb2.Duration(seconds=math.ceil(error.retry_after_s))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.chutes.adapters.downloads import Downloads
 from services.chutes.adapters.envoy_files import EnvoyFiles
 from services.chutes.adapters.folders import DiskFolders
 from services.chutes.adapters.store import MIGRATIONS, Store
@@ -18,7 +19,8 @@ from services.chutes.domain.change import Change
 from services.chutes.domain.containers import NodeAddress
 from services.chutes.domain.executor import Observer, World
 from services.chutes.domain.nodechange import NodeChange
-from services.chutes.domain.spec import ChuteSpec, PortBinding, ServiceSpec, WebSpec
+from services.chutes.domain.policy import NodePolicy
+from services.chutes.domain.spec import ChuteSpec, Definition, PortBinding, ServiceSpec, WebSpec
 from services.common.database import Database
 from services.common.identity import Principal, Role
 from tests.fakes.engine import FakeEngine
@@ -27,6 +29,9 @@ from tests.fakes.tokens import FakeTokens
 ADMIN = Principal("paradrop", Role.ADMIN)
 ALICE = Principal("alice", Role.TRUSTED)
 BOB = Principal("bob", Role.TRUSTED)
+
+
+MAX_DOWNLOAD_BYTES = 4 * 1024 * 1024
 
 
 class Crash(BaseException):
@@ -55,6 +60,9 @@ class Bench:
     engine: FakeEngine = field(default_factory=FakeEngine)
     tokens: FakeTokens = field(default_factory=FakeTokens)
     settle_s: float = 0.0
+    policy: NodePolicy = field(default_factory=NodePolicy)
+    download_hosts: tuple[str, ...] = ()
+    download_ca: Path | None = None
     now_s: float = 1_700_000_000.0
     node_changes: Sequence[NodeChange] = ()
 
@@ -79,6 +87,8 @@ class Bench:
                 node=NodeAddress(8080),
                 web=EnvoyFiles(self.web),
                 node_changes=self.node_changes,
+                fetcher=Downloads(folders, MAX_DOWNLOAD_BYTES, self.download_hosts, self.download_ca),
+                policy=self.policy,
                 clock=self.clock,
                 settle_s=self.settle_s,
             )
@@ -88,7 +98,9 @@ class Bench:
     def copy(self, home: Path) -> "Bench":
         """Returns another node in the same state."""
         shutil.copytree(self.home, home, dirs_exist_ok=True)
-        return Bench(home, self.engine.copy(self.home, home), self.tokens.copy(), self.settle_s, self.now_s)
+        return Bench(
+            home, self.engine.copy(self.home, home), self.tokens.copy(), self.settle_s, now_s=self.now_s
+        )
 
     def files(self) -> list[str]:
         """Everything in the folders of the chutes."""
@@ -116,7 +128,7 @@ class RunningBench:
     async def install(
         self, what: ChuteSpec, by: Principal = ADMIN, replace: bool = False, ends: bool = True
     ) -> Change:
-        change_id = await self.domain.manager.install(what, self.unpack(), by, replace)
+        change_id = await self.domain.manager.install(Definition(what, {}), self.unpack(), by, replace)
         return await self.ended(change_id) if ends else self.domain.queue.find(change_id)
 
     async def command(

@@ -391,9 +391,6 @@ async def test_a_change_document_does_what_the_command_does(served: Served) -> N
 LATER = [
     ("CreateChange", {"change": _change(CHANGE | {"updateType": "create"})}),
     ("CreateChange", {"change": _change(CHANGE | {"updateClass": "ROUTER", "updateType": "reboot"})}),
-    ("InstallChute", {"config": _change({"name": "web"})}),
-    ("UpdateChute", {"chute": "web", "config": _change({"name": "web"})}),
-    ("SetChuteConfig", {"chute": "web", "config": _change({"net": {}})}),
     ("SetHostConfig", {"config": _change({})}),
     ("FactoryReset", {}),
     ("CancelChange", {"change_id": 1}),

@@ -45,7 +45,7 @@ BRING_UP = [
     "start_container back",
     "verify_running",
 ]
-TAKE_DOWN = ["remove_container front", "remove_container back"]
+TAKE_DOWN = ["remove_container back", "remove_container front"]
 INSTALL: dict[str, Any] = {"spec": web_spec(version=2), "workspace": "w", "version": "x2"}
 
 

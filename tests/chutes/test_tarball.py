@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.chutes.adapters.tarball import Limits, extract_chute
+from services.chutes.adapters.tarball import Limits, extract
 from services.common.errors import DomainError, ResourceExhausted
 
 MIB = 1024 * 1024
@@ -69,7 +69,7 @@ class Box:
     def unpack(self, content: bytes, max_bytes: int = MIB, limits: Limits | None = None) -> Path:
         tar = self.path / "upload.tar"
         tar.write_bytes(content)
-        extract_chute(tar, self.target, max_bytes, limits or Limits())
+        extract(tar, self.target, max_bytes, limits or Limits())
         return self.target
 
     def refusal(self, content: bytes, max_bytes: int = MIB, limits: Limits | None = None) -> DomainError:
@@ -391,27 +391,6 @@ def test_compressed_uploads_say_what_to_send(box: Box, start: bytes, name: str) 
     assert "uncompressed tar" in str(error)
 
 
-@pytest.mark.parametrize(
-    ("adds", "reason"),
-    [
-        ([], "CHUTE_FILE_MISSING"),
-        ([file("web/paradrop.yaml"), file("web/Dockerfile")], "CHUTE_FILE_MISSING"),
-        ([folder("paradrop.yaml"), file("Dockerfile")], "CHUTE_FILE_INVALID"),
-        ([file("x"), link("paradrop.yaml", "x"), file("Dockerfile")], "CHUTE_FILE_INVALID"),
-        ([file("paradrop.yaml", bytes(300_000)), file("Dockerfile")], "CHUTE_FILE_INVALID"),
-        ([file("paradrop.yaml")], "DOCKERFILE_MISSING"),
-        ([file("paradrop.yaml"), folder("Dockerfile")], "DOCKERFILE_MISSING"),
-    ],
-)
-def test_what_a_chute_needs(box: Box, adds: list[Add], reason: str) -> None:
-    assert box.refusal(archive(*adds, chute=False)).reason == reason
-
-
-def test_a_chute_in_a_folder_gets_advice(box: Box) -> None:
-    error = box.refusal(archive(file("web/paradrop.yaml"), chute=False))
-    assert "'web'" in str(error)
-
-
 def test_names_that_are_no_text_can_be_told(box: Box) -> None:
     error = box.refusal(archive(file("\udcff\udcfe/../x"), format=tarfile.GNU_FORMAT))
     str(error).encode("utf-8")
@@ -426,7 +405,7 @@ def test_a_large_file_needs_little_memory(box: Box) -> None:
         for name, content in CHUTE.items():
             add_file(tar, name, content)
     with little_memory():
-        extract_chute(path, box.target, 100 * MIB)
+        extract(path, box.target, 100 * MIB)
     assert (box.target / "big").stat().st_size == 64 * MIB
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
-from services.chutes.adapters import uploads
+from services.chutes.adapters import disk, uploads
 from services.chutes.adapters.uploads import Piece, Uploads
 from services.common.errors import DomainError
 from tests.chutes.client import refusal
@@ -225,7 +225,7 @@ async def test_too_many_uploads_at_once_are_refused(served: Served) -> None:
 
 
 async def test_a_full_disk_is_told(served: Served, monkeypatch: Any) -> None:
-    monkeypatch.setattr(uploads, "MIN_FREE_BYTES", 2**60)
+    monkeypatch.setattr(disk, "MIN_FREE_BYTES", 2**60)
     assert (await _refused(served.client().upload(GOOD)))[:2] == ("RESOURCE_EXHAUSTED", "DISK_FULL")
     assert served.bench.files() == []
 

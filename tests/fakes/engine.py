@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from services.chutes.domain.ports import ContainerPlan, ContainerState, LoggedLine, OnLine
+from services.chutes.domain.spec import Credentials
 from services.common.errors import AlreadyExists, DomainError, FailedPrecondition, NotFound, Unavailable
 from services.common.feed import Feed, Subscription
 
@@ -67,6 +68,7 @@ class FakeEngine:
         self.build_pause.set()
         self.built: list[str] = []
         self.build_lines: list[str] = []
+        self.pulled: list[tuple[str, Credentials | None]] = []
         self._news: Feed[None] = Feed()
 
     @property
@@ -126,11 +128,20 @@ class FakeEngine:
     async def refresh(self) -> None:
         await self._called("refresh")
 
-    async def build_image(self, tag: str, chute: str, context: Path, on_line: OnLine) -> None:
+    async def build_image(
+        self,
+        tag: str,
+        chute: str,
+        context: Path,
+        on_line: OnLine,
+        *,
+        source: str = ".",
+        dockerfile: str | None = None,
+    ) -> None:
         await self._called("build_image")
         if self.images.get(tag, chute) != chute:
             raise AlreadyExists("The tag is taken.", reason="IMAGE_NAME_TAKEN")
-        assert await asyncio.to_thread((context / "Dockerfile").is_file)
+        assert dockerfile or await asyncio.to_thread((context / "Dockerfile").is_file)
         self.layers.append(chute)
         self.builds_at_once += 1
         self.most_builds_at_once = max(self.most_builds_at_once, self.builds_at_once)
@@ -146,6 +157,15 @@ class FakeEngine:
         self.layers.remove(chute)
         self.images[tag] = chute
         self.built.append(tag)
+
+    async def pull_image(
+        self, tag: str, chute: str, reference: str, on_line: OnLine, credentials: Credentials | None = None
+    ) -> None:
+        await self._called("pull_image")
+        on_line(f"Pulling from {reference}")
+        self.pulled.append((reference, credentials))
+        self.images[tag] = chute
+        self._done("pull_image")
 
     async def remove_image(self, tag: str) -> None:
         await self._called("remove_image")

@@ -3,7 +3,6 @@
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from docker.errors import APIError
@@ -25,7 +24,12 @@ _INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 async def build(
-    connection: EngineConnection, node_id: str, tag: str, chute: str, context: Path, on_line: OnLine
+    connection: EngineConnection,
+    node_id: str,
+    tag: str,
+    chute: str,
+    context: docker_context.Context,
+    on_line: OnLine,
 ) -> None:
     """Builds a folder into an image and tags it when it is whole."""
     labels = image_labels(node_id, chute)
@@ -90,7 +94,7 @@ class BuildOutput:
             yield from self._lines(str(message["stream"]))
         elif "error" in message:
             yield from self._lines("\n")
-            self.error = _visible(str(message["error"]))[-MAX_LINE_CHARACTERS:].strip()
+            self.error = visible(str(message["error"]))[-MAX_LINE_CHARACTERS:].strip()
         elif "status" in message and _is_news(message):
             yield from self._lines(f"{_status(message)}\n")
         elif "aux" in message:
@@ -112,13 +116,13 @@ class BuildOutput:
         overwritten = rest.rstrip("\r")
         self._rest = overwritten.rpartition("\r")[2][:MAX_LINE_CHARACTERS] + rest[len(overwritten) :][:1]
         for raw in whole:
-            line = _visible(raw).rstrip()[:MAX_LINE_CHARACTERS]
+            line = visible(raw).rstrip()[:MAX_LINE_CHARACTERS]
             if line:
                 self._last.append(line)
                 yield line
 
 
-def _visible(line: str) -> str:
+def visible(line: str) -> str:
     """Returns what a terminal would show of a line: a carriage return lets the rest overwrite it."""
     return _INVISIBLE.sub("", _ESCAPES.sub("", line.rstrip("\r").rpartition("\r")[2]))
 

@@ -22,6 +22,7 @@ LOCAL_DOMAIN = "paradrop.io"
 LOG_OPTIONS = {"max-size": "1m", "max-file": "2"}
 """Logs of chutes lie on flash, and all of them together must fit."""
 
+LOW_PORTS = "net.ipv4.ip_unprivileged_port_start"
 CONFLICT = 409
 _TAKEN_PORT = re.compile(
     r":(\d+)(?: failed: port is already allocated|: bind: address already in use)"
@@ -123,12 +124,15 @@ def require_ours(client: docker.APIClient, node_id: str, name: str) -> Mapping[s
 
 def create(client: docker.APIClient, node_id: str, plan: ContainerPlan) -> None:
     """Creates a container on the default bridge and its own network; one of the same chute gives way."""
-    network_id = require_id(client, node_id, plan.network, plan.chute)
+    bridged = plan.network_mode == "bridge"
+    network_id = require_id(client, node_id, plan.network, plan.chute) if bridged else None
     config = _config(client, node_id, plan)
     try:
         created = _create(client, node_id, plan, config)
     except APIError as error:
         raise refusal(error, "CONTAINER_CREATE_FAILED", plan.name) from error
+    if network_id is None:
+        return
     try:
         client.connect_container_to_network(created, network_id, aliases=list(plan.aliases))
     except BaseException:
@@ -178,7 +182,14 @@ def _config(client: docker.APIClient, node_id: str, plan: ContainerPlan) -> dict
         ],
         port_bindings={port.key: port.host_port for port in plan.ports},
         restart_policy={"Name": "no"},
-        extra_hosts={LOCAL_DOMAIN: "host-gateway"},
+        extra_hosts={LOCAL_DOMAIN: "127.0.0.1" if plan.network_mode == "host" else "host-gateway"},
+        network_mode=None if plan.network_mode == "bridge" else plan.network_mode,
+        privileged=plan.privileged,
+        mem_limit=plan.memory_limit_bytes,
+        # No swap on top: flash wears out, and a limit that swaps is none.
+        memswap_limit=plan.memory_limit_bytes,
+        dns=list(plan.dns) or None,
+        sysctls={LOW_PORTS: "0"} if plan.low_ports else None,
         log_config=LogConfig(type="json-file", config=dict(LOG_OPTIONS)),
         # Few images have an init that reaps children and lets SIGTERM end what does not handle it; without
         # one, every stop takes the whole time limit.
@@ -191,6 +202,7 @@ def _config(client: docker.APIClient, node_id: str, plan: ContainerPlan) -> dict
         ports=[(port.container_port, port.protocol) for port in plan.ports],
         labels=container_labels(node_id, plan.chute, plan.service),
         host_config=host_config,
+        user=plan.user,
     )
     config["StopTimeout"] = STOP_TIMEOUT_S
     return config

@@ -3,6 +3,7 @@
 import stat
 import tarfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from services.chutes.adapters.docker_ignore import parse, sent_paths
@@ -16,15 +17,40 @@ DOCKERIGNORE = ".dockerignore"
 _END = bytes(2 * tarfile.BLOCKSIZE)
 
 
-def stream(context: Path, labels: Mapping[str, str]) -> Iterator[bytes]:
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an image is built from."""
+
+    folder: Path | None
+    """The chute's folder; None if nothing but the Dockerfile is needed."""
+    source: str = "."
+    """Folder in it that takes its place if it has a Dockerfile of its own."""
+    dockerfile: str | None = None
+    """Takes the place of what the folder has."""
+
+    @property
+    def root(self) -> Path | None:
+        """The folder that is sent."""
+        if self.folder is None:
+            return None
+        source = (self.folder / self.source).resolve()
+        inside = source.is_relative_to(self.folder.resolve())
+        # As in the original a service is built from the whole chute, unless its own folder can be built.
+        own = source.is_dir() and self.dockerfile is None and (source / DOCKERFILE).is_file()
+        return source if inside and own else self.folder
+
+
+def stream(context: Context, labels: Mapping[str, str]) -> Iterator[bytes]:
     """Yields the tar; the Dockerfile in it adds the labels to every layer."""
-    dockerfile = with_labels(_text(context, DOCKERFILE), labels).encode("utf-8", "surrogateescape")
-    ignored = _text(context, DOCKERIGNORE) if (context / DOCKERIGNORE).exists() else ""
-    for path in sent_paths(context, parse(ignored)):
-        if path == DOCKERFILE:
-            yield from _bytes_member(path, dockerfile)
-        else:
-            yield from _member(context / path, path)
+    root, text = context.root, context.dockerfile
+    if text is None:
+        text = _text(root or Path(), DOCKERFILE)
+    yield from _bytes_member(DOCKERFILE, with_labels(text, labels).encode("utf-8", "surrogateescape"))
+    if root is not None:
+        ignored = _text(root, DOCKERIGNORE) if (root / DOCKERIGNORE).exists() else ""
+        for path in sent_paths(root, parse(ignored)):
+            if path != DOCKERFILE:
+                yield from _member(root / path, path)
     yield _END
 
 

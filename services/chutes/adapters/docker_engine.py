@@ -5,14 +5,18 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from services.chutes.adapters import docker_containers, docker_images, docker_networks
 from services.chutes.adapters.docker_build import build
 from services.chutes.adapters.docker_client import EngineConnection
+from services.chutes.adapters.docker_context import Context
 from services.chutes.adapters.docker_events import EngineWatch
 from services.chutes.adapters.docker_logs import read_logs
+from services.chutes.adapters.docker_pull import forget, pull
 from services.chutes.adapters.docker_sweep import Sweep
 from services.chutes.domain.ports import ContainerPlan, ContainerState, LoggedLine, OnLine
+from services.chutes.domain.spec import Credentials
 from services.common.feed import Subscription
 
 FIRST_CHECK_S = 10.0
@@ -27,6 +31,8 @@ class DockerEngine:
         self._node_id = node_id
         self._networking = asyncio.Lock()
         self._builds: Counter[str] = Counter()
+        self._pulls: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By name of the image: two at once would take the name from each other."""
 
     @classmethod
     @asynccontextmanager
@@ -74,13 +80,42 @@ class DockerEngine:
         """Asks the engine once for all our containers."""
         await self._watch.refresh()
 
-    async def build_image(self, tag: str, chute: str, context: Path, on_line: OnLine) -> None:
+    async def build_image(
+        self,
+        tag: str,
+        chute: str,
+        context: Path,
+        on_line: OnLine,
+        *,
+        source: str = ".",
+        dockerfile: str | None = None,
+    ) -> None:
         """Builds a folder with a Dockerfile into an image."""
+        await self._build(tag, chute, Context(context, source, dockerfile), on_line)
+
+    async def _build(self, tag: str, chute: str, context: Context, on_line: OnLine) -> None:
         self._builds[chute] += 1
         try:
             await build(self._connection, self._node_id, tag, chute, context, on_line)
         finally:
             self._builds[chute] -= 1
+
+    async def pull_image(
+        self, tag: str, chute: str, reference: str, on_line: OnLine, credentials: Credentials | None = None
+    ) -> None:
+        """Fetches an image from a registry and makes it an image of the chute.
+
+        It gets the labels of the node and the chute's tag by a build of one line; the registry's name goes
+        again unless it was there before.
+        """
+        async with self._pulls.setdefault(reference, asyncio.Lock()):
+            new = await pull(self._connection, reference, on_line, credentials)
+            try:
+                dockerfile = f"FROM {docker_images.with_tag(reference)}\n"
+                await self._build(tag, chute, Context(None, dockerfile=dockerfile), lambda _line: None)
+            finally:
+                if new:
+                    await forget(self._connection, reference)
 
     async def remove_image(self, tag: str) -> None:
         """Removes an image of ours by its tag."""

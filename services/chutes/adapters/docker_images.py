@@ -30,6 +30,22 @@ def find_ours(client: docker.APIClient, node_id: str, tag: str) -> Mapping[str, 
     return found if belongs(labels, node_id) and is_tag_of(labels.get(CHUTE, ""), tag) else None
 
 
+def with_tag(reference: str) -> str:
+    """Returns the name of an image with the tag or digest that is meant."""
+    repository, tag = split(reference)
+    return f"{repository}@{tag}" if tag.startswith("sha256:") else f"{repository}:{tag}"
+
+
+def split(reference: str) -> tuple[str, str]:
+    """Returns the repository, and the tag or digest, of the name of an image."""
+    if "@" in reference:
+        repository, _, digest = reference.partition("@")
+        return repository, digest
+    repository, colon, tag = reference.rpartition(":")
+    # The colon of a port has a slash behind it.
+    return (repository, tag) if colon and "/" not in tag else (reference, "latest")
+
+
 def _labels(image: Mapping[str, Any]) -> Mapping[str, str]:
     return (image.get("Config") or {}).get("Labels") or {}
 

@@ -70,6 +70,10 @@ class DiskFolders:
         """Removes what an upload was unpacked to."""
         await asyncio.to_thread(self._remove, [self.workspace(name)])
 
+    async def remove_upload(self, name: str) -> None:
+        """Removes what was being received under a name."""
+        await asyncio.to_thread(self._remove, [self.uploads / name])
+
     async def clean(self, workspaces: Sequence[str]) -> None:
         """Removes what crashes have left, except these workspaces."""
         await asyncio.to_thread(self._clean, set(workspaces))

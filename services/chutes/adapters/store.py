@@ -74,6 +74,15 @@ class Store:
 
         return Change(await self._database.run(work), request, time_s)
 
+    async def amend(self, change: Change) -> None:
+        """Records what a change is asked for now that more is known of it."""
+        document = _json(change.request.to_document())
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE changes SET request = ? WHERE id = ?", (document, change.id))
+
+        await self._database.run(work)
+
     async def begin(self, change: Change, situation: Situation) -> None:
         """Records that a change starts to run, and from where."""
         document = _json(situation.to_document())

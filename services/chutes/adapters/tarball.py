@@ -16,9 +16,6 @@ from typing import IO, Literal
 from services.chutes.adapters.tarheaders import corrupt, members, refuse_compressed
 from services.common.errors import InvalidArgument, ResourceExhausted
 
-CHUTE_FILE = "paradrop.yaml"
-DOCKERFILE = "Dockerfile"
-MAX_CHUTE_FILE_BYTES = 256 * 1024
 MAX_LINKS_FOLLOWED = 40
 MAX_STEPS = 128
 """Folders and links on the way to where a link leads; the kernel itself stops somewhere."""
@@ -42,8 +39,8 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def extract_chute(tar_path: Path, target: Path, max_bytes: int, limits: Limits = DEFAULT_LIMITS) -> None:
-    """Unpacks an uncompressed tar with a paradrop.yaml and a Dockerfile at its root into a new folder.
+def extract(tar_path: Path, target: Path, max_bytes: int, limits: Limits = DEFAULT_LIMITS) -> None:
+    """Unpacks an uncompressed tar into a new folder.
 
     `max_bytes` limits the sum of all files. Owners, times and special permissions are not kept. Raises
     InvalidArgument or ResourceExhausted if anything is wrong, and leaves no folder then. Blocking.
@@ -54,7 +51,6 @@ def extract_chute(tar_path: Path, target: Path, max_bytes: int, limits: Limits =
             tree = _Tree(file, target, max_bytes, limits)
             tree.unpack()
         tree.check_links()
-        _check_chute(tree)
     except BaseException:
         shutil.rmtree(target)
         raise
@@ -207,10 +203,6 @@ class _Tree:
             raise _unsafe_member(member, "is a link to nowhere")
         return target
 
-    def size_bytes(self, steps: Steps) -> int:
-        """Returns the size of a file."""
-        return self._path(steps).lstat().st_size
-
     def check_links(self) -> None:
         """Raises InvalidArgument if a symbolic link leads out of the tree, by whatever way."""
         for steps in self.links:
@@ -243,33 +235,6 @@ class _Tree:
                 if followed > MAX_LINKS_FOLLOWED:
                     return False
         return False
-
-
-def _check_chute(tree: _Tree) -> None:
-    chute_file = (CHUTE_FILE,)
-    kind = tree.kinds.get(chute_file)
-    if kind is None:
-        deeper = next((steps for steps in tree.kinds if steps[1:] == chute_file), None)
-        advice = (
-            f"it is in {_shown(deeper[0])}/: make the tar inside of that folder." if deeper else "add it."
-        )
-        raise InvalidArgument(
-            f"The tar has no {CHUTE_FILE} at its root; {advice}",
-            reason="CHUTE_FILE_MISSING",
-            field=CHUTE_FILE,
-        )
-    if kind != "file" or tree.size_bytes(chute_file) > MAX_CHUTE_FILE_BYTES:
-        raise InvalidArgument(
-            f"{CHUTE_FILE} must be a file of at most {MAX_CHUTE_FILE_BYTES} bytes.",
-            reason="CHUTE_FILE_INVALID",
-            field=CHUTE_FILE,
-        )
-    if tree.kinds.get((DOCKERFILE,)) not in ("file", "link"):
-        raise InvalidArgument(
-            f"The tar has no {DOCKERFILE} at its root; chutes of this version are built from one.",
-            reason="DOCKERFILE_MISSING",
-            field=DOCKERFILE,
-        )
 
 
 def _unsafe_path(member: tarfile.TarInfo, why: str) -> InvalidArgument:

@@ -1,28 +1,28 @@
 """Takes uploads with bounded memory, checks them, and leaves nothing behind if they are bad."""
 
 import asyncio
-import errno
 import secrets
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.chutes.adapters.disk import disk_full_told, require_free
 from services.chutes.adapters.durable import sync_tree
 from services.chutes.adapters.folders import DiskFolders
-from services.chutes.adapters.tarball import CHUTE_FILE, extract_chute
+from services.chutes.adapters.sources import CHUTE_FILE, require_chute_file, require_dockerfiles
+from services.chutes.adapters.tarball import extract
 from services.chutes.domain.chutefile import parse_chute_file
-from services.chutes.domain.spec import ChuteSpec
+from services.chutes.domain.errors import chute_name_mismatch
+from services.chutes.domain.spec import Definition
 from services.common.errors import DeadlineExceeded, DomainError, InvalidArgument, ResourceExhausted
 
 CONTENT_TYPE = "application/x-tar"
 MAX_PARALLEL = 4
 MAX_SILENCE_S = 60.0
-MIN_FREE_BYTES = 100 * 1024 * 1024
 WRITE_BYTES = 1024 * 1024
 
-Install = Callable[[ChuteSpec, str], Awaitable[int]]
+Install = Callable[[Definition, str | None], Awaitable[int]]
 """Accepts what was unpacked to a workspace and returns the id of the change."""
 
 
@@ -98,39 +98,36 @@ class Uploads:
         await asyncio.to_thread(self._append, path, bytes(buffer))
 
     def _append(self, path: Path, data: bytes) -> None:
-        self._require_free(len(data))
-        with _disk_full_told(), path.open("ab") as file:
+        require_free(self._folders.uploads, len(data))
+        with disk_full_told(), path.open("ab") as file:
             file.write(data)
-
-    def _require_free(self, size_bytes: int) -> None:
-        if shutil.disk_usage(self._folders.uploads).free - size_bytes < MIN_FREE_BYTES:
-            raise _disk_full()
 
     async def _install(self, tar: Path, install: Install, name: str | None) -> int:
         workspace = secrets.token_hex(8)
         try:
-            spec = await asyncio.to_thread(self._unpack, tar, workspace)
-            if name is not None and name != spec.name:
-                raise InvalidArgument(
-                    f"{CHUTE_FILE} names the chute {spec.name}, the path {name}; they must be the same.",
-                    reason="CHUTE_NAME_MISMATCH",
-                    field="chute",
-                    chute=name,
-                    name=spec.name,
-                )
-            return await install(spec, workspace)
+            definition = await asyncio.to_thread(self._unpack, tar, workspace)
+            if name not in (None, definition.spec.name):
+                raise chute_name_mismatch(definition.spec.name, name or "")
+            if definition.download is not None:
+                # Its files are elsewhere; those that came with the description are not needed.
+                await self._folders.remove_workspace(workspace)
+                return await install(definition, None)
+            return await install(definition, workspace)
         except Exception:
             await self._folders.remove_workspace(workspace)
             raise
 
-    def _unpack(self, tar: Path, workspace: str) -> ChuteSpec:
-        self._require_free(tar.stat().st_size)
+    def _unpack(self, tar: Path, workspace: str) -> Definition:
+        require_free(self._folders.uploads, tar.stat().st_size)
         target = self._folders.workspace(workspace)
-        with _disk_full_told():
-            extract_chute(tar, target, self._max_bytes)
-            spec = parse_chute_file((target / CHUTE_FILE).read_bytes())
+        with disk_full_told():
+            extract(tar, target, self._max_bytes)
+            require_chute_file(target)
+            definition = parse_chute_file((target / CHUTE_FILE).read_bytes())
+            if definition.download is None:
+                require_dockerfiles(target, definition.spec)
             sync_tree(target)
-        return spec
+        return definition
 
 
 class _Upload:
@@ -195,23 +192,4 @@ class _Upload:
 def _empty() -> InvalidArgument:
     return InvalidArgument(
         f"The upload is empty; send a tar file with {CHUTE_FILE} at its root.", reason="UPLOAD_EMPTY"
-    )
-
-
-@contextmanager
-def _disk_full_told() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise _disk_full() from error
-        raise
-
-
-def _disk_full() -> ResourceExhausted:
-    return ResourceExhausted(
-        f"The disk of the node is full: {MIN_FREE_BYTES // 1024 // 1024} MB must stay free. "
-        "Remove chutes or other files, then try again.",
-        reason="DISK_FULL",
-        min_free_bytes=str(MIN_FREE_BYTES),
     )

@@ -1,12 +1,12 @@
 """A change: something that takes time and alters the node."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from services.chutes.domain.chute import Actor, Chute, Version
-from services.chutes.domain.chutefile import spec_from_document, to_document
-from services.chutes.domain.spec import ChuteSpec
+from services.chutes.domain.spec import ChuteSpec, Credentials, Download
+from services.chutes.domain.specdocuments import spec_from_document, to_document
 
 NODE_NAME = "__PARADROP__"
 """What changes of the node itself have in the place of a chute's name; no chute can be called so."""
@@ -38,7 +38,7 @@ class Request:
     version: Version | None = None
     """Version the change is listed with; for an upload "x" and its time."""
     spec: ChuteSpec | None = None
-    """What to install, for create and update."""
+    """What to install, for create and update; what it is to be, for a restart with another configuration."""
     workspace: str | None = None
     """Name of the folder that the upload was unpacked to."""
     environment: Mapping[str, str] | None = None
@@ -47,6 +47,12 @@ class Request:
     """What a change of the node was asked for with."""
     request_id: str = ""
     """What the caller calls the request: sent again, it makes no second change. Empty if nothing."""
+    download: Download | None = None
+    """Where the files are, as long as they have to be fetched."""
+    document: Mapping[str, Any] | None = None
+    """What was said of a chute whose files have to be fetched; it goes before what they say."""
+    credentials: Mapping[str, Credentials] = field(default_factory=dict)
+    """Service to who fetches its image."""
 
     @property
     def update_class(self) -> UpdateClass:
@@ -65,6 +71,9 @@ class Request:
             "environment": dict(self.environment) if self.environment is not None else None,
             "payload": self.payload,
             "request_id": self.request_id,
+            "download": asdict(self.download) if self.download else None,
+            "document": self.document,
+            "credentials": {service: asdict(given) for service, given in self.credentials.items()},
         }
 
     @classmethod
@@ -76,12 +85,26 @@ class Request:
                 **document,
                 "user": Actor(**document["user"]),
                 "spec": spec_from_document(spec) if spec else None,
+                "download": _download(document.get("download")),
+                "credentials": {
+                    service: Credentials(**given)
+                    for service, given in (document.get("credentials") or {}).items()
+                },
             }
         )
 
     def without_payload(self) -> "Request":
         """Returns what is still told of the request when the change has ended."""
-        return replace(self, spec=None, workspace=None, environment=None, payload=None)
+        return replace(
+            self,
+            spec=None,
+            workspace=None,
+            environment=None,
+            payload=None,
+            download=None,
+            document=None,
+            credentials={},
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +124,8 @@ class Situation:
     """What a change of the node was asked for with; None for a change of a chute."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What a change of the node found before it began."""
+    credentials: Mapping[str, Credentials] = field(default_factory=dict, compare=False)
+    """Service to who fetches its image. Not stored here: what is done again begins with the request."""
 
     def to_document(self) -> dict[str, Any]:
         """Returns what is stored."""
@@ -127,6 +152,13 @@ class Situation:
                 "new": Chute.from_document(new) if new else None,
             }
         )
+
+
+def _download(document: Mapping[str, Any] | None) -> Download | None:
+    if document is None:
+        return None
+    credentials = document["credentials"]
+    return Download(**{**document, "credentials": Credentials(**credentials) if credentials else None})
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from services.chutes.domain.chutefile import spec_from_document, to_document
 from services.chutes.domain.spec import ChuteSpec
+from services.chutes.domain.specdocuments import spec_from_document, to_document
 from services.common.identity import LOCAL_DOMAIN, Principal
 
 Version = str | int | float

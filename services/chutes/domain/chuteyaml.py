@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -23,14 +24,14 @@ _KEPT_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("bool", "null", "merge")}
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def invalid(message: str, field: str | None = None) -> InvalidArgument:
+def invalid(message: str, field: str | None = None, reason: str = "CHUTE_FILE_INVALID") -> InvalidArgument:
     """Returns the error for something that is wrong in paradrop.yaml.
 
     Errors travel in headers, which have little room for what strangers write.
     """
     return InvalidArgument(
         f"{CHUTE_FILE}: {message[:MAX_MESSAGE_CHARACTERS]}",
-        reason="CHUTE_FILE_INVALID",
+        reason=reason,
         field=(field or CHUTE_FILE)[:MAX_FIELD_CHARACTERS],
     )
 
@@ -83,6 +84,11 @@ def load_mapping(content: bytes) -> dict[str, Any]:
         raise invalid("it is not valid YAML.") from None
     if not isinstance(document, dict):
         raise invalid("it must be a mapping such as 'name: hello-world', not a list or a single value.")
+    return plain_mapping(document)
+
+
+def plain_mapping(document: Mapping[Any, Any]) -> dict[str, Any]:
+    """Returns a mapping as JSON knows it: finite numbers, texts without NUL, keys that are texts."""
     return {_key(key, ""): _plain(value, _key(key, "")) for key, value in document.items()}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.chutes.domain.chute import Chute
+from services.chutes.domain.light import USER, light_command
 from services.chutes.domain.ports import ContainerPlan, Folders
 from services.chutes.domain.spec import PortBinding
 
@@ -41,6 +42,7 @@ def container_plan(
     `host_ports` are the ports the container before it had: one that the engine chose stays the same.
     """
     spec = chute.spec.services[service]
+    light = spec.type == "light"
     return ContainerPlan(
         name=chute.spec.container_name(service),
         chute=chute.name,
@@ -58,13 +60,21 @@ def container_plan(
             folders.system(chute.name): (SYSTEM_DIR, "ro"),
         },
         ports=[_kept(port, host_ports or {}) for port in port_bindings(chute, service)],
-        command=spec.command,
+        command=light_command(spec) if light else spec.command,
+        user=("root" if spec.as_root else USER) if light else None,
+        network_mode=spec.network_mode,
+        privileged=spec.privileged,
+        memory_limit_bytes=spec.memory_limit_bytes,
+        dns=spec.dns,
+        low_ports=light and spec.network_mode == "bridge",
     )
 
 
 def port_bindings(chute: Chute, service: str) -> tuple[PortBinding, ...]:
     """Returns the published ports of a service, its web port included."""
-    bindings = chute.spec.services[service].port_bindings
+    spec, bindings = chute.spec.services[service], chute.spec.services[service].port_bindings
+    if spec.network_mode != "bridge":
+        return ()
     web = chute.spec.web
     if web is None or web.service != service:
         return bindings

@@ -4,6 +4,7 @@ from services.chutes.domain.chute import Actor, Version
 from services.common.errors import (
     AlreadyExists,
     FailedPrecondition,
+    InvalidArgument,
     NotFound,
     PermissionDenied,
 )
@@ -74,6 +75,35 @@ def version_installed(chute: str, version: Version | None, installed: Version) -
         chute=chute,
         version=str(version),
         installed=str(installed),
+    )
+
+
+def config_missing() -> InvalidArgument:
+    """A description is empty."""
+    return InvalidArgument("config must describe the chute.", reason="CONFIG_MISSING", field="config")
+
+
+def chute_name_mismatch(name: str, expected: str) -> InvalidArgument:
+    """A description is of another chute than the one that is meant."""
+    return InvalidArgument(
+        f"The description names the chute {name}, the request {expected}; they must be the same.",
+        reason="CHUTE_NAME_MISMATCH",
+        field="chute",
+        chute=expected,
+        name=name,
+    )
+
+
+def build_needed(chute: str, service: str) -> FailedPrecondition:
+    """A new configuration needs images that only the chute's files can be made into."""
+    field = f"config.services.{service}"
+    return FailedPrecondition(
+        f"{field}: what the image of {service} is made of (type, source, image, build) can only be changed "
+        f"together with the chute's files; send them with PUT /api/v1/chutes/{chute}.",
+        reason="CHUTE_BUILD_NEEDED",
+        field=field,
+        chute=chute,
+        service=service,
     )
 
 

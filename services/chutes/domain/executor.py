@@ -5,20 +5,23 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import structlog
 
+from services.chutes.domain import fetching
 from services.chutes.domain.change import Change, Failure, Situation
 from services.chutes.domain.chute import Chute
 from services.chutes.domain.containers import NodeAddress
 from services.chutes.domain.gate import EngineGate
 from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.planner import Plan, make_plan, situation_of
-from services.chutes.domain.ports import Engine, Folders, Journal, TokenIssuer, WebGate
+from services.chutes.domain.policy import NodePolicy
+from services.chutes.domain.ports import Engine, Fetcher, Folders, Journal, TokenIssuer, WebGate
 from services.chutes.domain.progress import Progress
 from services.chutes.domain.registry import Registry
+from services.chutes.domain.spec import Download
 from services.chutes.domain.steps import Run, Step
 from services.common.errors import DeadlineExceeded, DomainError, FailedPrecondition, Unavailable
 
@@ -45,7 +48,9 @@ class World:
     journal: Journal
     node: NodeAddress
     web: WebGate
+    fetcher: Fetcher
     node_changes: Sequence[NodeChange] = ()
+    policy: NodePolicy = field(default_factory=NodePolicy)
     clock: Callable[[], float] = time.time
     settle_s: float = SETTLE_S
 
@@ -78,7 +83,29 @@ class Executor:
             else:
                 await self._back_out(change, progress)
 
+    async def _fetch(self, change: Change, download: Download, progress: Progress) -> None:
+        """Brings in the files of a chute that are elsewhere; only then it is known what to install."""
+        world = self._world
+        change.status, change.step = "processing", fetching.STEP
+        progress.say(f"Calling {fetching.STEP}")
+        self._observer("before", fetching.STEP)
+        try:
+            async with self._builds, asyncio.timeout(fetching.DEADLINE_S):
+                change.request = await fetching.fetched(
+                    change.request, download, world.fetcher, world.folders, world.policy, progress.say
+                )
+            await world.journal.amend(change)
+            self._observer("after", fetching.STEP)
+        except TimeoutError:
+            change.failure, change.phase = _timed_out(fetching.STEP), "undoing"
+        except Exception as error:
+            change.failure, change.phase = _failure(change, error), "undoing"
+
     async def _attempt(self, change: Change, progress: Progress) -> None:
+        if change.request.download is not None:
+            await self._fetch(change, change.request.download, progress)
+            if change.failure is not None:
+                return
         if self._needs_engine(change):
             await self._wait_for_engine(change, progress)
         try:
@@ -308,6 +335,7 @@ class Executor:
             node=world.node,
             builds=self._builds,
             settle_s=world.settle_s,
+            policy=world.policy,
             say=progress.say,
             token=chute.token if chute else "",
         )
@@ -344,6 +372,10 @@ def _failure(change: Change, error: Exception) -> Failure | None:
     log.error("a change met an unexpected error", change_id=change.id, log_id=log_id, exc_info=error)
     message = f"Unexpected error; the node's log has the details under {log_id}."
     return Failure("INTERNAL", message, undone=False)
+
+
+def _timed_out(step: str) -> Failure:
+    return Failure("STEP_TIMED_OUT", f"{step} took too long; try again.", undone=False)
 
 
 def _told(error: Exception) -> str:

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from services.chutes.domain import configuration
 from services.chutes.domain.access import may_see, require_access, require_sight, sees
 from services.chutes.domain.change import Request
 from services.chutes.domain.chute import Actor, Chute, Desired
 from services.chutes.domain.errors import chute_exists, chute_not_found, chute_running, chute_stopped
-from services.chutes.domain.planner import refuse_shared_names
+from services.chutes.domain.planner import configured, refuse_shared_names
+from services.chutes.domain.policy import NodePolicy, require_networks
 from services.chutes.domain.ports import TokenIssuer
 from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.registry import Registry
-from services.chutes.domain.spec import ChuteSpec
+from services.chutes.domain.spec import ChuteSpec, Definition
 from services.common.errors import InvalidArgument
 from services.common.identity import Principal
 
@@ -34,8 +36,14 @@ class ChuteManager:
     """Reads chutes and accepts changes to them."""
 
     def __init__(
-        self, registry: Registry, queue: ChangeQueue, tokens: TokenIssuer, clock: Callable[[], float]
+        self,
+        registry: Registry,
+        queue: ChangeQueue,
+        tokens: TokenIssuer,
+        policy: NodePolicy,
+        clock: Callable[[], float],
     ) -> None:
+        self._policy = policy
         self._registry = registry
         self._queue = queue
         self._tokens = tokens
@@ -86,29 +94,62 @@ class ChuteManager:
         request = Request(command, name, user, environment=dict(environment) if environment else None)
         return (await self._queue.accept(request, check)).id
 
-    async def install(self, spec: ChuteSpec, workspace: str, principal: Principal, replace: bool) -> int:
-        """Accepts an uploaded chute and returns the id of the change; `replace` allows an update.
+    async def install(
+        self, definition: Definition, workspace: str | None, principal: Principal, replace: bool
+    ) -> int:
+        """Accepts a chute to install and returns the id of the change; `replace` allows an update.
 
-        When it returns, the workspace belongs to the change.
+        When it returns, the workspace belongs to the change. Files that have to be fetched are fetched by the
+        change, and what they say of the chute counts where the description says nothing.
         """
-        user = Actor.of(principal)
+        spec, download = definition.spec, definition.download
         request = Request(
             "update" if replace else "create",
             spec.name,
-            user,
+            Actor.of(principal),
             version=f"x{int(self._clock())}",
-            spec=spec,
+            spec=None if download else spec,
             workspace=workspace,
+            download=download,
+            document=definition.document if download else None,
+            credentials=definition.credentials,
         )
+        if workspace is None and download is None:
+            _require_images(spec)
         return (await self._queue.accept(request, lambda: self.check_install(spec, principal, replace))).id
+
+    async def configure(self, name: str, document: Mapping[str, Any], principal: Principal) -> int:
+        """Accepts another configuration of a chute and returns the id of the change."""
+        chute = self.find(name, principal)
+        definition = configuration.read(chute, document)
+        user = Actor.of(principal)
+
+        def check() -> None:
+            prospect = self._prospect(name)
+            if prospect is None:
+                raise chute_not_found(name)
+            require_access(name, prospect.owner, user)
+            self._require_possible(definition.spec)
+            configured(self._registry.find(name), definition.spec, 0)
+
+        request = Request("restart", name, user, spec=definition.spec, credentials=definition.credentials)
+        return (await self._queue.accept(request, check)).id
 
     def check_install(self, spec: ChuteSpec, principal: Principal, replace: bool) -> None:
         """Raises why a chute cannot be installed, as far as is known now."""
+        self._require_possible(spec)
         prospect = self._prospect(spec.name)
         if prospect is not None:
             if not replace:
                 raise chute_exists(spec.name)
             require_access(spec.name, prospect.owner, Actor.of(principal))
+
+    def _require_possible(self, spec: ChuteSpec) -> None:
+        self._policy.require_allowed(spec)
+        require_networks(spec)
+        self._refuse_shared_names(spec)
+
+    def _refuse_shared_names(self, spec: ChuteSpec) -> None:
         coming = [change.request.spec for change in self._queue.unfinished() if change.request.spec]
         refuse_shared_names(spec, [*(chute.spec for chute in self._registry.installed.values()), *coming])
 
@@ -122,6 +163,20 @@ class ChuteManager:
             elif kind in ("create", "update") or prospect is not None:
                 prospect = _Prospect(owner, "stopped" if kind == "stop" else "running")
         return prospect
+
+
+def _require_images(spec: ChuteSpec) -> None:
+    """Refuses a chute without files if some of its services are built from files."""
+    for name, service in spec.services.items():
+        if service.type != "image":
+            raise InvalidArgument(
+                f"Service {name} is of the type {service.type} and built from files, and there are none; "
+                "send the chute as a tar with content type application/x-tar, or say with download where "
+                "they are.",
+                reason="CHUTE_FILES_MISSING",
+                field=f"services.{name}.type",
+                service=name,
+            )
 
 
 def _check_environment(environment: Mapping[str, str]) -> None:

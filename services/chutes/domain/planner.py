@@ -7,6 +7,7 @@ from services.chutes.domain.access import require_access
 from services.chutes.domain.change import Change, Request, Situation
 from services.chutes.domain.chute import Chute, Version, image_tags, is_newer
 from services.chutes.domain.errors import (
+    build_needed,
     chute_exists,
     chute_not_found,
     chute_running,
@@ -22,6 +23,7 @@ from services.chutes.domain.steps import (
     CreateFolders,
     CreateNetwork,
     IssueToken,
+    PullImage,
     RemoveContainer,
     RemoveFolders,
     RemoveImages,
@@ -67,6 +69,7 @@ def situation_of(
         workspace=request.workspace,
         statuses={name: state.status for name, state in present.items()},
         host_ports={name: dict(state.ports) for name, state in present.items() if state.ports},
+        credentials=request.credentials,
     )
 
 
@@ -106,6 +109,8 @@ def _wanted(change: Change, old: Chute | None) -> Chute | None:
         return replace(old, desired="stopped")
     if request.type == "start" and old.desired == "running":
         raise chute_running(old.name)
+    if request.spec is not None:
+        return configured(old, request.spec, change.id)
     environment = request.environment or old.environment
     return replace(old, desired="running", environment=environment)
 
@@ -131,6 +136,28 @@ def _installed(change: Change, old: Chute | None) -> Chute:
     )
 
 
+def configured(old: Chute, spec: ChuteSpec, change_id: int) -> Chute:
+    """Returns a chute with another configuration, or raises FailedPrecondition if it would have to be built.
+
+    The files that images are built from are not kept, so those stay as they are; images of registries may
+    change.
+    """
+    version = spec.version if spec.version is not None else old.version
+    tags = image_tags(spec, version, change_id, old.images)
+    images: dict[str, str] = {}
+    for name, service in spec.services.items():
+        before = old.spec.services.get(name)
+        if before is not None and before.made_like(service):
+            images[name] = old.images[name]
+        elif service.type == "image":
+            images[name] = tags[name]
+        else:
+            raise build_needed(old.name, name)
+    return replace(
+        old, spec=spec, version=version, images=images, desired="running", environment=spec.environment
+    )
+
+
 def version_of(spec: ChuteSpec, request: Request) -> Version:
     """Returns the version a chute is installed as: the author's, else that of the upload."""
     if spec.version is not None:
@@ -140,9 +167,14 @@ def version_of(spec: ChuteSpec, request: Request) -> Version:
 
 def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
     old = situation.old
-    if situation.workspace is not None:
-        for service in new.spec.services:
-            yield BuildImage(new, service, situation.workspace)
+    present = set(old.images.values()) if old else set()
+    for service in new.spec.services:
+        if new.images[service] in present:
+            continue
+        if new.spec.services[service].type == "image":
+            yield PullImage(new, service, situation.credentials.get(service))
+        else:
+            yield BuildImage(new, service, situation.workspace or "")
     yield CreateFolders(new.name, new=old is None)
     yield CreateNetwork(new.name, new=old is None)
     yield from _remove_containers(situation)
@@ -150,7 +182,7 @@ def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
     yield IssueToken(new.name, former=old.token if old and old.desired == "running" else "")
     for service, container in new.containers.items():
         yield CreateContainer(new, service, situation.host_ports.get(container, {}))
-    for service in new.spec.services:
+    for service in new.spec.start_order:
         yield StartContainer(new, service)
     yield VerifyRunning(new)
 
@@ -164,7 +196,8 @@ def _remove(situation: Situation) -> Iterator[Step]:
 def _remove_containers(situation: Situation) -> Iterator[Step]:
     if situation.old is None:
         return
-    for service, container in situation.old.containers.items():
+    for service in reversed(situation.old.spec.start_order):
+        container = situation.old.containers[service]
         status = situation.statuses.get(container)
         if status is not None:
             yield RemoveContainer(situation.old, service, status, situation.host_ports.get(container, {}))

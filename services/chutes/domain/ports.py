@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from services.chutes.domain.change import Change, Request, Situation
 from services.chutes.domain.chute import Chute
-from services.chutes.domain.spec import PortBinding
+from services.chutes.domain.spec import Credentials, Download, NetworkMode, PortBinding
 from services.common.feed import Subscription
 
 OnLine = Callable[[str], None]
@@ -60,6 +60,15 @@ class ContainerPlan:
     """Folder on the node to (folder in the container, "rw" or "ro")."""
     ports: Sequence[PortBinding] = ()
     command: str | Sequence[str] | None = None
+    user: str | None = None
+    """None leaves it to the image."""
+    network_mode: NetworkMode = "bridge"
+    """With "host" and "none" it is neither on the default bridge nor on the chute's network."""
+    privileged: bool = False
+    memory_limit_bytes: int | None = None
+    dns: Sequence[str] = ()
+    low_ports: bool = False
+    """Whether others than root may listen on ports below 1024."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +107,33 @@ class Engine(Protocol):
     async def refresh(self) -> None:
         """Asks the engine once for all our containers, so that `containers` is up to date now."""
 
-    async def build_image(self, tag: str, chute: str, context: Path, on_line: OnLine) -> None:
+    async def build_image(
+        self,
+        tag: str,
+        chute: str,
+        context: Path,
+        on_line: OnLine,
+        *,
+        source: str = ".",
+        dockerfile: str | None = None,
+    ) -> None:
         """Builds a folder with a Dockerfile into an image.
 
+        A folder `source` within it takes its place if that has a Dockerfile of its own. `dockerfile` is the
+        text of one that takes the place of what the folder has.
         A tag that is taken by an image which is not ours raises AlreadyExists (IMAGE_NAME_TAKEN). A failed
         build raises FailedPrecondition (IMAGE_BUILD_FAILED) with the engine's last words. When the caller is
         cancelled the engine stops building.
+        """
+
+    async def pull_image(
+        self, tag: str, chute: str, reference: str, on_line: OnLine, credentials: Credentials | None = None
+    ) -> None:
+        """Fetches an image from a registry and makes it an image of the chute.
+
+        What was fetched stays as it is even if the registry has another under the name later. A registry that
+        cannot be reached is done without if the engine has the image already. FailedPrecondition
+        (IMAGE_PULL_FAILED, IMAGE_NOT_FOUND, REGISTRY_DENIED) if it cannot be had; IMAGE_NAME_TAKEN as above.
         """
 
     async def remove_image(self, tag: str) -> None:
@@ -182,6 +212,9 @@ class Journal(Protocol):
     async def accept(self, request: Request, time_s: float) -> Change:
         """Records a new change under a new id."""
 
+    async def amend(self, change: Change) -> None:
+        """Records what a change is asked for now that more is known of it."""
+
     async def begin(self, change: Change, situation: Situation) -> None:
         """Records that a change starts to run, and from where."""
 
@@ -199,6 +232,17 @@ class Journal(Protocol):
 
     async def lines(self, change_id: int) -> Sequence[Line]:
         """Returns the lines that are kept of a change."""
+
+
+class Fetcher(Protocol):
+    """Fetches the files of chutes from elsewhere."""
+
+    async def fetch(self, download: Download, workspace: str, on_line: OnLine) -> Mapping[str, Any] | None:
+        """Brings files into a new workspace and returns what their paradrop.yaml says; None if it is absent.
+
+        Raises a DomainError (DOWNLOAD_FAILED, DOWNLOAD_TOO_LARGE, DOWNLOAD_HOST_NOT_ALLOWED …) and leaves no
+        workspace then. Neither the address nor the credentials are in any message.
+        """
 
 
 class Folders(Protocol):

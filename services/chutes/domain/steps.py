@@ -12,7 +12,10 @@ from typing import ClassVar
 
 from services.chutes.domain.chute import Chute
 from services.chutes.domain.containers import NodeAddress, container_plan
+from services.chutes.domain.light import light_dockerfile
+from services.chutes.domain.policy import NodePolicy
 from services.chutes.domain.ports import Engine, Folders, OnLine, TokenIssuer
+from services.chutes.domain.spec import Credentials
 from services.common.errors import DomainError, FailedPrecondition
 
 BUILD_DEADLINE_S = 1800.0
@@ -33,6 +36,7 @@ class Run:
     settle_s: float
     """How long a new container must stay up to count as running."""
     say: OnLine
+    policy: NodePolicy = field(default_factory=NodePolicy)
     token: str = field(default="", repr=False)
     """Token of the chute; issued on the way if it is new."""
 
@@ -79,8 +83,32 @@ class BuildImage(ServiceStep):
     async def do(self, run: Run) -> None:
         tag = self.chute.images[self.service]
         context = run.folders.workspace(self.workspace)
+        spec = self.chute.spec.services[self.service]
+        dockerfile = light_dockerfile(spec, run.policy.base_images) if spec.type == "light" else None
         async with run.builds, asyncio.timeout(BUILD_DEADLINE_S):
-            await run.engine.build_image(tag, self.chute.name, context, run.say)
+            await run.engine.build_image(
+                tag, self.chute.name, context, run.say, source=spec.source, dockerfile=dockerfile
+            )
+
+    async def undo(self, run: Run) -> None:
+        await run.engine.remove_image(self.chute.images[self.service])
+
+
+@dataclass(frozen=True)
+class PullImage(ServiceStep):
+    """Fetches the image of one service while the old chute still runs."""
+
+    label = "pull_image"
+    deadline_s = None  # Waiting for other builds does not count.
+    chute: Chute
+    service: str
+    credentials: Credentials | None = None
+
+    async def do(self, run: Run) -> None:
+        reference = self.chute.spec.services[self.service].image or ""
+        tag = self.chute.images[self.service]
+        async with run.builds, asyncio.timeout(BUILD_DEADLINE_S):
+            await run.engine.pull_image(tag, self.chute.name, reference, run.say, self.credentials)
 
     async def undo(self, run: Run) -> None:
         await run.engine.remove_image(self.chute.images[self.service])
@@ -186,6 +214,7 @@ class CreateContainer(ServiceStep):
     host_ports: Mapping[str, int]
 
     async def do(self, run: Run) -> None:
+        run.policy.require_allowed(self.chute.spec)
         await run.engine.create_container(
             container_plan(self.chute, self.service, run.token, run.folders, run.node, self.host_ports)
         )

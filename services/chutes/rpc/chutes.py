@@ -12,10 +12,10 @@ from services.chutes.domain.access import may_see
 from services.chutes.domain.logs import DEFAULT_TAIL, LogEvent, LogReader
 from services.chutes.domain.manager import ChuteManager
 from services.chutes.domain.ports import Engine, Folders, LoggedLine
+from services.chutes.rpc import documents
 from services.chutes.rpc.chute_list import ChuteList
 from services.chutes.rpc.messages import to_cache, to_chute, to_config
 from services.chutes.rpc.streams import heartbeat, with_end
-from services.common.errors import DomainError, InvalidArgument, NotImplementedYet
 from services.common.identity import Principal, Role, current_principal
 from services.common.paging import page_size
 
@@ -103,24 +103,34 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
         return pb.DeleteChuteResponse(change_id=change_id)
 
     async def InstallChute(self, request: pb.InstallChuteRequest, context: Any) -> pb.InstallChuteResponse:
-        """Installing by description needs downloads, which this version cannot do."""
-        raise _no_downloads(request)
+        """Installs a chute by its description."""
+        definition = documents.read_install(request.config)
+        principal = current_principal()
+        change_id = await self._chutes.install(definition, None, principal, replace=False)
+        return pb.InstallChuteResponse(change_id=change_id)
 
     async def UpdateChute(self, request: pb.UpdateChuteRequest, context: Any) -> pb.UpdateChuteResponse:
-        """Updating by description needs downloads, which this version cannot do."""
-        raise _no_downloads(request)
+        """Updates a chute by its description, or installs it if it is absent."""
+        definition = documents.read_install(request.config, request.chute)
+        principal = current_principal()
+        change_id = await self._chutes.install(definition, None, principal, replace=True)
+        return pb.UpdateChuteResponse(change_id=change_id)
 
     async def SetChuteConfig(
         self, request: pb.SetChuteConfigRequest, context: Any
     ) -> pb.SetChuteConfigResponse:
-        """Altering the specification comes with the networks of chutes."""
-        self._chutes.find(request.chute, current_principal())
-        if not request.config.fields:
-            raise _config_missing()
-        raise NotImplementedYet(
-            "This version cannot replace parts of a chute's specification; upload the chute again with "
-            f"PUT /api/v1/chutes/{request.chute}."
-        )
+        """Gives a chute another specification."""
+        with documents.told_of_config():
+            change_id = await self._chutes.configure(
+                request.chute, documents.to_mapping(request.config), current_principal()
+            )
+        return pb.SetChuteConfigResponse(change_id=change_id)
+
+    async def GetChuteSchema(
+        self, request: pb.GetChuteSchemaRequest, context: Any
+    ) -> pb.GetChuteSchemaResponse:
+        """Returns the JSON Schema of descriptions of chutes."""
+        return pb.GetChuteSchemaResponse(schema=documents.schema())
 
     async def RevokeToken(self, request: pb.RevokeTokenRequest, context: Any) -> pb.RevokeTokenResponse:
         """Ends the token of a chute."""
@@ -160,15 +170,3 @@ def _log_line(line: LoggedLine) -> pb.LogLine:
         seconds=line.timestamp_ns // NANOSECONDS, nanos=line.timestamp_ns % NANOSECONDS
     )
     return pb.LogLine(service=line.service, timestamp=timestamp, message=line.message)
-
-
-def _config_missing() -> InvalidArgument:
-    return InvalidArgument("config must describe the chute.", reason="CONFIG_MISSING", field="config")
-
-
-def _no_downloads(request: pb.InstallChuteRequest | pb.UpdateChuteRequest) -> DomainError:
-    if not request.config.fields:
-        return _config_missing()
-    return NotImplementedYet(
-        "This version cannot fetch chutes; send the files as a tar with content type application/x-tar."
-    )

@@ -6,9 +6,9 @@ from typing import Any
 from google.protobuf import struct_pb2, timestamp_pb2
 from paradrop.chutes.v1 import changes_pb2, chutes_pb2
 
+from services.chutes.domain import configuration
 from services.chutes.domain.change import Change
 from services.chutes.domain.chute import Actor, Chute
-from services.chutes.domain.chutefile import to_document
 from services.chutes.domain.containers import DATA_DIR, SYSTEM_DIR
 from services.chutes.domain.ports import Folders
 from services.chutes.domain.state import Containers, ServiceState, chute_state, service_states
@@ -37,22 +37,7 @@ def to_chute(chute: Chute, containers: Containers) -> chutes_pb2.Chute:
 
 def to_config(chute: Chute) -> struct_pb2.Struct:
     """Returns the full specification of a chute."""
-    spec = to_document(chute.spec)
-    services = {
-        name: {"name": name, "dockerfile": None, "interfaces": {}, **service}
-        for name, service in spec["services"].items()
-    }
-    return to_struct(
-        {
-            **spec,
-            "services": services,
-            "web": spec.get("web") or {},
-            "version": chute.version,
-            "owner": chute.owner.to_document(),
-            "state": chute.desired,
-            "environment": dict(chute.environment),
-        }
-    )
+    return to_struct(configuration.document(chute))
 
 
 def to_cache(chute: Chute, folders: Folders) -> struct_pb2.Struct:
