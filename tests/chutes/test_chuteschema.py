@@ -1,6 +1,5 @@
 """The published schema is what is applied, and every mistake is told with its place and a way out."""
 
-import json
 from copy import deepcopy
 from typing import Any
 
@@ -10,12 +9,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from services.chutes.domain.chutefile import parse_chute_file
-from services.chutes.domain.chuteschema import schema_text, violations
+from services.chutes.domain.chuteschema import SCHEMA, violations
 from services.common.errors import InvalidArgument
 from services.common.statuses import to_proto
 from tests.chutes.test_chutefile import NEW_FORM, OLD_FORM
 
-SCHEMA = json.loads(schema_text())
 REFERENCE = Draft202012Validator(SCHEMA)
 
 FULL: dict[str, Any] = {

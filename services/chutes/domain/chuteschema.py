@@ -41,16 +41,8 @@ class Violation:
     reason: str
 
 
-@cache
-def schema_text() -> str:
-    """Returns the schema as it is published."""
-    return resources.files(__package__ or "").joinpath("chute.schema.json").read_text("utf-8")
-
-
-@cache
-def _schema() -> Schema:
-    loaded: Schema = json.loads(schema_text())
-    return loaded
+SCHEMA: Schema = json.loads(resources.files(__package__ or "").joinpath("chute.schema.json").read_bytes())
+"""As it is published."""
 
 
 @cache
@@ -60,7 +52,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 def violations(document: Any) -> Iterator[Violation]:
     """Yields what is wrong with a document, in the order of the schema; nothing if it describes a chute."""
-    yield from _check(document, _schema(), "", {})
+    yield from _check(document, SCHEMA, "", {})
 
 
 def refuse_violations(document: Mapping[str, Any]) -> None:
@@ -85,7 +77,7 @@ def _check(value: Any, schema: Schema, field: str, outer: Schema) -> Iterator[Vi
     """Applies a schema; `outer` holds the words of those around it that speak of the same value."""
     words = {**outer, **{key: text for key, text in schema.items() if key.startswith("x-")}}
     if "$ref" in schema:
-        target = _schema()["$defs"][schema["$ref"].rpartition("/")[2]]
+        target = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]]
         # What a definition says of itself is more precise than what was said of the place.
         yield from _check(value, target, field, words)
     if "if" in schema:
@@ -181,7 +173,7 @@ def _missing(field: str, schema: Schema) -> Violation:
 
 def _expects(schema: Schema) -> str | None:
     if "$ref" in schema:
-        return _expects(_schema()["$defs"][schema["$ref"].rpartition("/")[2]])
+        return _expects(SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]])
     expects: str | None = schema.get("x-expects")
     return expects
 

@@ -96,7 +96,7 @@ def chute_name_mismatch(name: str, expected: str) -> InvalidArgument:
 
 def build_needed(chute: str, service: str) -> FailedPrecondition:
     """A new configuration needs images that only the chute's files can be made into."""
-    field = f"config.services.{service}"
+    field = f"services.{service}"
     return FailedPrecondition(
         f"{field}: what the image of {service} is made of (type, source, image, build) can only be changed "
         f"together with the chute's files; send them with PUT /api/v1/chutes/{chute}.",

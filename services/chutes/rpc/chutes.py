@@ -104,16 +104,16 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
 
     async def InstallChute(self, request: pb.InstallChuteRequest, context: Any) -> pb.InstallChuteResponse:
         """Installs a chute by its description."""
-        definition = documents.read_install(request.config)
-        principal = current_principal()
-        change_id = await self._chutes.install(definition, None, principal, replace=False)
+        with documents.told_of_config():
+            definition = documents.read_install(request.config)
+            change_id = await self._chutes.install(definition, None, current_principal(), replace=False)
         return pb.InstallChuteResponse(change_id=change_id)
 
     async def UpdateChute(self, request: pb.UpdateChuteRequest, context: Any) -> pb.UpdateChuteResponse:
         """Updates a chute by its description, or installs it if it is absent."""
-        definition = documents.read_install(request.config, request.chute)
-        principal = current_principal()
-        change_id = await self._chutes.install(definition, None, principal, replace=True)
+        with documents.told_of_config():
+            definition = documents.read_install(request.config, request.chute)
+            change_id = await self._chutes.install(definition, None, current_principal(), replace=True)
         return pb.UpdateChuteResponse(change_id=change_id)
 
     async def SetChuteConfig(
