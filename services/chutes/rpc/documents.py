@@ -32,7 +32,7 @@ def read_install(config: struct_pb2.Struct, chute: str | None = None) -> Definit
 
 
 def to_mapping(config: struct_pb2.Struct) -> dict[str, Any]:
-    """Returns a JSON object: keys in the order of the alphabet, as theirs is lost, and whole numbers as such."""
+    """Returns a JSON object: keys in the order of the alphabet, as theirs is lost; whole numbers as such."""
     document: dict[str, Any] = _plain(json_format.MessageToDict(config))
     return document
 
