@@ -153,14 +153,14 @@ def test_a_context_is_made_in_small_pieces(tmp_path: Path) -> None:
     root = chute_folder(tmp_path, {"Dockerfile": "FROM a"})
     with (root / "big").open("wb") as big:
         big.truncate(50 * 1024 * 1024)
-    sizes = [len(piece) for piece in docker_context.stream(root, {})]
+    sizes = [len(piece) for piece in docker_context.stream(docker_context.Context(root), {})]
     assert max(sizes) <= docker_context.CHUNK_BYTES
     assert sum(sizes) > 50 * 1024 * 1024
 
 
 def test_a_dockerfile_that_is_not_utf8_is_sent_as_it_is(tmp_path: Path) -> None:
     root = chute_folder(tmp_path, {"Dockerfile": b"FROM a\nENV A=\xff\n", ".dockerignore": b"\xff*\n"})
-    assert b"ENV A=\xff\n" in b"".join(docker_context.stream(root, {"a": "b"}))
+    assert b"ENV A=\xff\n" in b"".join(docker_context.stream(docker_context.Context(root), {"a": "b"}))
 
 
 def test_progress_of_downloads_is_left_out() -> None:
