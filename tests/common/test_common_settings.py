@@ -135,3 +135,38 @@ def test_the_environment_of_the_process_is_the_default(
 ) -> None:
     monkeypatch.setitem(os.environ, "PARADROP_HOME", str(tmp_path))
     assert load_settings().home == tmp_path
+
+
+def test_what_chutes_are_allowed_is_set_by_the_operator(tmp_path: Path) -> None:
+    settings = loaded(tmp_path)
+    assert (settings.allow_privileged, settings.allow_host_network) == (False, False)
+    assert (dict(settings.base_images), settings.download_hosts, settings.download_ca) == ({}, (), None)
+    certificate = tmp_path / "ca.pem"
+    certificate.touch()
+    settings = loaded(
+        tmp_path,
+        PARADROP_ALLOW_PRIVILEGED="1",
+        PARADROP_ALLOW_HOST_NETWORK="true",
+        PARADROP_BASE_IMAGES="python3=lab.example:5000/python:3, go=golang:1.22",
+        PARADROP_DOWNLOAD_HOSTS="Files.example, 10.0.0.7",
+        PARADROP_DOWNLOAD_CA=str(certificate),
+    )
+    assert (settings.allow_privileged, settings.allow_host_network) == (True, True)
+    assert settings.base_images == {"python3": "lab.example:5000/python:3", "go": "golang:1.22"}
+    assert settings.download_hosts == ("files.example", "10.0.0.7")
+    assert settings.download_ca == certificate
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("PARADROP_ALLOW_PRIVILEGED", "maybe"),
+        ("PARADROP_BASE_IMAGES", "python3"),
+        ("PARADROP_BASE_IMAGES", "python3=a\nRUN x"),
+        ("PARADROP_DOWNLOAD_HOSTS", "https://x"),
+        ("PARADROP_DOWNLOAD_CA", "/nowhere/ca.pem"),
+    ],
+)
+def test_wrong_settings_of_chutes_are_named(name: str, text: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=name):
+        loaded(tmp_path, **{name: text})

@@ -84,11 +84,12 @@ def busybox_image(client: docker.APIClient) -> str:
     try:
         client.inspect_image(BUSYBOX)
     except ImageNotFound:
-        client.import_image_from_data(_busybox_rootfs(), *BUSYBOX.split(":"))
+        client.import_image_from_data(busybox_rootfs(), *BUSYBOX.split(":"))
     return BUSYBOX
 
 
-def _busybox_rootfs() -> bytes:
+def busybox_rootfs() -> bytes:
+    """Returns a root file system of one static program."""
     if shutil.which("busybox") is None or not _is_static(Path(shutil.which("busybox") or "")):
         _apt_install("busybox-static")
     binary = Path(shutil.which("busybox") or "/bin/busybox").resolve()

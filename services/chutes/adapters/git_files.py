@@ -16,7 +16,9 @@ _ABSENT = re.compile(
     r"couldn't find remote ref|not our ref|no such remote ref|upload-pack: not our ref", re.I
 )
 _MISSING = re.compile(r"repository .* not found|error: 404", re.I)
-_TOO_LARGE = re.compile(r"File size limit exceeded|file too large|unable to write file|write error", re.I)
+_TOO_LARGE = re.compile(
+    r"died of signal 25|File size limit exceeded|file too large|unable to write file|write error", re.I
+)
 
 
 class GitFiles:
@@ -87,16 +89,17 @@ class GitFiles:
         }
 
     async def _git(self, environment: Mapping[str, str], max_bytes: int, *arguments: str) -> None:
-        if shutil.which("git") is None:
+        git, prlimit = [await asyncio.to_thread(shutil.which, name) for name in ("git", "prlimit")]
+        if git is None:
             raise FailedPrecondition(
                 "git is not installed on this node; install it, or use the address of a tar file.",
                 reason="GIT_MISSING",
             )
         # A file size limit that git and its helpers inherit; util-linux is on every Debian.
-        limit = ["prlimit", f"--fsize={max_bytes}", "--"] if shutil.which("prlimit") else []
+        limit = [prlimit, f"--fsize={max_bytes}", "--"] if prlimit else []
         process = await asyncio.create_subprocess_exec(
             *limit,
-            *("git", *arguments),
+            *(git, *arguments),
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,

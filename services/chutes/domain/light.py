@@ -67,10 +67,11 @@ def light_dockerfile(service: ServiceSpec, overrides: Mapping[str, str]) -> str:
     lines = [
         f"FROM {base_image(service, overrides)}",
         "USER root",
-        # As Debian and as Alpine and busybox name the program.
+        # By hand: base images differ in the programs that add users.
         f"RUN id {USER} >/dev/null 2>&1"
-        f" || useradd --system --uid {USER_ID} --create-home {USER} 2>/dev/null"
-        f" || adduser -S -D -u {USER_ID} {USER}",
+        f" || {{ echo {USER}:x:{USER_ID}:{USER_ID}::/home/{USER}:/bin/sh >>/etc/passwd"
+        f" && echo {USER}:x:{USER_ID}: >>/etc/group"
+        f" && mkdir -p /home/{USER} && chown {USER_ID}:{USER_ID} /home/{USER}; }}",
         f"WORKDIR {APP_DIR}",
     ]
     if packages:
