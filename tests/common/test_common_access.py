@@ -25,7 +25,8 @@ FOREIGN = {"grpc.health.v1", "grpc.reflection.v1alpha", "envoy.service.auth.v3"}
 READ_BY_CHUTES = {
     "ListChutes", "GetChute", "GetChuteCache", "GetChuteConfig", "StreamLogs", "ListChuteNetworks",
     "GetChuteNetwork", "ListLeases", "GetSsid", "GetHostapdStatus", "ListStations", "GetStation",
-    "ListDevices", "GetStatus",
+    "ListDevices", "GetStatus", "ListRadios", "ListSurveys", "ListAssociations", "WatchStations",
+    "WatchLeases", "ListSessions", "ListBans", "GetAccessList",
 }  # fmt: skip
 MAY_CHANGE_THEIR_OWN = {"ChangePassword"}
 READING = ("List", "Get", "Watch", "Stream", "Subscribe")

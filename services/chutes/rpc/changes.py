@@ -15,11 +15,11 @@ from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.watch import ChangeWatcher, WatchEvent
 from services.chutes.rpc.change_documents import WantedNodeChange, read_change
 from services.chutes.rpc.messages import to_change
-from services.chutes.rpc.streams import heartbeat, with_end
 from services.common.errors import NotImplementedYet
 from services.common.identity import current_principal
 from services.common.paging import MAX_PAGE_SIZE, page_size, token_invalid
 from services.common.pending import leave_pending
+from services.common.streams import heartbeat, with_end
 
 
 class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):

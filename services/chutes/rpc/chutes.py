@@ -15,9 +15,9 @@ from services.chutes.domain.ports import Engine, Folders, LoggedLine
 from services.chutes.rpc import documents
 from services.chutes.rpc.chute_list import ChuteList
 from services.chutes.rpc.messages import to_cache, to_chute, to_config
-from services.chutes.rpc.streams import heartbeat, with_end
 from services.common.identity import Principal, Role, current_principal
 from services.common.paging import page_size
+from services.common.streams import heartbeat, with_end
 
 LINES_PER_MESSAGE = 100
 NANOSECONDS = 1_000_000_000

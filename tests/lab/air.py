@@ -1,0 +1,156 @@
+"""What roams around the node: clients with a radio and a network namespace of their own."""
+
+import contextlib
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.lab.machine import LabError, Machine
+
+JOIN_TIMEOUT_S = 30.0
+DHCP_SCRIPT = """#!/bin/sh
+case $1 in
+bound|renew) ip address flush dev "$interface"; ip address add "$ip/$mask" dev "$interface"
+    [ -n "$router" ] && ip route replace default via "${router%% *}" dev "$interface" ;;
+deconfig) ip address flush dev "$interface"; ip link set "$interface" up ;;
+esac
+exit 0
+"""
+
+
+def wait_until(what: str, holds: Any, timeout_s: float = 10.0, every_s: float = 0.1) -> Any:
+    """Waits until `holds()` is true and returns its value."""
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        value = holds()
+        if value:
+            return value
+        if time.monotonic() > deadline_s:
+            raise LabError(f"{what}: not within {timeout_s} s")
+        time.sleep(every_s)
+
+
+@dataclass
+class Client:
+    """A station: wpa_supplicant on a radio in a namespace of its own."""
+
+    machine: Machine
+    name: str
+    interface: str
+    supplicant: int = field(default=0)
+
+    @classmethod
+    def create(cls, machine: Machine, name: str, phy: str, interface: str) -> "Client":
+        """Takes a radio away from the node and gives it to a new client."""
+        machine.run("ip", "netns", "add", name)
+        machine.run("iw", "phy", phy, "set", "netns", "name", name)
+        client = cls(machine, name, interface)
+        client.run("ip", "link", "set", "lo", "up")
+        client.run("ip", "link", "set", interface, "up")
+        machine.write(f"/run/lab/{name}-dhcp", DHCP_SCRIPT)
+        machine.run("chmod", "+x", f"/run/lab/{name}-dhcp")
+        machine.write(
+            f"/run/lab/{name}.conf",
+            f"ctrl_interface=/run/lab/wpa-{name}\nap_scan=1\npmf=1\nupdate_config=0\n",
+        )
+        client.supplicant = machine.spawn(
+            *("ip", "netns", "exec", name, "wpa_supplicant", "-Dnl80211", f"-i{interface}"),
+            f"-c/run/lab/{name}.conf",
+            log=f"/run/lab/{name}.log",
+        )
+        wait_until("wpa_supplicant", lambda: client.control("PING", check=False).startswith("PONG"))
+        return client
+
+    @property
+    def mac(self) -> str:
+        """Hardware address."""
+        return str(self.run("iw", "dev", self.interface, "info").output.split("addr ")[1].split()[0])
+
+    def run(self, *argv: str, check: bool = True, timeout_s: float = 30) -> Any:
+        """Runs a program as this client."""
+        return self.machine.run("ip", "netns", "exec", self.name, *argv, check=check, timeout_s=timeout_s)
+
+    def control(self, *words: str, check: bool = True) -> str:
+        """Talks to its wpa_supplicant."""
+        result = self.run(
+            "wpa_cli", "-p", f"/run/lab/wpa-{self.name}", "-i", self.interface, *words, check=False
+        )
+        if check and (result.code or "FAIL" in result.output):
+            raise LabError(f"wpa_cli {words}: {result.output}")
+        return str(result.output)
+
+    def status(self) -> dict[str, str]:
+        """Returns what its wpa_supplicant tells."""
+        pairs = (line.split("=", 1) for line in self.control("status").splitlines() if "=" in line)
+        return {key: value for key, value in pairs}
+
+    def join(
+        self, ssid: str, *, key: str = "", security: str = "none", timeout_s: float = JOIN_TIMEOUT_S
+    ) -> float:
+        """Joins a network and returns how many seconds that took."""
+        self.begin_to_join(ssid, key=key, security=security)
+        began_s = time.monotonic()
+        wait_until(f"{self.name} joins {ssid}", lambda: self.is_in(ssid), timeout_s)
+        return time.monotonic() - began_s
+
+    def begin_to_join(self, ssid: str, *, key: str = "", security: str = "none") -> None:
+        """Tells wpa_supplicant which network is wanted."""
+        self.leave()
+        self.control("add_network")
+        settings = {"ssid": ssid.encode().hex(), "scan_ssid": "1"}
+        if security == "none":
+            settings["key_mgmt"] = "NONE"
+        elif security == "sae":
+            settings |= {"key_mgmt": "SAE", "sae_password": f'"{key}"', "ieee80211w": "2"}
+        else:
+            settings |= {"key_mgmt": "WPA-PSK", "psk": f'"{key}"', "ieee80211w": "1"}
+        for name, value in settings.items():
+            self.control("set_network", "0", name, value)
+        self.control("enable_network", "0")
+        self.control("reassociate")
+
+    def is_in(self, ssid: str) -> bool:
+        """Tells whether it may pass data in a network."""
+        status = self.status()
+        return status.get("wpa_state") == "COMPLETED" and _plain(status.get("ssid", "")) == ssid
+
+    def leave(self) -> None:
+        """Leaves whatever network it is in."""
+        with contextlib.suppress(LabError):
+            self.control("remove_network", "all")
+        self.run("ip", "address", "flush", "dev", self.interface)
+
+    def lease(self, hostname: str = "", timeout_s: float = 20) -> str:
+        """Asks for an address and returns it."""
+        name = ("-x", f"hostname:{hostname}") if hostname else ()
+        self.run(
+            *("busybox", "udhcpc", "-i", self.interface, "-n", "-q", "-f", "-t", "10", "-T", "1"),
+            *("-s", f"/run/lab/{self.name}-dhcp", *name),
+            timeout_s=timeout_s,
+        )
+        found = re.search(
+            r"inet ([0-9.]+)/", self.run("ip", "-4", "address", "show", "dev", self.interface).output
+        )
+        if not found:
+            raise LabError(f"{self.name} has no address")
+        return found[1]
+
+    def pings(self, address: str, count: int = 2) -> bool:
+        """Tells whether an address answers."""
+        return (
+            self.run(
+                "ping", "-c", str(count), "-i", "0.2", "-W", "2", address, check=False, timeout_s=20
+            ).code
+            == 0
+        )
+
+    def scan(self) -> str:
+        """Returns the names on the air now, as iw prints them."""
+        return str(self.run("iw", "dev", self.interface, "scan", "flush", check=False).output)
+
+
+def _plain(ssid: str) -> str:
+    return re.sub(rb"\\x([0-9a-f]{2})", lambda m: bytes([int(m[1], 16)]), ssid.encode()).decode(
+        errors="replace"
+    )

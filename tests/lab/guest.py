@@ -1,0 +1,120 @@
+"""Runs inside the lab's machine: starts programs for the tests outside and gives back what they say.
+
+One JSON object a line in both directions; each connection serves one request after another. It needs the
+standard library alone, so that it answers a moment after the kernel does.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+PORT = 7000
+DEFAULT_TIMEOUT_S = 30
+SPAWNED: dict[int, asyncio.subprocess.Process] = {}
+
+
+async def _run(argv: list[str], timeout_s: float = DEFAULT_TIMEOUT_S, stdin: str = "") -> dict[str, Any]:
+    """Runs a program to its end."""
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env=_environment(),
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            output, _ = await process.communicate(stdin.encode())
+    except TimeoutError:
+        process.kill()
+        output, _ = await process.communicate()
+        return {"code": -1, "output": output.decode(errors="replace") + f"\n(no end within {timeout_s} s)"}
+    return {"code": process.returncode, "output": output.decode(errors="replace")}
+
+
+async def _spawn(argv: list[str], log: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
+    """Starts a program and leaves it to run."""
+    with Path(log).open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**_environment(), **(environment or {})},
+            start_new_session=True,
+        )
+    SPAWNED[process.pid] = process
+    return {"pid": process.pid}
+
+
+async def _signal(pid: int, number: int, wait_s: float = 10) -> dict[str, Any]:
+    """Signals a program; one that was spawned here is waited for."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+    process = SPAWNED.get(pid)
+    if process is None or number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGHUP):
+        return {}
+    async with asyncio.timeout(wait_s):
+        return {"code": await process.wait()}
+
+
+async def _write(path: str, content: str) -> dict[str, Any]:
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(base64.b64decode(content))
+    return {}
+
+
+async def _read(path: str) -> dict[str, Any]:
+    return {"content": base64.b64encode(Path(path).read_bytes()).decode()}
+
+
+async def _clock() -> dict[str, Any]:
+    return {"time_s": time.time(), "monotonic_s": time.monotonic()}
+
+
+ACTIONS = {
+    "run": _run,
+    "spawn": _spawn,
+    "signal": _signal,
+    "write": _write,
+    "read": _read,
+    "clock": _clock,
+}
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/root",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while line := await reader.readline():
+            request = json.loads(line)
+            try:
+                reply = await ACTIONS[request.pop("do")](**request)
+            except Exception as error:  # Whatever it is, the test outside is told.
+                reply = {"error": repr(error)}
+            writer.write(json.dumps(reply).encode() + b"\n")
+            await writer.drain()
+    writer.close()
+
+
+async def _main() -> None:
+    server = await asyncio.start_server(_serve, "0.0.0.0", PORT, limit=64 * 1024 * 1024)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())
