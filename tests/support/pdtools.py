@@ -45,7 +45,13 @@ class Pdtools:
             "LC_ALL": "C.UTF-8",
         }
 
-    def run(self, *arguments: str, answers: dict[str, str] | None = None, cwd: Path | None = None) -> str:
+    def run(
+        self,
+        *arguments: str,
+        answers: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        editor: Path | None = None,
+    ) -> str:
         """Runs a command to its end, answering its prompts, and returns what it printed.
 
         A prompt that is not in `answers` fails at once: a saved token that is accepted asks nothing.
@@ -53,7 +59,7 @@ class Pdtools:
         child = pexpect.spawn(
             self._command,
             list(arguments),
-            env=self._environment,
+            env=self._environment | ({"EDITOR": str(editor)} if editor else {}),
             cwd=str(cwd) if cwd else None,
             timeout=COMMAND_TIMEOUT_S,
             encoding="utf-8",

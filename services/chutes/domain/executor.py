@@ -90,7 +90,7 @@ class Executor:
         progress.say(f"Calling {fetching.STEP}")
         self._observer("before", fetching.STEP)
         try:
-            async with self._builds, asyncio.timeout(fetching.DEADLINE_S):
+            async with asyncio.timeout(fetching.DEADLINE_S):
                 change.request = await fetching.fetched(
                     change.request, download, world.fetcher, world.folders, world.policy, progress.say
                 )
