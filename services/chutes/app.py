@@ -22,6 +22,7 @@ from services.chutes.adapters.docker_engine import DockerEngine
 from services.chutes.adapters.downloads import Downloads
 from services.chutes.adapters.envoy_files import EnvoyFiles
 from services.chutes.adapters.folders import DiskFolders
+from services.chutes.adapters.power import NoPower, SystemPower
 from services.chutes.adapters.store import MIGRATIONS, Store
 from services.chutes.adapters.tokens import AuthTokens
 from services.chutes.adapters.uploads import Uploads
@@ -29,6 +30,9 @@ from services.chutes.domain.assembly import Domain, running_domain
 from services.chutes.domain.containers import NodeAddress
 from services.chutes.domain.executor import World
 from services.chutes.domain.policy import NodePolicy
+from services.chutes.domain.factoryreset import FactoryReset
+from services.chutes.domain.nodechange import NodeChange
+from services.chutes.domain.power import Power, Reboot, Shutdown
 from services.chutes.rpc.changes import ChangeServicer
 from services.chutes.rpc.chute_list import ChuteList
 from services.chutes.rpc.chutes import ChuteServicer
@@ -74,6 +78,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                 policy=NodePolicy(
                     settings.allow_privileged, settings.allow_host_network, settings.base_images
                 ),
+                node_changes=node_changes(SystemPower() if settings.power else NoPower()),
             )
             uploads = Uploads(folders, settings.max_upload_bytes)
             async with (
@@ -86,6 +91,11 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                 ),
             ):
                 yield
+
+
+def node_changes(power: Power) -> tuple[NodeChange, ...]:
+    """Returns the kinds of changes of the node itself."""
+    return Reboot(power), Shutdown(power), FactoryReset()
 
 
 def servicers(world: World, domain: Domain, uploads: Uploads) -> Register:

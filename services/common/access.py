@@ -157,6 +157,8 @@ _BY_SERVICE: dict[str, dict[str, Access]] = {
         "StreamLogs": ADMIN,
     },
     "paradrop.process.v1.ProcessService": {"GetProcess": USER, "GetMetrics": USER, "StreamLines": ADMIN},
+    # Implemented by controllers; no service of a node answers it.
+    "paradrop.controller.v1.ControllerService": {"Connect": SERVICES},
     "paradrop.node.v1.AudioService": {
         "GetAudioInfo": USER,
         "SetAudioInfo": ADMIN,

@@ -54,6 +54,14 @@ class Settings:
     """PARADROP_DOWNLOAD_HOSTS: hosts of private networks that chutes may be fetched from, with commas."""
     download_ca: Path | None
     """PARADROP_DOWNLOAD_CA: PEM file of certificates to trust when fetching chutes; default the system's."""
+    power: bool
+    """PARADROP_POWER: 0 forbids restarting and halting this machine through the API."""
+    discovery: bool
+    """PARADROP_DISCOVERY: 0 keeps the node from answering those who look for nodes on its networks."""
+    controller_ca: Path | None
+    controller_cert: Path | None
+    controller_key: Path | None
+    """PARADROP_CONTROLLER_CA, _CERT and _KEY: PEM files for the link; default the built-in roots."""
     addresses: Mapping[str, str]
     """PARADROP_AUTH_ADDRESS and so on: where each service listens, as gRPC writes it."""
 
@@ -129,6 +137,11 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         base_images=_base_images(environment.get("PARADROP_BASE_IMAGES", "")),
         download_hosts=_hosts(environment.get("PARADROP_DOWNLOAD_HOSTS", "")),
         download_ca=_file(environment, "PARADROP_DOWNLOAD_CA"),
+        discovery=_flag(environment, "PARADROP_DISCOVERY", default="1"),
+        power=_flag(environment, "PARADROP_POWER", default="1"),
+        controller_ca=_file(environment, "PARADROP_CONTROLLER_CA"),
+        controller_cert=_file(environment, "PARADROP_CONTROLLER_CERT"),
+        controller_key=_file(environment, "PARADROP_CONTROLLER_KEY"),
         addresses={
             service: environment.get(f"PARADROP_{service.upper()}_ADDRESS")
             or f"unix:{runtime / service}.sock"
@@ -184,8 +197,8 @@ def _origins(text: str) -> tuple[str, ...]:
     return origins
 
 
-def _flag(environment: Mapping[str, str], name: str) -> bool:
-    text = (environment.get(name) or "0").lower()
+def _flag(environment: Mapping[str, str], name: str, default: str = "0") -> bool:
+    text = (environment.get(name) or default).lower()
     if text not in ("0", "1", "false", "true"):
         raise SettingError(f"{name} must be 1 or 0, not {text!r}.")
     return text in ("1", "true")

@@ -3,29 +3,39 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
 import structlog
+from google.protobuf import json_format
 from paradrop.node.v1 import audio_pb2_grpc, node_pb2, node_pb2_grpc
 
 from services.common.channels import open_channel
+from services.common.database import Database
 from services.common.identity import TokenVerifier
 from services.common.options import Options, load_options
 from services.common.server import serving
 from services.common.settings import Settings
 from services.node.adapters import readings, sysfs, uevents
 from services.node.adapters.chutes import ChuteClient
+from services.node.adapters.controllers import Connection, Controllers
+from services.node.adapters.discovery import discoverable
 from services.node.adapters.facts import FactFinder
 from services.node.adapters.key_files import AuthorizedKeys, find_account, load_key
 from services.node.adapters.lines import NodeLines
+from services.node.adapters.link import Credentials, Link, Surroundings
 from services.node.adapters.neighbours import Neighbours
-from services.node.adapters.no_controller import NoController
+from services.node.adapters.observer import NodeObserver
+from services.node.adapters.outbox import MIGRATIONS, Outbox
 from services.node.adapters.provision_file import JsonProvisionFile
 from services.node.adapters.pulse import PulseAudio
+from services.node.adapters.reports import HttpReports
+from services.node.adapters.self_provision import self_provision
 from services.node.domain.cached import Cached
 from services.node.domain.diagnosis.facts import Facts
 from services.node.domain.inventory import Inventory
-from services.node.domain.provision import Provision, Provisioning
+from services.node.domain.provision import LINK_SCHEMES, Provision, Provisioning
 from services.node.domain.ssh_keys import SshKeys
 from services.node.rpc import documents
 from services.node.rpc.audio import AUDIO_SERVICE, AudioServicer
@@ -48,7 +58,11 @@ async def running(settings: Settings) -> AsyncIterator[None]:
         options = await asyncio.to_thread(load_options, settings)
         for problem in options.problems:
             log.warning("a setting has no effect", where=problem.where, why=problem.message)
-        parts = await _parts(settings, options, channels)
+        database = await asyncio.to_thread(
+            Database, await asyncio.to_thread(settings.state_dir, "node") / "node.sqlite3", MIGRATIONS
+        )
+        stack.callback(database.close)
+        parts, controllers = await _parts(settings, options, channels, Outbox(database))
         stack.enter_context(uevents.hearing(parts.inventory.scan_soon))
         audio = AudioServicer(PulseAudio())
 
@@ -59,10 +73,16 @@ async def running(settings: Settings) -> AsyncIterator[None]:
         names = [SERVICE.full_name, AUDIO_SERVICE.full_name]
         verifier = TokenVerifier(settings.public_dir)
         await stack.enter_async_context(serving(settings.addresses["node"], names, register, verifier))
+        await stack.enter_async_context(controllers.running(parts.provisioning))
+        await stack.enter_async_context(discoverable(settings, parts.inventory.software))
+        provisioning = asyncio.create_task(self_provision(settings.home, parts.provisioning))
+        stack.push_async_callback(cancelled, provisioning)
         yield
 
 
-async def _parts(settings: Settings, options: Options, channels: dict[str, grpc.aio.Channel]) -> Parts:
+async def _parts(
+    settings: Settings, options: Options, channels: dict[str, grpc.aio.Channel], outbox: Outbox
+) -> tuple[Parts, Controllers]:
     inventory = Inventory(
         sysfs.scan_hardware,
         await asyncio.to_thread(sysfs.scan_hardware),
@@ -74,7 +94,10 @@ async def _parts(settings: Settings, options: Options, channels: dict[str, grpc.
     file = JsonProvisionFile(home / "provision.json")
     defaults = Provision(options.text("pdserver"), options.text("wamp_router"))
     present = await asyncio.to_thread(file.load, defaults)
-    provisioning = Provisioning(file, present, defaults, NoController())
+    lines = NodeLines(
+        [channel for name, channel in channels.items() if name != "node"], settings.service_token_file
+    )
+    observer = NodeObserver(channels["chutes"], settings.service_token_file, outbox, inventory)
 
     async def report() -> node_pb2.GetTelemetryResponse:
         facts = await chutes.facts()
@@ -82,6 +105,35 @@ async def _parts(settings: Settings, options: Options, channels: dict[str, grpc.
 
     async def status() -> node_pb2.GetStatusResponse:
         return documents.to_status(await asyncio.to_thread(readings.status))
+
+    telemetry, load = Cached(report, TELEMETRY_AGE_S), Cached(status, STATUS_AGE_S)
+    around = Surroundings(
+        channels=channels,
+        token_file=settings.service_token_file,
+        outbox=outbox,
+        observer=observer,
+        lines=lines,
+        telemetry=telemetry,
+        credentials=Credentials(settings.controller_ca, settings.controller_cert, settings.controller_key),
+    )
+
+    def connect(provision: Provision) -> Connection:
+        if urlsplit(provision.pdserver).scheme in LINK_SCHEMES:
+            return Link(provision, around)
+        return HttpReports(
+            provision,
+            chutes=channels["chutes"],
+            token_file=settings.service_token_file,
+            outbox=outbox,
+            observer=observer,
+            inventory=inventory,
+            telemetry=lambda: as_json(telemetry),
+            status=lambda: as_json(load),
+            host_config=neighbours.host_config,
+        )
+
+    controllers = Controllers(connect, observer)
+    provisioning = Provisioning(file, present, defaults, controllers)
 
     async def others() -> Facts:
         healths, engine, wanted = await asyncio.gather(
@@ -97,17 +149,26 @@ async def _parts(settings: Settings, options: Options, channels: dict[str, grpc.
             controller_connected=provisioning.connected,
         )
 
-    return Parts(
+    parts = Parts(
         inventory=inventory,
         capabilities=neighbours,
-        telemetry=Cached(report, TELEMETRY_AGE_S),
-        status=Cached(status, STATUS_AGE_S),
+        telemetry=telemetry,
+        status=load,
         provisioning=provisioning,
         options=options,
         keys=SshKeys(AuthorizedKeys(), find_account, load_key),
-        lines=NodeLines(
-            [channel for name, channel in channels.items() if name != "node"],
-            settings.service_token_file,
-        ),
+        lines=lines,
         facts=FactFinder(settings, others),
     )
+    return parts, controllers
+
+
+async def as_json(cached: Cached[Any]) -> dict[str, Any]:
+    """Returns a report as the plain JSON that it is over HTTP."""
+    return json_format.MessageToDict(await cached.get(), always_print_fields_with_no_presence=True)
+
+
+async def cancelled(task: "asyncio.Task[None]") -> None:
+    """Ends a task that runs beside the service."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -19,7 +19,7 @@ from google.rpc import status_pb2
 from jwt.algorithms import OKPAlgorithm
 from paradrop.airshark.v1 import airshark_pb2_grpc
 from paradrop.auth.v1 import auth_pb2_grpc
-from paradrop.chutes.v1 import changes_pb2_grpc, chutes_pb2_grpc, uploads_pb2_grpc
+from paradrop.chutes.v1 import changes_pb2_grpc, chutes_pb2_grpc, processes_pb2_grpc, uploads_pb2_grpc
 from paradrop.network.v1 import network_pb2_grpc, wireless_pb2_grpc
 from paradrop.node.v1 import audio_pb2_grpc, node_pb2_grpc
 from paradrop.vendor.envoy.config.core.v3 import base_pb2
@@ -40,6 +40,7 @@ SERVICES = {
     "airshark": [airshark_pb2_grpc.AirsharkServiceServicer],
     "chutes": [
         chutes_pb2_grpc.ChuteServiceServicer,
+        processes_pb2_grpc.ChuteProcessServiceServicer,
         changes_pb2_grpc.ChangeServiceServicer,
         uploads_pb2_grpc.ChuteUploadServiceServicer,
     ],
@@ -58,7 +59,9 @@ class Keys:
         principals = {
             "users": {USER: {"generation": 1, "role": "owner"}, "guest": {"generation": 1, "role": "guest"}}
         }
-        (public_dir / "principals.json").write_text(json.dumps(principals | {"chutes": {}, "services": {}}))
+        (public_dir / "principals.json").write_text(
+            json.dumps(principals | {"chutes": {}, "services": {"node": {"generation": 1, "role": "owner"}}})
+        )
 
     def token(self, sub: str = USER, key: Ed25519PrivateKey | None = None, **claims: Any) -> str:
         now = int(time.time())

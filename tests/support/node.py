@@ -51,12 +51,15 @@ class NodeProcess:
     home: Path
     port: int = field(default_factory=free_port)
     environment: dict[str, str] = field(default_factory=dict)
+    host: str = "127.0.0.1"
+    prefix: tuple[str, ...] = ()
+    """What the command is run with, such as a network namespace."""
     process: subprocess.Popen[bytes] | None = None
     token: str = ""
 
     @property
     def target(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     @property
     def output_file(self) -> Path:
@@ -68,11 +71,13 @@ class NodeProcess:
             "PARADROP_HOME": str(self.home),
             "PARADROP_LISTEN": self.target,
             "PARADROP_ADMIN_PASSWORD": PASSWORD,
+            # Whatever a test asks for, this machine stays on.
+            "PARADROP_POWER": "0",
             **self.environment,
         }
         with self.output_file.open("ab") as output:
             self.process = subprocess.Popen(
-                [Path(sys.executable).with_name("paradrop"), "run"],
+                [*self.prefix, Path(sys.executable).with_name("paradrop"), "run"],
                 env=environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,

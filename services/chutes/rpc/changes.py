@@ -9,6 +9,7 @@ from paradrop.type.v1 import stream_pb2
 
 from services.chutes.domain.change import Change
 from services.chutes.domain.chute import Actor
+from services.chutes.domain.factoryreset import KEPT, REMOVED
 from services.chutes.domain.manager import ChuteManager
 from services.chutes.domain.nodemanager import NodeManager
 from services.chutes.domain.queue import ChangeQueue
@@ -74,6 +75,23 @@ class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):
         events = _watch_responses(self._watcher.watch(change))
         async for response in with_end(events, lambda end: pb.WatchChangeResponse(end=end)):
             yield response
+
+    async def FactoryReset(self, request: pb.FactoryResetRequest, context: Any) -> pb.FactoryResetResponse:
+        """Sets the node back, or tells what that would mean."""
+        reply = pb.FactoryResetResponse(
+            success=True,
+            message="Nothing was done: this was a dry run.",
+            removed=[
+                *(f"chute {chute.name}" for chute in self._chutes.visible(current_principal())),
+                *REMOVED,
+            ],
+            kept=KEPT,
+        )
+        if not request.dry_run:
+            payload = {"chutes": list(request.chutes)} if request.chutes else {}
+            reply.change_id = await self._node.accept("factoryreset", payload, current_principal())
+            reply.message = f"Chute PARADROP factoryreset was accepted; watch change {reply.change_id}."
+        return reply
 
     async def CancelChange(self, request: pb.CancelChangeRequest, context: Any) -> pb.CancelChangeResponse:
         """Cancelling is left for a later version."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import grpc
 from google.protobuf import json_format
@@ -53,8 +54,8 @@ class Neighbours:
         except DomainError:
             return None
 
-    async def wanted_radios(self) -> Sequence[str]:
-        """Returns the ids of the radios that the host configuration names; empty while it cannot be had."""
+    async def host_config(self) -> dict[str, Any]:
+        """Returns the host configuration; empty while it cannot be had."""
         try:
             reply = await self._network.GetHostConfig(
                 network_pb2.GetHostConfigRequest(),
@@ -62,8 +63,12 @@ class Neighbours:
                 timeout=TIMEOUT_S,
             )
         except (grpc.aio.AioRpcError, DomainError):
-            return ()
-        radios = json_format.MessageToDict(reply.config).get("wifi") or ()
+            return {}
+        return json_format.MessageToDict(reply.config)
+
+    async def wanted_radios(self) -> Sequence[str]:
+        """Returns the ids of the radios that the host configuration names."""
+        radios = (await self.host_config()).get("wifi") or ()
         return [
             radio["id"] for radio in radios if isinstance(radio, dict) and isinstance(radio.get("id"), str)
         ]

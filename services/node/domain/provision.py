@@ -1,10 +1,15 @@
 """Which controller the node belongs to."""
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+import structlog
+
 from services.common.errors import FailedPrecondition, InvalidArgument
+
+log = structlog.get_logger()
 
 LINK_SCHEMES = ("grpc", "grpcs")
 REPORT_SCHEMES = ("http", "https")
@@ -20,6 +25,8 @@ class Provision:
     wamp_router: str
     router_id: str | None = None
     apitoken: str | None = field(default=None, repr=False)
+    since_s: float = field(default=0.0, compare=False)
+    """When the node was tied to it, in seconds since 1970."""
     told: dict[str, Any] = field(default_factory=dict)
     """What the controller told when the node provisioned itself: "router" and "batch"."""
 
@@ -82,6 +89,7 @@ class Provisioning:
             wamp_router=_address("wampRouter", wamp_router or self._defaults.wamp_router),
             router_id=_required("routerId", router_id),
             apitoken=_required("apitoken", apitoken),
+            since_s=time.time(),
         )
         if wanted == replace(self.present, told={}):
             return False
@@ -90,10 +98,18 @@ class Provisioning:
         await self._controller.provisioned(wanted)
         return True
 
+    async def forget(self) -> None:
+        """Unties the node from its controller."""
+        log.warning("the node belongs to no controller any more", controller=self.present.pdserver)
+        await self._file.save(self._defaults)
+        self.present = self._defaults
+        await self._controller.provisioned(self._defaults)
+
     async def remember(self, provision: Provision) -> None:
         """Keeps what a controller answered to a node that provisioned itself."""
         await self._file.save(provision)
         self.present = provision
+        await self._controller.provisioned(provision)
 
 
 def _required(name: str, text: str) -> str:

@@ -1,0 +1,86 @@
+"""Setting the node back to the state it was delivered in, as a change of the node."""
+# ruff: noqa: D102 (`Step` and `NodeChange` say what every method is.)
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from services.chutes.domain.chute import Chute
+from services.chutes.domain.nodechange import NodeChange
+from services.chutes.domain.planner import Plan
+from services.chutes.domain.steps import Run, Step
+from services.common.errors import FailedPrecondition, InvalidArgument
+
+REMOVED = (
+    "all chutes with their containers, networks, images, tokens and data",
+    "the tie to a controller, and what waits to be told to it",
+)
+KEPT = (
+    "users and their passwords",
+    "keys, certificates and settings",
+    "the host configuration",
+    "SSH keys",
+    "the record of changes",
+    "whatever in the container engine is not of this node",
+)
+
+
+@dataclass(frozen=True)
+class RemoveChute(Step):
+    """Ends the token of a chute and removes its folders."""
+
+    label = "remove_chute"
+    chute: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.label} {self.chute}"
+
+    async def do(self, run: Run) -> None:
+        await run.tokens.revoke(self.chute)
+        await run.folders.remove(self.chute)
+
+
+@dataclass(frozen=True)
+class SweepEngine(Step):
+    """Removes everything of this node from the engine; what is not labelled as ours stays."""
+
+    label = "sweep_engine"
+
+    async def do(self, run: Run) -> None:
+        await run.engine.sweep({"containers": (), "networks": (), "images": ()})
+
+
+class FactoryReset(NodeChange):
+    """Removes all chutes and everything of theirs.
+
+    It is committed first: from then on it only goes forward, also over a power cut, and the node never starts
+    half of what it had.
+    """
+
+    type = "factoryreset"
+    keys = ("chutes",)
+    needs_engine = True
+    exclusive = True
+
+    def check(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        names = payload.get("chutes")
+        if names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
+            raise InvalidArgument(
+                "chutes must be a list of names.", reason="CHANGE_INVALID", field="change.chutes"
+            )
+        return payload
+
+    async def look(self, payload: Mapping[str, Any], installed: Mapping[str, Chute]) -> Mapping[str, Any]:
+        confirmed = payload.get("chutes")
+        if confirmed is not None and sorted(confirmed) != sorted(installed):
+            names = ", ".join(sorted(installed)) or "no chutes"
+            raise FailedPrecondition(
+                f"Installed are now: {names}. Confirm these, and try again.",
+                reason="RESET_NOT_AS_CONFIRMED",
+            )
+        return {"chutes": sorted(installed)}
+
+    def plan(self, change_id: int, payload: Mapping[str, Any], facts: Mapping[str, Any]) -> Plan:
+        chutes = facts["chutes"]
+        return Plan((), (SweepEngine(), *map(RemoveChute, chutes)), tuple(chutes))

@@ -1,0 +1,64 @@
+"""Announces the node with mDNS and DNS-SD, so that it appears where people look for devices."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psutil
+import structlog
+
+log = structlog.get_logger()
+
+TYPE = "_paradrop._tcp.local."
+
+
+@asynccontextmanager
+async def announcing(port: int, version: str, tls: bool, interfaces: list[str] | None = None) -> AsyncIterator[None]:
+    """Announces the gateway's port for the time of the context, on private addresses only."""
+    addresses = interfaces or await asyncio.to_thread(private_addresses)
+    if not addresses:
+        yield
+        return
+    # Loads a lot, and most nodes that only listen at home never need it.
+    from zeroconf import NonUniqueNameException
+    from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
+
+    host = socket.gethostname().partition(".")[0]
+    try:
+        zeroconf = AsyncZeroconf(interfaces=addresses)
+    except OSError as error:
+        log.warning("nobody will find this node with mDNS", why=error.strerror)
+        yield
+        return
+    service = AsyncServiceInfo(
+        TYPE,
+        f"Paradrop on {host}.{TYPE}",
+        port=port,
+        properties={"version": version, "scheme": "https" if tls else "http", "path": "/api/v1"},
+        parsed_addresses=addresses,
+        server=f"{host}-paradrop.local.",
+    )
+    try:
+        await (await zeroconf.async_register_service(service, allow_name_change=True))
+    except (NonUniqueNameException, OSError) as error:
+        log.warning("nobody will find this node with mDNS", why=str(error))
+    try:
+        yield
+    finally:
+        await zeroconf.async_unregister_all_services()
+        await zeroconf.async_close()
+
+
+def private_addresses() -> list[str]:
+    """Returns the private IPv4 addresses of this machine, without its own loopback. Blocking."""
+    import ipaddress
+
+    return [
+        address.address
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family is socket.AF_INET
+        and ipaddress.ip_address(address.address).is_private
+        and not ipaddress.ip_address(address.address).is_loopback
+    ]

@@ -1,0 +1,149 @@
+"""Sees what happens on the node, so that the controller can be told."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import structlog
+from paradrop.chutes.v1 import changes_pb2, changes_pb2_grpc, chutes_pb2, chutes_pb2_grpc
+from paradrop.controller.v1 import controller_pb2
+
+from services.common.channels import service_metadata
+from services.common.errors import DomainError
+from services.node.adapters.outbox import Outbox
+from services.node.domain.inventory import Inventory
+from services.node.rpc import documents
+
+log = structlog.get_logger()
+
+LOOK_INTERVAL_S = 1.0
+PAGE = 100
+TIMEOUT_S = 10.0
+
+
+class NodeObserver:
+    """Puts ends of changes, and what is installed, into the outbox while the node has a controller.
+
+    It asks the chute service, over a socket of this machine and only while there is somebody to tell.
+    """
+
+    def __init__(
+        self, channel: grpc.aio.Channel, token_file: Path, outbox: Outbox, inventory: Inventory
+    ) -> None:
+        self._changes: Any = changes_pb2_grpc.ChangeServiceStub(channel)
+        self._chutes: Any = chutes_pb2_grpc.ChuteServiceStub(channel)
+        self._token_file = token_file
+        self._outbox = outbox
+        self._inventory = inventory
+        self._told_state = b""
+        self._seen: set[int] = set()
+        self.reset_s = 0.0
+        """When the node was last set back, in seconds since 1970."""
+
+    async def begin(self) -> None:
+        """Starts a new story for a new controller: what ended before is not told."""
+        await self._outbox.clear()
+        ended = [change.id async for change in self._ended()]
+        await self._outbox.see_ended(ended)
+        self._seen = set(ended)
+        self._told_state = b""
+
+    async def run(self) -> None:
+        """Looks for good."""
+        self._seen = await self._outbox.ended_changes()
+        while True:
+            with suppress(grpc.aio.AioRpcError, DomainError):
+                await self.look()
+            await asyncio.sleep(LOOK_INTERVAL_S)
+
+    async def look(self) -> None:
+        """Adds what is new to the outbox."""
+        async for change in self._ended():
+            if change.update_type == "factoryreset" and change.status == "succeeded":
+                self.reset_s = max(self.reset_s, change.end_time.seconds + change.end_time.nanos / 1e9)
+            if change.id in self._seen:
+                continue
+            await self._outbox.add_ended(change.id, change.SerializeToString(deterministic=True))
+            self._seen.add(change.id)
+        state = await self.state()
+        payload = state.SerializeToString(deterministic=True)
+        if payload != self._told_state:
+            await self._outbox.set_state(payload)
+            self._told_state = payload
+
+    async def state(self) -> controller_pb2.NodeState:
+        """Returns what is installed now."""
+        listed = await self._chutes.ListChutes(
+            chutes_pb2.ListChutesRequest(), metadata=self._metadata(), timeout=TIMEOUT_S
+        )
+        return controller_pb2.NodeState(
+            chutes=listed.chutes,
+            hardware=documents.to_hardware(self._inventory.hardware),
+            software=documents.to_software(self._inventory.software, 0),
+        )
+
+    async def progress(self) -> AsyncIterator[controller_pb2.ChangeProgress]:
+        """Yields the messages of changes that run, as they come."""
+        queue: asyncio.Queue[controller_pb2.ChangeProgress] = asyncio.Queue(256)
+        watched: set[int] = set()
+        async with asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(self._watch_new(tasks, watched, queue))
+            try:
+                while True:
+                    yield await queue.get()
+            finally:
+                looking.cancel()
+
+    async def _watch_new(
+        self,
+        tasks: asyncio.TaskGroup,
+        watched: set[int],
+        queue: "asyncio.Queue[controller_pb2.ChangeProgress]",
+    ) -> None:
+        while True:
+            with suppress(grpc.aio.AioRpcError, DomainError):
+                listed = await self._changes.ListChanges(
+                    changes_pb2.ListChangesRequest(), metadata=self._metadata(), timeout=TIMEOUT_S
+                )
+                for change in listed.changes:
+                    if change.id not in watched:
+                        watched.add(change.id)
+                        tasks.create_task(self._watch(change.id, queue))
+            await asyncio.sleep(LOOK_INTERVAL_S)
+
+    async def _watch(self, change_id: int, queue: "asyncio.Queue[controller_pb2.ChangeProgress]") -> None:
+        with suppress(grpc.aio.AioRpcError, DomainError):
+            request = changes_pb2.WatchChangeRequest(change_id=change_id)
+            stream = self._changes.WatchChange(request, metadata=self._metadata())
+            try:
+                async for event in stream:
+                    if event.HasField("progress"):
+                        await queue.put(
+                            controller_pb2.ChangeProgress(change_id=change_id, progress=event.progress)
+                        )
+            finally:
+                stream.cancel()
+
+    async def _ended(self) -> AsyncIterator[changes_pb2.Change]:
+        """Yields changes that have ended, oldest first, back to the first one that was seen before."""
+        found: list[changes_pb2.Change] = []
+        token = ""
+        while True:
+            listed = await self._changes.ListChanges(
+                changes_pb2.ListChangesRequest(include_ended=True, page_size=PAGE, page_token=token),
+                metadata=self._metadata(),
+                timeout=TIMEOUT_S,
+            )
+            ended = [change for change in listed.changes if change.status in ("succeeded", "failed")]
+            found += ended
+            token = listed.next_page_token
+            if not token or (ended and all(change.id in self._seen for change in ended)):
+                break
+        for change in reversed(found):
+            yield change
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return service_metadata(self._token_file)

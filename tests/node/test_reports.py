@@ -1,0 +1,182 @@
+"""Reports to, and updates from, a controller that speaks the HTTP interface of Paradrop 0.13."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import json_format
+from paradrop.chutes.v1 import changes_pb2, chutes_pb2
+from paradrop.node.v1 import node_pb2, node_pb2_grpc
+
+from services.common.errors import InvalidArgument
+from services.node import app
+from services.node.adapters import reports
+from tests.fakes.cloud import Cloud, running_cloud
+from tests.gateway.doubles import Doubles, Keys
+from tests.support.settings import settings_in
+
+CHANGES = "paradrop.chutes.v1.ChangeService"
+
+
+class World:
+    def __init__(self, cloud: Cloud, doubles: Doubles, stub: Any, metadata: Any) -> None:
+        self.cloud, self.doubles, self.stub, self.metadata = cloud, doubles, stub, metadata
+        self.ended: list[changes_pb2.Change] = []
+
+    async def provision(self, **changes: str) -> Any:
+        parameters = {"router_id": "r1", "apitoken": "t0ken", "pdserver": self.cloud.address} | changes
+        request = node_pb2.SetProvisionRequest(**parameters)
+        return await self.stub.SetProvision(request, metadata=self.metadata, timeout=20)
+
+
+async def until(check: Callable[[], Any]) -> Any:
+    async with asyncio.timeout(15):
+        while not (found := check()):
+            await asyncio.sleep(0.05)
+    return found
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(reports, "FIRST_PAUSE_S", 0.05)
+    home = tmp_path / "home"
+    home.mkdir()
+    with settings_in(home) as settings, running_cloud() as cloud:
+        settings.prepare()
+        doubles = Doubles(Keys(settings.public_dir))
+        settings.service_token_file.write_text(doubles.keys.token("node", kind="service"))
+        (home / "settings.ini").write_text(f"[base]\npdserver = {cloud.address}\n")
+        async with (
+            doubles.serving_one("chutes", settings),
+            app.running(settings),
+            grpc.aio.insecure_channel(settings.addresses["node"]) as channel,
+        ):
+            metadata = (("authorization", f"Bearer {doubles.keys.token()}"),)
+            found = World(cloud, doubles, node_pb2_grpc.NodeServiceStub(channel), metadata)
+
+            async def list_changes(request: Any, _: Any) -> Any:
+                return changes_pb2.ListChangesResponse(changes=found.ended)
+
+            doubles.replies[f"{CHANGES}.ListChanges"] = list_changes
+            yield found
+
+
+async def test_the_node_logs_in_and_reports_its_state_and_load(world: World) -> None:
+    world.doubles.replies["paradrop.chutes.v1.ChuteService.ListChutes"] = chutes_pb2.ListChutesResponse(
+        chutes=[chutes_pb2.Chute(name="hello", state="running", desired_state="running")]
+    )
+    reply = await world.provision()
+    assert (reply.provisioned, reply.http_connected) == (True, True)
+    (state,) = (await until(lambda: world.cloud.told("POST", "/routers/r1/states")))[:1]
+    assert set(state) == {
+        "timestamp", "name", "osVersion", "paradropVersion", "pdinstallVersion", "chutes", "devices",
+        "hostConfig", "snaps", "zerotierAddress", "dmi", "status",
+    }  # fmt: skip
+    assert state["name"] == "r1"
+    assert {"name", "desired", "state", "services", "version"} <= set(state["chutes"][0])
+    telemetry = (await until(lambda: world.cloud.told("POST", "/telemetry")))[0]
+    assert set(telemetry) == {"time", "chutes", "network", "system"}
+    assert world.cloud.headers["user-agent"] == "ParaDrop/2.5"
+    logins = world.cloud.logins
+    assert logins >= 1
+    world.cloud.token = "session-2"
+    world.ended = [changes_pb2.Change(id=1, status="succeeded")]
+    before = len(world.cloud.told("POST", "/states"))
+    await until(lambda: len(world.cloud.told("POST", "/states")) > before)
+    assert world.cloud.logins > logins
+
+
+async def test_an_update_becomes_a_change_once_and_its_messages_are_sent(world: World) -> None:
+    made: list[Any] = []
+
+    async def create(request: Any, _: Any) -> Any:
+        made.append(json_format.MessageToDict(request.change))
+        return changes_pb2.CreateChangeResponse(change_id=7)
+
+    async def watch(request: Any, _: Any) -> AsyncIterator[Any]:
+        progress = changes_pb2.Progress(time=1.5, message="Calling build_image")
+        yield changes_pb2.WatchChangeResponse(progress=progress)
+        yield changes_pb2.WatchChangeResponse(ended=changes_pb2.Change(id=7, status="succeeded"))
+
+    world.doubles.replies[f"{CHANGES}.CreateChange"] = create
+    world.doubles.replies[f"{CHANGES}.WatchChange"] = watch
+    config = {"name": "hello", "download": {"url": "https://x/y"}}
+    update = {"_id": "u1", "updateClass": "CHUTE", "updateType": "create", "started": False, "config": config}
+    world.cloud.updates = [update]
+    await world.provision()
+    end = "/routers/r1/updates/u1"
+    await until(lambda: len(world.cloud.told("PATCH", end)) >= 2)
+    assert made[0] == config | {"updateClass": "CHUTE", "updateType": "create"}
+    started, completed = world.cloud.told("PATCH", end)[:2]
+    assert started == [{"op": "replace", "path": "/started", "value": True}]
+    assert completed == [
+        {"op": "replace", "path": "/completed", "value": True},
+        {"op": "replace", "path": "/success", "value": True},
+    ]
+    assert world.cloud.told("POST", "/u1/messages") == [{"time": 1.5, "message": "Calling build_image"}]
+    # The long poll tells of it again and again; it is done once.
+    await until(lambda: len(world.cloud.told("PATCH", end)) >= 4)
+    assert len(made) == 1
+
+
+async def test_a_refused_update_is_reported_as_failed(world: World) -> None:
+    world.doubles.replies[f"{CHANGES}.CreateChange"] = InvalidArgument("No such type.", reason="X")
+    world.cloud.updates = [
+        {"_id": "u2", "updateClass": "CHUTE", "updateType": "x", "started": False, "config": {}},
+        {"_id": "u3", "updateClass": "CHUTE", "updateType": "x", "started": True, "config": {}},
+    ]
+    await world.provision()
+    patches = await until(lambda: world.cloud.told("PATCH", "/u2")[1:])
+    assert patches[0][1]["value"] is False
+    assert "No such type." in world.cloud.told("POST", "/u2/messages")[0]["message"]
+    # It was begun before: nobody knows how that went.
+    assert (await until(lambda: world.cloud.told("PATCH", "/u3")))[0][1]["value"] is False
+
+
+async def test_a_controller_that_is_down_gets_the_state_later(world: World) -> None:
+    world.cloud.down = True
+    assert not (await world.provision()).http_connected
+    assert world.cloud.told("POST", "/states") == []
+    world.cloud.down = False
+    assert await until(lambda: world.cloud.told("POST", "/states"))
+
+
+async def test_start_update_asks_at_once(world: World) -> None:
+    world.cloud.polls = False
+    await world.provision()
+    before = len(world.cloud.told("GET", "/updates?completed=false"))
+    reply = await world.stub.StartUpdate(node_pb2.StartUpdateRequest(), metadata=world.metadata, timeout=20)
+    assert reply.success
+    await until(lambda: len(world.cloud.told("GET", "/updates?completed=false")) > before)
+    assert len(world.cloud.told("GET", "/updates/poll")) == 1
+
+
+async def test_a_wrong_token_is_not_connected(world: World) -> None:
+    reply = await world.provision(apitoken="wrong")
+    assert not reply.http_connected
+    assert world.cloud.requests == []
+
+
+async def test_a_node_of_a_batch_provisions_itself(world: World, tmp_path: Path) -> None:
+    from services.node.adapters.self_provision import self_provision
+
+    class Provisioning:
+        present = reports.Provision(world.cloud.address, "wss://x")
+
+        async def remember(self, provision: Any) -> None:
+            self.present = provision
+
+    folder = tmp_path / "batch"
+    folder.mkdir()
+    (folder / "provision.yaml").write_text("batch_id: b1\nbatch_key: k1\n")
+    provisioning: Any = Provisioning()
+    await self_provision(folder, provisioning)
+    found = provisioning.present
+    assert (found.router_id, found.apitoken) == ("r1", "t0ken")
+    assert found.told == {"router": {"_id": "r1", "claim_token": "c1"}, "batch": {"name": "b"}}
+    sent = world.cloud.told("POST", "/provision")[0]
+    assert sent["name"].startswith("node-")
+    assert sent["key"] == "k1"
