@@ -15,9 +15,9 @@ from services.node.domain.hardware import Software
 from tests.support.settings import settings_in
 
 QUERY = (
-    "M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\n"
-    "ST: urn:schemas-upnp-org:service:Paradrop:1\r\nMX: 3"
-).encode()
+    b'M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: "ssdp:discover"\r\n'
+    b"ST: urn:schemas-upnp-org:service:Paradrop:1\r\nMX: 3"
+)
 """As `pdtools discover` sends it."""
 SOFTWARE = Software(None, None, None, "Debian 12", None, "1.0")
 

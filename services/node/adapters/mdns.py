@@ -14,7 +14,9 @@ TYPE = "_paradrop._tcp.local."
 
 
 @asynccontextmanager
-async def announcing(port: int, version: str, tls: bool, interfaces: list[str] | None = None) -> AsyncIterator[None]:
+async def announcing(
+    port: int, version: str, tls: bool, interfaces: list[str] | None = None
+) -> AsyncIterator[None]:
     """Announces the gateway's port for the time of the context, on private addresses only."""
     addresses = interfaces or await asyncio.to_thread(private_addresses)
     if not addresses:

@@ -6,6 +6,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import structlog
 
@@ -39,7 +40,7 @@ class AnswerLimit:
 
 
 def answer(query: bytes, address: str, os_version: str, version: str) -> bytes | None:
-    """Returns the answer to a datagram; None if it is no question to us, or from outside of private networks."""
+    """Returns the answer to a datagram; None if it is no question to us, or not of a private network."""
     if len(query) > MAX_QUERY_BYTES:
         return None
     # The original's client sends no empty line at the end.
@@ -69,10 +70,9 @@ class _Responder(asyncio.DatagramProtocol):
         self._os_version = os_version
         self._version = version
         self._limit = AnswerLimit(ANSWERS_PER_S)
-        self._transport: asyncio.DatagramTransport | None = None
+        self._transport: Any = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)  # noqa: S101
+    def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
@@ -92,9 +92,7 @@ async def answering(os_version: str, version: str, port: int = PORT) -> AsyncIte
         yield
         return
     loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(
-        lambda: _Responder(os_version, version), sock=listener
-    )
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Responder(os_version, version), sock=listener)
     try:
         yield
     finally:
@@ -109,9 +107,8 @@ def _listen(port: int) -> socket.socket:
         listener.bind(("", port))
         for _, name in socket.if_nameindex():
             with suppress(OSError):
-                member = struct.pack(
-                    "4s4si", socket.inet_aton(GROUP), socket.inet_aton("0.0.0.0"), socket.if_nametoindex(name)  # noqa: S104
-                )
+                index = socket.if_nametoindex(name)
+                member = struct.pack("4s4si", socket.inet_aton(GROUP), bytes(4), index)
                 listener.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
     except OSError:
         listener.close()
