@@ -4,10 +4,16 @@ import sys
 
 import docker
 
-from benchmarks import footprint, install, rest
+from benchmarks import fleet, footprint, info, install, rest
 from tests.support.engine import busybox_image, running_engine
 
-BENCHMARKS = {"footprint": footprint.main, "rest": rest.main, "install": install.main}
+BENCHMARKS = {
+    "footprint": footprint.main,
+    "rest": rest.main,
+    "install": install.main,
+    "info": info.main,
+    "fleet": fleet.main,
+}
 
 with running_engine() as address:
     busybox_image(docker.APIClient(address))

@@ -35,7 +35,7 @@ def _compare(node: Node, chutes: list[str], title: str) -> None:
             ("Basic", basic, basic),
         ):
             for connections in CONNECTIONS:
-                baseline, paradrop = _alternating(
+                baseline, paradrop = alternating(
                     (f"http://127.0.0.1:{port}/api/v1/chutes/", theirs),
                     (f"{node.url}/chutes/", ours),
                     connections,
@@ -44,8 +44,8 @@ def _compare(node: Node, chutes: list[str], title: str) -> None:
                     [
                         kind,
                         str(connections),
-                        *(_cells(baseline)),
-                        *(_cells(paradrop)),
+                        *(cells(baseline)),
+                        *(cells(paradrop)),
                         f"**{paradrop.requests_per_s / baseline.requests_per_s:.2f}**",
                     ]
                 )
@@ -60,7 +60,7 @@ def _compare(node: Node, chutes: list[str], title: str) -> None:
     table(title, header, rows)
 
 
-def _alternating(first: tuple[str, str], second: tuple[str, str], connections: int) -> tuple[Load, Load]:
+def alternating(first: tuple[str, str], second: tuple[str, str], connections: int) -> tuple[Load, Load]:
     """Measures both in turn and returns each one's median round, so that noise hits both alike."""
     rounds: tuple[list[Load], list[Load]] = ([], [])
     for _ in range(ROUNDS):
@@ -70,5 +70,6 @@ def _alternating(first: tuple[str, str], second: tuple[str, str], connections: i
     return medians[0], medians[1]
 
 
-def _cells(load: Load) -> list[str]:
+def cells(load: Load) -> list[str]:
+    """Returns what a table shows of a measurement."""
     return [f"{load.requests_per_s:.0f}", f"{load.p50_ms:.2f}", f"{load.p99_ms:.2f}"]

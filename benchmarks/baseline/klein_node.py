@@ -11,6 +11,7 @@ import ctypes.util
 import hmac
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,16 @@ class Node:
     @app.route("/api/v1/chutes/", methods=["GET"])
     def list_chutes(self, request: Request) -> bytes:
         """Answers the list, or 401."""
+        return self.answer(request, lambda: [self._describe(chute) for chute in self._chutes])
+
+    def answer(self, request: Request, content: Callable[[], Any]) -> bytes:
+        """Returns content as JSON to those who have logged in."""
         if not self._authorised(request.getHeader("Authorization") or ""):
             request.setResponseCode(401)
             request.setHeader("WWW-Authenticate", 'Basic realm="Login Required"')  # type: ignore[no-untyped-call]
             return b""
         request.setHeader("Content-Type", "application/json")  # type: ignore[no-untyped-call]
-        return json.dumps([self._describe(chute) for chute in self._chutes]).encode()
+        return json.dumps(content()).encode()
 
     def _authorised(self, header: str) -> bool:
         scheme, _, value = header.partition(" ")
@@ -85,17 +90,17 @@ def token() -> str:
     return jwt.encode(claims, JWT_SECRET, algorithm="HS256")
 
 
-def main() -> None:
-    """Serves until it is stopped."""
+def serve(kind: type[Node]) -> None:
+    """Serves one kind of node until it is stopped."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--password", required=True)
     parser.add_argument("--chute", action="append", default=[])
     arguments = parser.parse_args()
-    node = Node(arguments.password, arguments.chute)
+    node = kind(arguments.password, arguments.chute)
     with Path(os.devnull).open("w") as nowhere:
         node.app.run("127.0.0.1", arguments.port, logFile=nowhere)
 
 
 if __name__ == "__main__":
-    main()
+    serve(Node)

@@ -175,7 +175,17 @@ class _Refreshed:
 
 def _status_frames(message: node_pb2.GetStatusResponse | None) -> Iterator[Frame]:
     if message is not None:
-        yield json_format.MessageToJson(message, indent=None, always_print_fields_with_no_presence=True)
+        document = json_format.MessageToDict(message, always_print_fields_with_no_presence=True)
+        yield json.dumps(_whole(document))
+
+
+def _whole(value: Any) -> Any:
+    """Returns a document with whole numbers written as such: byte counts are doubles only on the wire."""
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 async def _refresh(call: Call, frame: Frame) -> None:

@@ -13,10 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import psutil
+import structlog
 
 from services.common.errors import FailedPrecondition
 from services.common.settings import Settings
 from services.node.domain.diagnosis.facts import Disk, Facts
+
+log = structlog.get_logger()
 
 TIME_ERROR = 5
 """What adjtimex returns when nothing disciplines the clock."""
@@ -127,6 +130,7 @@ def _make_private(home: Path) -> str:
     files = _readable_secrets(home)
     for path in files:
         path.chmod(0o600)
+    log.warning("made private what others could read", files=[str(path) for path in files])
     return f"Made private: {', '.join(map(str, files))}."
 
 

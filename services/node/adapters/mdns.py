@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 
 import psutil
 import structlog
@@ -22,7 +23,8 @@ async def announcing(
     if not addresses:
         yield
         return
-    # Loads a lot, and most nodes that only listen at home never need it.
+    # Loads a lot, and nodes that only listen on the loopback address never need it.
+    await asyncio.to_thread(import_module, "zeroconf.asyncio")
     from zeroconf import NonUniqueNameException
     from zeroconf.asyncio import AsyncServiceInfo, AsyncZeroconf
 
