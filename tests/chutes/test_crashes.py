@@ -4,12 +4,14 @@ import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.chutes.domain.spec import ChuteSpec, ServiceSpec
 from tests.chutes.bench import ADMIN, Bench, Crash, RunningBench, spec, web_spec, without_pauses
 
 Point = tuple[str, str]
@@ -61,8 +63,24 @@ def _command(command: Any) -> Callable[[RunningBench], Awaitable[int]]:
     return ask
 
 
+async def _images(node: RunningBench) -> int:
+    return (await node.install(_of_images("web"), ends=False)).id
+
+
+async def _configure(node: RunningBench) -> int:
+    services = {"front": {"environment": {"COLOUR": "red"}}, "cache": {"type": "image", "image": "redis:7"}}
+    return await node.domain.manager.configure("web", {"services": services}, ADMIN)
+
+
+def _of_images(name: str) -> ChuteSpec:
+    cache = ServiceSpec("cache", "image", image="redis:7")
+    return ChuteSpec(name, {"main": replace(cache, name="main", depends_on=("cache",)), "cache": cache})
+
+
 CHANGES = {
     "install": (None, _install),
+    "install of images": (None, _images),
+    "another configuration": ("running", _configure),
     "update": ("running", _update),
     "update of a stopped chute": ("stopped", _update),
     "update to the same version": ("running", _update_to_the_same_version),

@@ -11,6 +11,9 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from services.chutes.domain.chuteschema import SCHEMA
+from services.chutes.domain.policy import NodePolicy
+from services.chutes.domain.spec import ChuteSpec, ServiceSpec
+from tests.chutes.bench import Bench
 from tests.chutes.client import Client, refusal
 from tests.chutes.served import Served
 from tests.support.engine import chute_tar
@@ -272,6 +275,20 @@ async def test_somebody_else_s_configuration_stays(served: Served) -> None:
     await upload(served.client("trusted"), name="web", services={"main": {}})
     call = served.client("other").call("SetChuteConfig", chute="web", config=struct({"environment": {}}))
     assert (await refused(call))[1] == "CHUTE_NOT_YOURS"
+
+
+async def test_what_is_allowed_no_longer_does_not_run_again(bench: Bench) -> None:
+    """The operator's setting counts when containers are made, not only when a chute is installed."""
+    privileged = ServiceSpec("main", requests={"privileged": True})
+    bench.policy = NodePolicy(allow_privileged=True)
+    async with bench.running() as node:
+        assert (await node.install(ChuteSpec("web", {"main": privileged}))).status == "succeeded"
+        assert bench.engine.running["web-main"].plan.privileged
+    bench.policy = NodePolicy()
+    async with bench.running() as node:
+        change = await node.command("restart")
+        assert change.failure is not None
+        assert (change.failure.reason, change.failure.undone) == ("PRIVILEGED_NOT_ALLOWED", True)
 
 
 async def test_a_configuration_that_does_not_run_is_taken_back(served: Served) -> None:

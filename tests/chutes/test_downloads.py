@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import tarfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 
 from services.chutes.adapters import disk
 from services.chutes.adapters.addresses import is_public, resolve
+from services.chutes.domain.chutefile import read_definition
+from services.chutes.domain.fetching import STEP
 from services.common.errors import DomainError
-from tests.chutes.bench import MAX_DOWNLOAD_BYTES, Bench
+from tests.chutes.bench import ADMIN, MAX_DOWNLOAD_BYTES, Bench, Crash
 from tests.chutes.client import Client
 from tests.chutes.served import Served, serving_bench
 from tests.chutes.test_descriptions import config, install, refused, struct
@@ -280,6 +283,38 @@ async def test_what_is_fetched_survives_a_crash(
         await node.client().done(change_id)
         assert len(server.asked) == 1
         assert left(node) == []
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_a_node_that_always_ends_while_it_fetches_gives_up(
+    moment: str, bench: Bench, server: FilesServer
+) -> None:
+    bench.download_hosts, bench.download_ca = ("localhost",), server.ca_file
+    crashed = asyncio.Event()
+
+    def crash(when: str, step: str) -> None:
+        if (when, step) == (moment, STEP) and not crashed.is_set():
+            crashed.set()
+            raise Crash
+
+    definition = read_definition({"name": "web", "download": {"url": server.url("/web.tar")}})
+    async with bench.running(crash) as node:
+        change_id = await node.domain.manager.install(definition, None, ADMIN, replace=False)
+        await crashed.wait()
+    for _ in range(2):
+        crashed.clear()
+        async with bench.running(crash) as node:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(crashed.wait(), 5 if moment == "before" else 0.5)
+    async with bench.running() as node:
+        change = await node.ended(change_id)
+        if moment == "before":
+            assert change.failure is not None
+            assert change.failure.reason == "INTERRUPTED"
+            assert server.asked == []
+        else:
+            assert change.status == "succeeded"
+            assert len(server.asked) == 1
 
 
 @pytest.fixture

@@ -86,15 +86,20 @@ class Executor:
     async def _fetch(self, change: Change, download: Download, progress: Progress) -> None:
         """Brings in the files of a chute that are elsewhere; only then it is known what to install."""
         world = self._world
-        change.status, change.step = "processing", fetching.STEP
-        progress.say(f"Calling {fetching.STEP}")
-        self._observer("before", fetching.STEP)
+        if change.attempts >= MAX_ATTEMPTS:
+            change.phase = "undoing"
+            return
+        # It costs an attempt if the node ends meanwhile, and none if all goes well.
+        change.attempts += 1
+        change.status = "processing"
+        await self._enter(change, progress, fetching.STEP)
         try:
             async with asyncio.timeout(fetching.DEADLINE_S):
                 change.request = await fetching.fetched(
                     change.request, download, world.fetcher, world.folders, world.policy, progress.say
                 )
             await world.journal.amend(change)
+            change.attempts -= 1
             self._observer("after", fetching.STEP)
         except TimeoutError:
             change.failure, change.phase = _timed_out(fetching.STEP), "undoing"
@@ -104,7 +109,7 @@ class Executor:
     async def _attempt(self, change: Change, progress: Progress) -> None:
         if change.request.download is not None:
             await self._fetch(change, change.request.download, progress)
-            if change.failure is not None:
+            if change.phase != "waiting":
                 return
         if self._needs_engine(change):
             await self._wait_for_engine(change, progress)
