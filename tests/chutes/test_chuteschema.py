@@ -164,7 +164,7 @@ KEYS = st.sampled_from(
 )
 
 
-@settings(max_examples=1500, deadline=2000)
+@settings(max_examples=400, deadline=2000)
 @given(st.sampled_from([FULL, FULL_OLD]), st.data())
 def test_both_judge_alike(document: Any, data: st.DataObject) -> None:
     """Whatever is broken in a good description, ours and the reference library agree."""

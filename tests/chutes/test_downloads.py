@@ -373,7 +373,7 @@ async def test_what_is_wrong_with_a_repository_is_told(
 
 
 def _grow(repository: Path) -> None:
-    (repository / "big").write_bytes(os.urandom(2 * MAX_DOWNLOAD_BYTES))
+    (repository / "big").write_bytes(os.urandom(MAX_DOWNLOAD_BYTES + 1_000_000))
     git_commit(repository, {})
 
 
