@@ -8,10 +8,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
-from paradrop.airshark.v1 import airshark_pb2, airshark_pb2_grpc
 from paradrop.network.v1 import network_pb2, network_pb2_grpc
 
-from services.airshark import app as airshark
 from services.network import app as network
 from tests.support.aio_server import run_in_thread
 from tests.support.identity import Issuer
@@ -24,13 +22,6 @@ SERVICES: list[Any] = [
         network_pb2_grpc.NetworkServiceStub,
         "ListDevices",
         network_pb2.ListDevicesRequest(),
-    ),
-    (
-        "airshark",
-        airshark,
-        airshark_pb2_grpc.AirsharkServiceStub,
-        "GetStatus",
-        airshark_pb2.GetStatusRequest(),
     ),
 ]
 

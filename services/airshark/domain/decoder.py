@@ -33,15 +33,20 @@ class Decoder:
         self.counts: Counter[str] = Counter()
         self._framer = Framer(self.counts)
         self._rest = b""
+        self.whole = b""
+        """The bytes of the latest `feed` up to the end of the last record that it completed."""
         self._last_tsf_us: dict[Layout, int] = {}
 
     def feed(self, data: bytes, wall_time_s: float) -> list[SampleBlock]:
         """Returns the samples that are complete now; samples of different kinds are in different blocks."""
-        return [
+        begun = self._rest
+        blocks = [
             block
             for start in range(0, len(data), PIECE_BYTES)
             for block in self._read(data[start : start + PIECE_BYTES], wall_time_s, final=False)
         ]
+        self.whole = (begun + data)[: len(begun) + len(data) - len(self._rest)]
+        return blocks
 
     def finish(self, wall_time_s: float) -> list[SampleBlock]:
         """Returns what only the end of the stream completes, and counts a record that was cut off by it."""

@@ -46,6 +46,9 @@ class Source(Protocol):
     def description(self) -> str:
         """What it is in words: a driver and its settings, a file, a scenario."""
 
+    async def present(self) -> bool:
+        """Tells whether it is there and could be read."""
+
     def chunks(self) -> AsyncIterator[Chunk]:
         """Opens the source and yields what it gives until it ends; raises `SourceLost`.
 

@@ -1,0 +1,66 @@
+"""Keeps which source was chosen, and makes it."""
+
+import json
+from pathlib import Path
+
+import structlog
+
+from services.airshark.adapters.radio_source import (
+    DEFAULT_DWELL_MS,
+    DEFAULT_PERIOD,
+    RadioSettings,
+    RadioSource,
+)
+from services.airshark.adapters.recorded_source import RecordedSource
+from services.airshark.adapters.recordings import Recordings
+from services.airshark.domain.pipeline import NoSource
+from services.airshark.domain.settings import SourceSettings
+from services.airshark.domain.sources import Source, SourceKind
+from services.common.errors import NotImplementedYet
+from services.common.files import write_atomically
+
+log = structlog.get_logger()
+
+
+class ChosenSource:
+    """The choice, in a file. Everything here blocks."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> SourceSettings:
+        """Returns the choice; none if there is none or it cannot be read."""
+        try:
+            settings = SourceSettings.from_json(json.loads(self._path.read_text()))
+        except FileNotFoundError:
+            return SourceSettings()
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            log.error("the choice of the spectrum source cannot be read and is ignored", reason=str(error))
+            return SourceSettings()
+        return settings
+
+    def save(self, settings: SourceSettings) -> None:
+        """Keeps a choice."""
+        write_atomically(self._path, json.dumps(settings.as_json()).encode())
+
+
+def make_source(settings: SourceSettings, recordings: Recordings) -> Source:
+    """Returns the source that was chosen; raises domain errors when it cannot be. Blocking."""
+    if settings.kind is SourceKind.HARDWARE:
+        period = settings.spectral_period
+        return RadioSource(
+            settings.phy,
+            RadioSettings(
+                hop_mhz=settings.hop_mhz,
+                dwell_ms=settings.dwell_ms or DEFAULT_DWELL_MS,
+                period=DEFAULT_PERIOD if period is None else period,
+                bins=settings.spectral_bins,
+                hop_serving_radio=settings.hop_serving_radio,
+            ),
+        )
+    if settings.kind is SourceKind.RECORDING:
+        path = recordings.path(settings.recording)
+        return RecordedSource(path, loop=settings.loop, fast=settings.fast)
+    if settings.kind is SourceKind.SIMULATED:
+        raise NotImplementedYet("This version of Paradrop has no simulated radio.")
+    return NoSource()  # type: ignore[return-value]  # It yields nothing of any type.

@@ -1,0 +1,338 @@
+"""The recordings on the disk: written while the source is read, and read by whoever asks."""
+
+import asyncio
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+import structlog
+
+from services.airshark.adapters.files import PIECE_BYTES
+from services.airshark.domain import container
+from services.airshark.domain.pipeline import Batch, Item, Pipeline
+from services.airshark.domain.settings import NAME
+from services.airshark.domain.sources import SourceKind
+from services.common.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+)
+from services.common.feed import Subscription
+from services.common.files import sync_dir
+
+log = structlog.get_logger()
+
+SUFFIX = ".pdspec"
+DEFAULT_MAX_BYTES = 100 * 1000 * 1000
+MIN_BYTES, MAX_BYTES = 10_000, 1_000_000_000_000
+MAX_KEPT = 1000
+QUEUE_BATCHES = 256
+WRITE_INTERVAL_S = 1.0
+"""Samples are written together: flash wears out by the write."""
+SPARE_BYTES = 64 * 1024 * 1024
+"""So much of the disk stays free."""
+READ_BYTES = 256 * 1024
+PART = re.compile(r"(.+)-(\d{6})")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A file on the disk."""
+
+    name: str
+    size_bytes: int
+    start_time_s: float
+    active: bool
+    radio: str
+    source_kind: str
+    duration_s: float
+    chunk_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a recording ends."""
+
+    max_bytes: int = DEFAULT_MAX_BYTES
+    max_s: float = 0.0
+    keep_files: int = 0
+
+    def check(self) -> None:
+        """Raises `InvalidArgument` for what is out of bounds."""
+        for field, good in (
+            ("max_bytes", MIN_BYTES <= self.max_bytes <= MAX_BYTES),
+            ("max_s", 0 <= self.max_s <= 10 * 365 * 86400),
+            ("keep_files", self.keep_files == 0 or 2 <= self.keep_files <= MAX_KEPT),
+        ):
+            if not good:
+                raise InvalidArgument(f"{field} is out of bounds.", reason="LIMIT_OUT_OF_RANGE", field=field)
+
+
+class _Active:
+    """A recording that is being written."""
+
+    def __init__(self, name: str, limits: Limits) -> None:
+        self.name = name
+        self.limits = limits
+        self.queue: Subscription[Batch] = Subscription(QUEUE_BATCHES)
+        self.task: asyncio.Task[None] | None = None
+        self.current = name
+        """The file that is being written; another one than `name` when files rotate."""
+
+    def take(self, item: Item) -> None:
+        if isinstance(item, Batch):
+            self.queue.push(item)
+
+
+class Recordings:
+    """All recordings of the node."""
+
+    def __init__(self, folder: Path, pipeline: Pipeline) -> None:
+        self._folder = folder
+        self._pipeline = pipeline
+        self._active: dict[str, _Active] = {}
+
+    def path(self, name: str) -> Path:
+        """Returns the file of a recording; raises `NotFound`. Blocking."""
+        path = self._folder / f"{name}{SUFFIX}"
+        if not NAME.fullmatch(name) or not path.is_file():
+            raise NotFound(f"There is no recording '{name}'.", reason="RECORDING_NOT_FOUND", recording=name)
+        return path
+
+    async def start(self, name: str, limits: Limits) -> Recording:
+        """Begins a recording."""
+        limits.check()
+        if self._pipeline.source.kind is SourceKind.NONE:
+            raise FailedPrecondition(
+                "No source is chosen; choose one with PUT /api/v1/airshark/source.", reason="SOURCE_MISSING"
+            )
+        name = name or datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        if not NAME.fullmatch(name):
+            raise InvalidArgument(
+                "name may have letters, digits, '-', '_' and '.', and at most 100 of them.",
+                reason="NAME_INVALID",
+                field="name",
+            )
+        if name in self._active:
+            raise self._taken(name)
+        active = self._active[name] = _Active(name, limits)
+        try:
+            if limits.keep_files:
+                active.current = f"{name}-000001"
+            file = await asyncio.to_thread(self._create, active.current)
+        except BaseException:
+            del self._active[name]
+            raise
+        active.task = asyncio.get_running_loop().create_task(self._record(active, file))
+        return await self.get(active.current)
+
+    async def stop(self, name: str) -> Recording:
+        """Ends a recording and returns it."""
+        active = self._active_by_any_name(name)
+        if active is None:
+            return await self.get(name)
+        active.queue.close()
+        if active.task is not None:
+            await asyncio.shield(active.task)
+        return await self.get(active.current)
+
+    async def get(self, name: str) -> Recording:
+        """Returns one recording."""
+        return await asyncio.to_thread(self._describe, name)
+
+    async def page(self, after: str, size: int) -> list[Recording]:
+        """Returns recordings whose names come after `after`."""
+        return await asyncio.to_thread(self._page, after, size)
+
+    async def delete(self, name: str) -> None:
+        """Removes a recording."""
+        if self._is_written(name):
+            raise FailedPrecondition(
+                f"The recording '{name}' is being written; stop it first.",
+                reason="RECORDING_ACTIVE",
+                recording=name,
+            )
+        path = await asyncio.to_thread(self.path, name)
+        await asyncio.to_thread(_remove, path)
+
+    async def read(self, name: str, offset: int, length: int) -> AsyncIterator[tuple[bytes, int]]:
+        """Yields bytes, and in the first place the size of the file."""
+        path = await asyncio.to_thread(self.path, name)
+        file = await asyncio.to_thread(path.open, "rb")
+        with file:
+            size = await asyncio.to_thread(_seek, file, offset)
+            end = min(size, offset + length) if length else size
+            yield b"", size
+            while offset < end and (
+                data := await asyncio.to_thread(file.read, min(READ_BYTES, end - offset))
+            ):
+                offset += len(data)
+                yield data, 0
+
+    async def close(self) -> None:
+        """Ends all recordings."""
+        for active in list(self._active.values()):
+            active.queue.close()
+        tasks = [active.task for active in self._active.values() if active.task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _active_by_any_name(self, name: str) -> _Active | None:
+        found = (active for active in self._active.values() if name in (active.name, active.current))
+        return next(found, None)
+
+    def _is_written(self, name: str) -> bool:
+        return any(active.current == name for active in self._active.values())
+
+    def _taken(self, name: str) -> AlreadyExists:
+        return AlreadyExists(
+            f"There is a recording '{name}' already; take another name or delete it.",
+            reason="RECORDING_EXISTS",
+            recording=name,
+        )
+
+    def _create(self, name: str) -> BinaryIO:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._check_space()
+        try:
+            return open(self._folder / f"{name}{SUFFIX}", "xb", buffering=0)
+        except FileExistsError:
+            raise self._taken(name) from None
+
+    def _check_space(self) -> None:
+        disk = os.statvfs(self._folder)
+        if disk.f_bavail * disk.f_frsize < SPARE_BYTES:
+            raise ResourceExhausted(
+                "The disk is full but for 64 MiB; delete recordings first.", reason="DISK_FULL"
+            )
+
+    async def _record(self, active: _Active, file: BinaryIO) -> None:
+        begun_s = time.monotonic()
+        part = 1
+        try:
+            with self._pipeline.consuming(active):
+                while file:
+                    full = await self._fill(active, file, begun_s)
+                    if not full or not active.limits.keep_files:
+                        break
+                    part += 1
+                    active.current = f"{active.name}-{part:06d}"
+                    file = await asyncio.to_thread(self._rotate, active)
+        except (OSError, ResourceExhausted, AlreadyExists) as error:
+            log.error("a recording ended early", recording=active.name, reason=str(error))
+        finally:
+            del self._active[active.name]
+
+    def _rotate(self, active: _Active) -> BinaryIO:
+        kept = [path for path in self._paths() if self._is_part(path, active.name)]
+        for path in kept[: max(len(kept) - active.limits.keep_files + 1, 0)]:
+            _remove(path)
+        return self._create(active.current)
+
+    @staticmethod
+    def _is_part(path: Path, name: str) -> bool:
+        match = PART.fullmatch(path.stem)
+        return match is not None and match[1] == name
+
+    async def _fill(self, active: _Active, file: BinaryIO, begun_s: float) -> bool:
+        """Writes one file to its end; tells whether it ended because it was full."""
+        limits, writer = active.limits, container.Writer()
+        source = self._pipeline.source
+        header = container.Header(source.radio, source.kind.value, source.description, time.time(), {})
+        waiting = [writer.begin(header)]
+        written_s = time.monotonic()
+        full = stopped = False
+        chunks = 0
+        try:
+            async for batches in active.queue.batches(WRITE_INTERVAL_S):
+                for batch in batches:
+                    full = full or (chunks > 0 and writer.size_after(batch.raw) > limits.max_bytes)
+                    if full:
+                        active.queue.push(batch)  # The next file begins with it.
+                        continue
+                    waiting.append(writer.chunk(batch.raw, batch.wall_time_s, active.queue.take_dropped()))
+                    chunks += 1
+                now_s = time.monotonic()
+                stopped = bool(limits.max_s) and now_s - begun_s >= limits.max_s
+                if full or stopped:
+                    break
+                if waiting and now_s - written_s >= WRITE_INTERVAL_S:
+                    await asyncio.to_thread(_write, file, b"".join(waiting), self._check_space)
+                    waiting, written_s = [], now_s
+        finally:
+            waiting.append(writer.end())
+            await asyncio.shield(asyncio.to_thread(_finish, file, b"".join(waiting)))
+        return full and not stopped
+
+    def _paths(self) -> list[Path]:
+        with suppress(FileNotFoundError):
+            return sorted(path for path in self._folder.iterdir() if path.suffix == SUFFIX)
+        return []
+
+    def _page(self, after: str, size: int) -> list[Recording]:
+        names = [path.stem for path in self._paths() if path.stem > after]
+        found = []
+        for name in names[:size]:
+            with suppress(NotFound):
+                found.append(self._describe(name))
+        return found
+
+    def _describe(self, name: str) -> Recording:
+        path = self.path(name)
+        header, duration_s, chunks = summary(path)
+        return Recording(
+            name=name,
+            size_bytes=path.stat().st_size,
+            start_time_s=header.start_time_s if header else 0.0,
+            active=self._is_written(name),
+            radio=header.radio if header else "",
+            source_kind=header.source_kind if header else "",
+            duration_s=duration_s,
+            chunk_count=chunks,
+        )
+
+
+def summary(path: Path) -> tuple[container.Header | None, float, int]:
+    """Returns the header of a recording, how long it is, and how many chunks it has. Blocking."""
+    header, first_s, last_s, chunks = None, None, 0.0, 0
+    parser = container.Parser()
+    with path.open("rb") as file:
+        while piece := file.read(64 * PIECE_BYTES):
+            for frame in parser.feed(piece):
+                chunk = container.to_chunk(frame)
+                if chunk is not None:
+                    chunks += 1
+                    first_s = chunk.wall_time_s if first_s is None else first_s
+                    last_s = chunk.wall_time_s
+                elif header is None:
+                    header = container.to_header(frame)
+    return header, max(last_s - (first_s or last_s), 0.0), chunks
+
+
+def _write(file: BinaryIO, data: bytes, check_space: Callable[[], None]) -> None:
+    check_space()
+    file.write(data)
+
+
+def _finish(file: BinaryIO, data: bytes) -> None:
+    with file:
+        file.write(data)
+        os.fsync(file.fileno())
+    sync_dir(Path(file.name).parent)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _seek(file: BinaryIO, offset: int) -> int:
+    size = os.fstat(file.fileno()).st_size
+    file.seek(min(offset, size))
+    return size
