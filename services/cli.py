@@ -18,6 +18,8 @@ BEGAN_S = time.monotonic()
 
 import click  # noqa: E402  # The clock starts before the imports do: the operator waits for them too.
 
+from services.airshark.cli import airshark  # noqa: E402
+
 PART_NAMES = ("auth", "network", "airshark", "chutes", "node", "bridge", "gateway")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -189,6 +191,9 @@ def _hidden(*modules: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+main.add_command(airshark)
 
 
 def _run(work: Callable[[Settings], Coroutine[Any, Any, None]], log_level: str) -> None:

@@ -146,6 +146,13 @@ _BY_SERVICE: dict[str, dict[str, Access]] = {
         "DeleteRecording": ADMIN,
         "ReadRecording": USER,
     },
+    "paradrop.airshark.v1.DetectionService": {
+        "WatchDetections": USER,
+        "ListDetections": USER,
+        "GetAirQuality": USER_OR_CHUTE,
+        "GetAnalysis": USER,
+        "SetAnalysis": ADMIN,
+    },
     "paradrop.node.v1.NodeService": {
         "GetHardware": USER,
         "GetSoftware": USER,

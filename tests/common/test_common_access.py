@@ -27,9 +27,10 @@ READ_BY_CHUTES = {
     "GetChuteNetwork", "ListLeases", "GetSsid", "GetHostapdStatus", "ListStations", "GetStation",
     "ListDevices", "GetStatus", "ListRadios", "ListSurveys", "ListAssociations", "WatchStations",
     "WatchLeases", "ListSessions", "ListBans", "GetAccessList",
+    "GetChannelUtilisation", "GetAirQuality",
 }  # fmt: skip
 MAY_CHANGE_THEIR_OWN = {"ChangePassword"}
-READING = ("List", "Get", "Watch", "Stream", "Subscribe")
+READING = ("List", "Get", "Watch", "Stream", "Subscribe", "Read")
 
 
 def described() -> Iterator[tuple[str, str, str]]:

@@ -57,6 +57,12 @@ class Views:
                 del self._shared[key]
                 shared.until_left.close()
 
+    def tell(self, key: Hashable, message: bytes) -> None:
+        """Gives a message that comes from elsewhere to the readers of a view, if there are any."""
+        shared = self._shared.get(key)
+        if shared is not None:
+            shared.feed.publish(message)
+
     def close(self) -> None:
         """Lets all readers finish."""
         for shared in self._shared.values():

@@ -7,6 +7,7 @@ from paradrop.airshark.v1 import airshark_pb2 as pb
 
 from services.airshark.adapters.recordings import DEFAULT_MAX_BYTES, Limits, Recording, Recordings
 from services.airshark.domain.channels import MAX_WINDOW_S
+from services.airshark.domain.detections import DetectionDesk
 from services.airshark.domain.pipeline import Pipeline
 from services.airshark.domain.radio import RadioDesk
 from services.airshark.domain.sources import SourceKind
@@ -30,6 +31,8 @@ from services.airshark.rpc.views import (
 )
 
 SERVICE = pb.DESCRIPTOR.services_by_name["AirsharkService"]
+ANALYZER = (pb.SubscribeAnalyzerResponse, "")
+"""Key of the view of the analyzer's events."""
 DEFAULT_WINDOW_S = 5
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 50, 500
 
@@ -44,12 +47,14 @@ class AirsharkServicer:
         streams: Streams,
         utilisation: UtilisationDesk,
         recordings: Recordings,
+        detections: DetectionDesk,
     ) -> None:
         self._pipeline = pipeline
         self._desk = desk
         self._streams = streams
         self._utilisation = utilisation
         self._recordings = recordings
+        self._detections = detections
 
     async def GetStatus(self, request: pb.GetStatusRequest, context: Any) -> pb.GetStatusResponse:
         """Returns whether the spectrum can be watched."""
@@ -136,9 +141,10 @@ class AirsharkServicer:
         self, request: pb.SubscribeAnalyzerRequest, context: Any
     ) -> AsyncIterator[bytes]:
         """Streams events."""
-        stream = self._streams.read(pb.SubscribeAnalyzerResponse, "", AnalyzerView, with_source=False)
-        async for message in stream:
-            yield message
+        stream = self._streams.read(*ANALYZER, AnalyzerView, with_source=False)
+        with self._detections.wanted():
+            async for message in stream:
+                yield message
 
     async def StartRecording(
         self, request: pb.StartRecordingRequest, context: Any

@@ -270,7 +270,10 @@ class WaterfallView:
 
 
 class AnalyzerView:
-    """What became of the source, and once a second how busy the channels are."""
+    """What became of the source, and once a second how busy the channels are.
+
+    What the detector finds is told to the readers of this view by `Views.tell`.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -281,14 +284,14 @@ class AnalyzerView:
     def messages(self, item: Item) -> list[bytes]:
         """Returns events."""
         if isinstance(item, SourceState):
-            return [_analyzer_event(source_event(item))]
+            return [analyzer_event(source_event(item))]
         for block in item.blocks:
             self._meter.add(block)
         now_s = self._clock()
         if now_s < self._due_s:
             return []
         self._due_s = now_s + 1
-        return [_analyzer_event(utilisation_event(item, self._meter))]
+        return [analyzer_event(utilisation_event(item, self._meter))]
 
 
 def source_event(state: SourceState) -> dict[str, Any]:
@@ -325,7 +328,8 @@ def utilisation_event(batch: Batch, meter: ChannelMeter) -> dict[str, Any]:
     }
 
 
-def _analyzer_event(event: dict[str, Any]) -> bytes:
+def analyzer_event(event: dict[str, Any]) -> bytes:
+    """Returns the message of an event, written out."""
     response = pb.SubscribeAnalyzerResponse()
     response.detection.update(event)
     return response.SerializeToString()

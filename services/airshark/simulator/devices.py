@@ -20,7 +20,8 @@ def _clock(rng: np.random.Generator, ppm: float) -> float:
 def _fading(count: int, rng: np.random.Generator) -> Floats:
     """Returns the gain of each burst in dB for a hand-held in a room: a strong path and some weak ones."""
     scattered = rng.normal(0, 0.15, (2, count))
-    return 10 * np.log10((1 + scattered[0]) ** 2 + scattered[1] ** 2)
+    gain: Floats = 10 * np.log10((1 + scattered[0]) ** 2 + scattered[1] ** 2)
+    return gain
 
 
 def _bursts(
@@ -68,13 +69,11 @@ def ble(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     if kind != "connection":
         interval = rng.choice([0.02, 0.03, 0.05, 0.1])
         begins = np.cumsum(interval + rng.uniform(0, 0.01, int(seconds / interval) + 1))
-        length = rng.uniform(150e-6, 376e-6)
-        between = length + rng.uniform(150e-6, 300e-6)
+        on_air = rng.uniform(150e-6, 376e-6)
+        between = on_air + rng.uniform(150e-6, 300e-6)
         start = (begins[:, None] + np.arange(3) * between).reshape(-1)
         frequency = np.tile([2402.0, 2426.0, 2480.0], len(begins))
-        transmitters.append(
-            _bursts(start, np.full(len(start), length), frequency, Modulation.GFSK_LE, rng)
-        )
+        transmitters.append(_bursts(start, np.full(len(start), on_air), frequency, Modulation.GFSK_LE, rng))
     if kind != "advertising":
         interval = 1.25e-3 * rng.choice([6, 8, 12, 24])
         events = int(seconds / interval) + 1
@@ -110,9 +109,7 @@ def zigbee(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
         lengths += [length, 352e-6]
         begin += length + 544e-6
     start = np.array(starts)
-    return [
-        _bursts(start, np.array(lengths), np.full(len(start), frequency), Modulation.OQPSK, rng)
-    ]
+    return [_bursts(start, np.array(lengths), np.full(len(start), frequency), Modulation.OQPSK, rng)]
 
 
 def fhss_phone(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
@@ -165,7 +162,9 @@ def analog_audio(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
 
 def analog_video(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     """A camera or video sender on one of the four usual channels."""
-    return [Carrier(rng.choice([2414.0, 2432.0, 2450.0, 2468.0]) + rng.normal(0, 0.3), Modulation.VIDEO)]
+    frequency = rng.choice([2414.0, 2432.0, 2450.0, 2468.0]) + rng.normal(0, 0.3)
+    # From a still and dim picture to a lively one.
+    return [Carrier(frequency, Modulation.VIDEO, rng.uniform(0.2, 0.7))]
 
 
 def microwave(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
@@ -179,9 +178,7 @@ def microwave(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
 def inverter_microwave(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     """An oven with an inverter: nearly always on, with a ripple of twice the mains."""
     mains = rng.choice([50.0, 60.0]) * rng.uniform(0.997, 1.003)
-    return [
-        Oven(mains, rng.uniform(), rng.normal(2458, 5), rng.uniform(2, 10), rng.uniform(0.8, 0.97), True)
-    ]
+    return [Oven(mains, rng.uniform(), rng.normal(2458, 5), rng.uniform(2, 10), rng.uniform(0.8, 0.97), True)]
 
 
 def cw(seconds: float, rng: np.random.Generator) -> list[Transmitter]:

@@ -22,7 +22,7 @@ class Jammer:
     def power_mw(self, offset_mhz: Floats) -> Floats:
         """Returns the power of each bin at these distances from the centre, given bins of 1 MHz."""
         inside = np.abs(offset_mhz) < self.width_mhz / 2
-        return 10 ** (self.level_dbm / 10) / self.width_mhz * inside
+        return (10 ** (self.level_dbm / 10) / self.width_mhz * inside).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,12 @@ def shape(offset_mhz: Floats, width_mhz: float, dsss: bool) -> Floats:
 
 
 def network(
-    seconds: float, load: float, centre_mhz: float, level_dbm: float, width_mhz: float, rng: np.random.Generator
+    seconds: float,
+    load: float,
+    centre_mhz: float,
+    level_dbm: float,
+    width_mhz: float,
+    rng: np.random.Generator,
 ) -> Frames:
     """Returns beacons and data exchanges that fill a share `load` of the time."""
     begin, starts, ends, dsss, levels = 0.0, [], [], [], []
@@ -76,11 +81,9 @@ def network(
         ends += [begin + length, begin + length + EXCHANGE_GAP_S + 40e-6]
         dsss += [is_dsss, False]
         levels += [own_level, level_dbm - 5]
-        begin = ends[-1] + 50e-6 + float(rng.exponential(pause))
-        begin = min(begin, max(beacon, ends[-1] + 50e-6)) if load < 0.02 else begin
-    return Frames(
-        np.array(starts), np.array(ends), centre_mhz, width_mhz, np.array(dsss), np.array(levels)
-    )
+        free = ends[-1] + 50e-6
+        begin = min(free + float(rng.exponential(pause)), max(beacon, free))
+    return Frames(np.array(starts), np.array(ends), centre_mhz, width_mhz, np.array(dsss), np.array(levels))
 
 
 def gaussian(density_mw: Floats, rng: np.random.Generator) -> "npt.NDArray[np.complex64]":

@@ -1,4 +1,5 @@
-"""The receiver: when it looks, what its gain control and converter make of it, and which bytes the driver writes."""
+"""The receiver: when it looks, what its gain control and converter make of it, and which bytes the driver
+writes."""
 
 from dataclasses import dataclass
 

@@ -67,12 +67,14 @@ def parse_scenario(text: str) -> Scenario:
         raise BadScenario(f"The scenario is no YAML: {error}.") from None
     top = _mapping(document, "the scenario")
     parts: dict[str, Any] = {}
-    for name, kind in (("devices", DeviceSpec), ("wifi", WifiSpec), ("jammers", JammerSpec)):
+    lists: dict[str, type[Any]] = {"devices": DeviceSpec, "wifi": WifiSpec, "jammers": JammerSpec}
+    for name, kind in lists.items():
         rows = top.pop(name, None) or []
         if not isinstance(rows, list):
             raise BadScenario(f"{name} must be a list.")
         parts[name] = tuple(_build(kind, row, f"{name}[{number}]") for number, row in enumerate(rows))
-    for name, kind in (("plan", Plan), ("front", FrontEnd)):
+    singles: dict[str, type[Any]] = {"plan": Plan, "front": FrontEnd}
+    for name, kind in singles.items():
         if name in top:
             parts[name] = _build(kind, top.pop(name), name)
     return _checked(_build(Scenario, {**top, **parts}, "the scenario"))

@@ -13,7 +13,7 @@ from services.airshark.simulator.scenario import Scenario
 from services.airshark.simulator.waveforms import BINS, windows
 
 ROWS_AT_ONCE = 4096
-REACH_MHZ = 30.0
+REACH_MHZ = 18.0
 """Signals further from the tuned centre than this are not seen at all."""
 PASSBAND_MHZ = 10.0
 STOPBAND_DB_PER_MHZ = 6.0
@@ -29,7 +29,10 @@ def simulate(scenario: Scenario) -> Iterator[bytes]:
         for transmitter in MAKERS[spec.device](scenario.seconds, rng)
     ]
     networks = [
-        (network(scenario.seconds, each.load, each.centre_mhz, each.level_dbm, each.width_mhz, rng), each.decoded)
+        (
+            network(scenario.seconds, each.load, each.centre_mhz, each.level_dbm, each.width_mhz, rng),
+            each.decoded,
+        )
         for each in scenario.wifi
     ]
     jammers = [Jammer(each.centre_mhz, each.width_mhz, each.level_dbm) for each in scenario.jammers]
@@ -99,9 +102,7 @@ def _add(
         near = np.abs(offset) < REACH_MHZ
         if not near.any():
             continue
-        signal = windows(
-            seen.modulation, offset[near].astype(np.float32), scenario.front.spacing_mhz, rng
-        )
+        signal = windows(seen.modulation, offset[near].astype(np.float32), scenario.front.spacing_mhz, rng)
         beyond = np.maximum(np.abs(offset[near]) - PASSBAND_MHZ, 0)
         amplitude = 10 ** ((level_dbm + seen.gain_db[near] - STOPBAND_DB_PER_MHZ * beyond) / 20)
         # Rows are unique within one `Seen`.

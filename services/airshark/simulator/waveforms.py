@@ -1,8 +1,8 @@
 """Baseband signals seen through the radio's FFT window.
 
-Every transmitter here has a constant envelope, so a signal is its instantaneous frequency. It is integrated over
-one window at four times the radio's rate, which keeps what lies outside the band from folding into it, and only the
-bins in the middle of the transform are kept, as the radio does.
+Every transmitter here has a constant envelope, so a signal is its instantaneous frequency. It is integrated
+over one window at twice the radio's rate, which keeps what lies outside the band from folding into it, and
+only the bins in the middle of the transform are kept, as the radio does.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Spectra: TypeAlias = "npt.NDArray[np.complex64]"
 
 FFT_BINS = 64
 BINS = 56
-OVERSAMPLING = 4
+OVERSAMPLING = 2
 POINTS = FFT_BINS * OVERSAMPLING
 
 
@@ -36,7 +36,8 @@ class Modulation(Enum):
 def windows(
     modulation: Modulation, offset_mhz: Array, spacing_mhz: float, rng: np.random.Generator
 ) -> Spectra:
-    """Returns the bins (n, 56) of n windows of a signal of power 1, that lies `offset_mhz` from the tuned centre.
+    """Returns the bins (n, 56) of n windows of a signal of power 1, that lies `offset_mhz` from the tuned
+    centre.
 
     Bin 28 is the centre. The powers of the bins add up to 1 if the whole signal is inside them.
     """
@@ -46,7 +47,10 @@ def windows(
     phase = np.cumsum(frequency, axis=1, dtype=np.float32)
     phase *= np.float32(2 * np.pi * step_us)
     phase += rng.uniform(0, 2 * np.pi, (count, 1)).astype(np.float32)
-    transform = np.fft.fft(np.exp(1j * phase), axis=1) / POINTS
+    signal = np.empty(phase.shape, np.complex64)
+    np.cos(phase, out=signal.real)
+    np.sin(phase, out=signal.imag)
+    transform = np.fft.fft(signal, axis=1) / POINTS
     half = BINS // 2
     return np.concatenate((transform[:, -half:], transform[:, :half]), axis=1).astype(np.complex64)
 
@@ -60,7 +64,8 @@ def _tone(count: int, step_us: float, rng: np.random.Generator) -> Array:
 
 
 def _symbols(count: int, step_us: float, rate_mhz: float, smooth: float, rng: np.random.Generator) -> Array:
-    """Returns random symbols of +-1 at `rate_mhz`, smoothed over a share of a symbol, each window at a phase of its own."""
+    """Returns random symbols of +-1 at `rate_mhz`, smoothed over a share of a symbol, each window at a
+    phase of its own."""
     length = int(np.ceil(POINTS * step_us * rate_mhz)) + 2
     symbols = rng.choice(np.array([-1.0, 1.0], np.float32), (count, length))
     at = rng.uniform(0, 1, (count, 1)) + np.arange(POINTS) * step_us * rate_mhz
@@ -72,7 +77,9 @@ def _symbols(count: int, step_us: float, rate_mhz: float, smooth: float, rng: np
     return values.astype(np.float32)
 
 
-def _fsk(rate_mhz: float, deviation_mhz: float, smooth: float) -> Callable[[int, float, np.random.Generator], Array]:
+def _fsk(
+    rate_mhz: float, deviation_mhz: float, smooth: float
+) -> Callable[[int, float, np.random.Generator], Array]:
     def deviation(count: int, step_us: float, rng: np.random.Generator) -> Array:
         return _symbols(count, step_us, rate_mhz, smooth, rng) * np.float32(deviation_mhz)
 
@@ -82,18 +89,18 @@ def _fsk(rate_mhz: float, deviation_mhz: float, smooth: float) -> Callable[[int,
 def _video(count: int, step_us: float, rng: np.random.Generator) -> Array:
     """A picture on a wide FM carrier, with its sound carrier at 6.5 MHz.
 
-    Most windows see a flat part of the picture, so their energy lies in a bin or two, at a place that the brightness
-    moves; some see edges, and one in fourteen a line sync pulse.
+    Most windows see a flat part of the picture, so their energy lies in a bin or two, at a place that the
+    brightness moves; some see edges, and one in fourteen a line sync pulse.
     """
-    brightness = rng.normal(0, 0.55, (count, 1)).astype(np.float32)
-    detail = rng.exponential(0.35, (count, 1)).astype(np.float32)
+    detail = rng.exponential(0.25, (count, 1)).astype(np.float32)
     edges = rng.normal(0, 1, (count, 10)).astype(np.float32) * detail
     picture = np.repeat(edges, int(np.ceil(POINTS / 10)), axis=1)[:, :POINTS]
     sync = rng.uniform(size=(count, 1)) < 1 / 14
-    level = np.where(sync, -1.8, brightness) + picture * ~sync
+    level = np.where(sync, -1.8, picture)
     time_us = np.arange(POINTS, dtype=np.float32) * np.float32(step_us)
     sound = np.sin(2 * np.pi * 6.5 * time_us + rng.uniform(0, 6.3, (count, 1))).astype(np.float32)
-    return (level + 0.5 * sound).astype(np.float32)
+    deviation: Array = (level + 0.5 * sound).astype(np.float32)
+    return deviation
 
 
 def _magnetron(count: int, step_us: float, rng: np.random.Generator) -> Array:

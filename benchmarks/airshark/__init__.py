@@ -1,0 +1,1 @@
+"""Trains and judges the detection of devices on simulated air."""

@@ -1,0 +1,132 @@
+"""Random air: what is on it, how a radio looks at it, and what a detector may be expected to find."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.airshark.analysis.air import Air, Timeline, concatenate
+from services.airshark.domain.decoder import Decoder
+from services.airshark.simulator.devices import MAKERS
+from services.airshark.simulator.radio import FrontEnd, Plan
+from services.airshark.simulator.scenario import DeviceSpec, JammerSpec, Scenario, WifiSpec
+from services.airshark.simulator.simulate import simulate
+
+WITHIN_VIEW_MHZ = 8.5
+FOUR_BANDS = (2412, 2432, 2452, 2472)
+KINDS = {
+    "bluetooth": 2.0,
+    "ble": 2.2,
+    "zigbee": 2.0,
+    "fhss_phone": 1.5,
+    "xbox": 1.5,
+    "microwave": 1.5,
+    "inverter_microwave": 0.7,
+    "analog_phone": 0.7,
+    "analog_audio": 0.7,
+    "analog_video": 0.7,
+    "cw": 0.4,
+}
+"""What training scenes hold, and how often."""
+WIFI_MHZ = (2412.0, 2417.0, 2427.0, 2437.0, 2442.0, 2452.0, 2462.0)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One device of a scene."""
+
+    device: str
+    level_dbm: float
+    samples: int
+    """How many samples look at it while it transmits."""
+    frequencies_mhz: tuple[float, ...]
+    """Of its transmitters, where they do not hop."""
+
+
+def random_scenario(seed: int) -> Scenario:
+    """Returns a training scene: up to four devices, Wi-Fi in half of them, any plan, any front end."""
+    rng = np.random.default_rng(seed + 10**6)
+    count = int(rng.choice([0, 1, 1, 2, 2, 3, 4, 4]))
+    weights = np.array(list(KINDS.values()))
+    names = rng.choice(list(KINDS), count, replace=False, p=weights / weights.sum())
+    devices = tuple(DeviceSpec(str(name), float(rng.uniform(-90, -30))) for name in names)
+    wifi: tuple[WifiSpec, ...] = ()
+    if rng.uniform() < 0.5:
+        wifi = tuple(_random_wifi(rng) for _ in range(int(rng.choice([1, 1, 2, 3]))))
+    jammers: tuple[JammerSpec, ...] = ()
+    if rng.uniform() < 0.02:
+        jammers = (JammerSpec(rng.uniform(2410, 2475), rng.uniform(20, 80), rng.uniform(-85, -40)),)
+    return Scenario(
+        float(rng.choice([1, 1, 2])), seed, devices, wifi, jammers, _random_plan(rng), random_front(rng)
+    )
+
+
+def _random_wifi(rng: np.random.Generator) -> WifiSpec:
+    return WifiSpec(
+        float(rng.choice(WIFI_MHZ)),
+        float(rng.choice([0.02, 0.05, 0.25, 0.5, 0.75, 0.9])),
+        float(rng.uniform(-92, -40)),
+        20.0 if rng.uniform() < 0.85 else 40.0,
+        float(rng.choice([0, 0.5, 0.9, 1])),
+    )
+
+
+def _random_plan(rng: np.random.Generator) -> Plan:
+    kind = rng.choice(5, p=[0.35, 0.15, 0.1, 0.2, 0.2])
+    if kind == 0:
+        return Plan(FOUR_BANDS, 0.1)
+    if kind == 1:
+        return Plan(tuple(range(2412, 2473, 10)), 0.1)
+    if kind == 2:
+        return Plan((2412, 2437, 2462), 0.1)
+    if kind == 3:
+        return Plan(FOUR_BANDS, float(rng.uniform(0.05, 0.3)), int(rng.choice([18, 18, 10, 36])))
+    return Plan((int(rng.choice([2412, 2422, 2437, 2452, 2462])),), 0.1)
+
+
+def random_front(rng: np.random.Generator) -> FrontEnd:
+    """Returns a card with faults of its own."""
+    return FrontEnd(
+        spacing_mhz=22 / 64 if rng.uniform() < 0.7 else 20 / 64,
+        noise_field_dbm=int(rng.choice([-95, -95, -90, -86, -51])),
+        rssi_error_db=float(rng.uniform(0.3, 2)),
+        distortion_db=float(rng.uniform(-43, -33)),
+        rssi_stuck_db=int(rng.uniform(0, 20)) if rng.uniform() < 0.04 else None,
+        lost_share=float(rng.choice([0, 0, 0.02])),
+        corrupt_share=float(rng.choice([0, 0, 0.001])),
+        tsf_restarts=bool(rng.uniform() < 0.3),
+    )
+
+
+def air_of(scenario: Scenario) -> Air | None:
+    """Returns the samples of a scene as the analyzer sees them."""
+    decoder, timeline = Decoder("simulated"), Timeline()
+    parts = [
+        air
+        for data in simulate(scenario)
+        for block in decoder.feed(data, 0.0)
+        if (air := timeline.air(block)) is not None
+    ]
+    return concatenate(parts) if parts else None
+
+
+def truth_of(scenario: Scenario) -> list[Truth]:
+    """Returns what is in a scene: the devices that `simulate` draws from the same seed."""
+    rng = np.random.default_rng(scenario.seed)
+    made = [(spec, MAKERS[spec.device](scenario.seconds, rng)) for spec in scenario.devices]
+    time_s, channel = scenario.plan.times(scenario.seconds, np.random.default_rng(1))
+    truths = []
+    for spec, transmitters in made:
+        samples, frequencies = 0, []
+        for transmitter in transmitters:
+            for seen in transmitter.seen(time_s, np.random.default_rng(2))[:1]:
+                inside = np.abs(seen.frequency_mhz - channel[seen.rows]) < WITHIN_VIEW_MHZ
+                samples += int(inside.sum())
+                if inside.any():
+                    frequencies.append(float(np.median(seen.frequency_mhz[inside])))
+        truths.append(Truth(spec.device, spec.level_dbm, samples, tuple(frequencies)))
+    return truths
+
+
+def offset_db(scenario: Scenario) -> float:
+    """Returns by how much the levels of a card with a wrong noise floor are wrong."""
+    return scenario.front.noise_field_dbm - scenario.front.floor_dbm

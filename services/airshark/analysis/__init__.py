@@ -1,0 +1,1 @@
+"""From samples to devices: peaks, pulses, carriers, features, decisions. Needs numpy alone."""

@@ -1,0 +1,114 @@
+"""Samples on one continuous time axis, cut into visits of one channel."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from services.airshark.domain.block import Flag, SampleBlock
+
+Floats: TypeAlias = "npt.NDArray[np.float32]"
+Times: TypeAlias = "npt.NDArray[np.float64]"
+Ints: TypeAlias = "npt.NDArray[np.int64]"
+Bools: TypeAlias = "npt.NDArray[np.bool_]"
+
+MAX_GAP_S = 0.03
+"""A longer silence of the radio ends a visit."""
+LONGEST_STEP_S = 2.0
+"""A clock that steps by more was set anew."""
+UNUSABLE = Flag.ALL_ZERO | Flag.BAD_EXPONENT
+
+
+@dataclass(frozen=True)
+class Air:
+    """`n` samples in the order of arrival, all with the same number of bins and the same spacing."""
+
+    time_s: Times
+    visit: Ints
+    """Number of the visit; it changes with the channel and after a gap."""
+    centre_mhz: Floats
+    first_bin_mhz: Floats
+    spacing_mhz: float
+    dbm: Floats
+    """(n, bins)."""
+    noise_dbm: Floats
+    """Noise floor as the driver reports it."""
+    total_dbm: Floats
+    """Power of the whole sample."""
+    interval_s: float
+    """From one sample to the next when nothing is in the way."""
+
+    def __len__(self) -> int:
+        return len(self.time_s)
+
+    @property
+    def watched_s(self) -> float:
+        """Time that the samples stand for."""
+        steps = np.diff(self.time_s)
+        inside = (np.diff(self.visit) == 0) & (steps < MAX_GAP_S)
+        return float(steps[inside].sum()) + self.interval_s if len(self) else 0.0
+
+
+class Timeline:
+    """Makes one time axis of a radio's clock, which restarts now and then."""
+
+    def __init__(self) -> None:
+        self._last_tsf_us: int | None = None
+        self._last_centre = 0.0
+        self._last_time_s = 0.0
+        self._visit = 0
+        self._interval_s = 0.0
+
+    def air(self, block: SampleBlock) -> Air | None:
+        """Returns the usable samples of a block; None if there are none."""
+        usable = (block.flags & UNUSABLE) == 0
+        time_s, visit = self._place(block)
+        if not usable.any():
+            return None
+        return Air(
+            time_s[usable],
+            visit[usable],
+            block.centre_mhz[usable],
+            block.first_bin_mhz[usable],
+            float(block.spacing_mhz[0]),
+            block.dbm[usable],
+            block.noise_dbm[usable, 0].astype(np.float32),
+            block.total_dbm[usable, 0],
+            self._interval_s,
+        )
+
+    def _place(self, block: SampleBlock) -> tuple[Times, Ints]:
+        tsf = block.tsf_us.astype(np.int64)
+        step_s = np.diff(tsf, prepend=tsf[0] if self._last_tsf_us is None else self._last_tsf_us) * 1e-6
+        sane = (step_s > 0) & (step_s < LONGEST_STEP_S)
+        short = step_s[sane & (step_s < MAX_GAP_S)]
+        if len(short) >= 8:
+            # The main mode: gaps of a busy channel are longer, and pairs within one report are shorter.
+            measured = float(np.percentile(short, 30))
+            self._interval_s = measured if not self._interval_s else 0.8 * self._interval_s + 0.2 * measured
+        step_s = np.where(sane, step_s, self._interval_s)
+        time_s = self._last_time_s + np.cumsum(step_s)
+        moved = np.diff(block.centre_mhz, prepend=np.float32(self._last_centre)) != 0
+        # Some drivers give no more than a few samples per second: those are a visit all the same.
+        cut = moved | ~sane | (step_s > max(MAX_GAP_S, 4 * self._interval_s))
+        visit = self._visit + np.cumsum(cut)
+        self._last_tsf_us, self._last_centre = int(tsf[-1]), float(block.centre_mhz[-1])
+        self._last_time_s, self._visit = float(time_s[-1]), int(visit[-1])
+        return time_s, visit
+
+
+def concatenate(parts: list[Air]) -> Air:
+    """Joins parts that have the same number of bins and spacing."""
+    first = parts[-1]
+    return Air(
+        np.concatenate([part.time_s for part in parts]),
+        np.concatenate([part.visit for part in parts]),
+        np.concatenate([part.centre_mhz for part in parts]),
+        np.concatenate([part.first_bin_mhz for part in parts]),
+        first.spacing_mhz,
+        np.concatenate([part.dbm for part in parts]),
+        np.concatenate([part.noise_dbm for part in parts]),
+        np.concatenate([part.total_dbm for part in parts]),
+        first.interval_s,
+    )

@@ -1,0 +1,172 @@
+"""The whole way from the samples of one radio to the devices around it; runs in a thread of its own."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.airshark.analysis.air import Air, Timeline, concatenate
+from services.airshark.analysis.broadband import find_jammer
+from services.airshark.analysis.carrier_kinds import find_carrier_devices
+from services.airshark.analysis.found import Device, Found
+from services.airshark.analysis.lifecycle import Lifecycle, Track
+from services.airshark.analysis.mains import MIN_VISIT_S
+from services.airshark.analysis.model import Model, load_model
+from services.airshark.analysis.pulsed_kinds import find_pulsed_devices
+from services.airshark.analysis.scene import PULSES_BELOW_S, Scene, describe
+from services.airshark.domain.block import SampleBlock
+
+FIRST_LOOK_S = 0.6
+LOOK_EVERY_S = 1.0
+LOOK_BACK_S = 2.0
+MIN_SAMPLES = 8
+BAND_MHZ = (2390.0, 2500.0)
+"""Where the devices that send bursts live; elsewhere only carriers and jammers are looked for."""
+PULSED = (Device.BLUETOOTH, Device.BLE, Device.ZIGBEE, Device.FHSS_PHONE, Device.XBOX)
+
+
+@dataclass
+class _Kind:
+    """Samples of one layout that wait for a look."""
+
+    parts: list[Air]
+    held_s: float = 0.0
+    new_s: float = 0.0
+    looked: bool = False
+
+
+class Analyzer:
+    """Finds devices in the samples of one radio. Not safe for use from several threads at a time."""
+
+    def __init__(self, model: Model | None = None) -> None:
+        self.model = model or load_model()
+        self._timeline = Timeline()
+        self._kinds: dict[tuple[int, float], _Kind] = {}
+        self._lifecycle = Lifecycle()
+        self._samples = 0
+        self._air_s = 0.0
+        self._intervals: list[float] = []
+        self._longest_visit_s = 0.0
+        self._channels: Counter[float] = Counter()
+        self.now_s = 0.0
+        """Air time of the newest sample that was taken in."""
+
+    def devices(self) -> list[Track]:
+        """Returns the devices that are certain."""
+        return self._lifecycle.confirmed()
+
+    def feed(self, block: SampleBlock) -> list[Track]:
+        """Takes samples in; returns the devices that came, changed or went."""
+        air = self._timeline.air(block)
+        if air is None:
+            return []
+        self._samples += len(air)
+        self.now_s = float(air.time_s[-1])
+        for centre, count in zip(*np.unique(air.centre_mhz, return_counts=True), strict=True):
+            self._channels[float(centre)] += int(count)
+        kind = self._kinds.setdefault((block.bin_count, air.spacing_mhz), _Kind([]))
+        changed: list[Track] = []
+        for part in _pieces(air):
+            watched = part.watched_s
+            kind.parts.append(part)
+            kind.held_s += watched
+            kind.new_s += watched
+            self._air_s += watched
+            if kind.new_s >= (LOOK_EVERY_S if kind.looked else FIRST_LOOK_S):
+                changed += self._look(kind)
+        return changed
+
+    def finish(self) -> list[Track]:
+        """Looks at what is left at the end of a recording; returns the devices that came or changed."""
+        changed = []
+        for kind in self._kinds.values():
+            if kind.new_s >= LOOK_EVERY_S / 2 or (kind.new_s and not kind.looked):
+                changed += self._look(kind)
+        return changed + self._lifecycle.finish()
+
+    def summary(self) -> dict[str, object]:
+        """Returns what was read, and what could not be judged and why."""
+        interval_s = float(np.median(self._intervals)) if self._intervals else 0.0
+        return {
+            "samples": self._samples,
+            "air_time_s": round(self._air_s, 3),
+            "interval_us": round(interval_s * 1e6, 1),
+            "samples_per_s": round(self._samples / self._air_s, 1) if self._air_s else 0.0,
+            "channels_mhz": sorted(self._channels),
+            "devices": len(self.devices()),
+            "not_judged": self.not_judged(),
+            "model_version": self.model.version,
+        }
+
+    def not_judged(self) -> list[dict[str, str]]:
+        """Returns the kinds of devices that these samples cannot show, with the reason."""
+        interval_s = float(np.median(self._intervals)) if self._intervals else 0.0
+        missing: list[dict[str, str]] = []
+
+        def add(device: Device, reason: str) -> None:
+            missing.append({"device": device.value, "reason": reason})
+
+        in_band = any(BAND_MHZ[0] < channel < BAND_MHZ[1] for channel in self._channels)
+        if not interval_s:
+            return [{"device": device.value, "reason": "too few samples"} for device in Device]
+        for device in PULSED:
+            if not in_band:
+                add(device, "the radio did not look at the 2.4 GHz band")
+            elif interval_s >= PULSES_BELOW_S:
+                add(
+                    device,
+                    f"one sample each {interval_s * 1e6:.0f} us is too slow; set spectral_period to 18",
+                )
+        if not in_band:
+            add(Device.MICROWAVE, "the radio did not look at the 2.4 GHz band")
+        elif self._longest_visit_s < MIN_VISIT_S:
+            add(Device.MICROWAVE, "no channel was watched for two cycles of the mains in a row")
+        return missing
+
+    def _look(self, kind: _Kind) -> list[Track]:
+        air = concatenate(kind.parts)
+        # The oldest parts go when there is more than is looked back to.
+        while len(kind.parts) > 1 and kind.held_s - kind.parts[0].watched_s >= LOOK_BACK_S - LOOK_EVERY_S:
+            kind.held_s -= kind.parts.pop(0).watched_s
+        kind.new_s, kind.looked = 0.0, True
+        if len(air) < MIN_SAMPLES:
+            return []
+        self._intervals = [*self._intervals[-30:], air.interval_s]
+        scene = describe(air)
+        self._longest_visit_s = max(self._longest_visit_s, scene.mains["longest_look_s"])
+        return self._lifecycle.update(_decide(scene, self.model), float(air.time_s[-1]))
+
+
+def _decide(scene: Scene, model: Model) -> list[Found]:
+    jammers = find_jammer(scene)
+    # The border of a jammer, seen from the next channel, is broad and steady as a picture is.
+    found = jammers + [
+        each for each in find_carrier_devices(scene) if not (jammers and each.device is Device.ANALOG_VIDEO)
+    ]
+    if ((scene.air.centre_mhz > BAND_MHZ[0]) & (scene.air.centre_mhz < BAND_MHZ[1])).any():
+        found += find_pulsed_devices(scene, model)
+    return found
+
+
+def _pieces(air: Air) -> list[Air]:
+    """Cuts long blocks, so that looks come at the same times whatever the size of the blocks."""
+    pieces = []
+    start = 0
+    marks = np.floor((air.time_s - air.time_s[0]) / (LOOK_EVERY_S / 10))
+    for end in [*(np.flatnonzero(np.diff(marks)) + 1), len(air)]:
+        rows = slice(start, int(end))
+        pieces.append(
+            Air(
+                air.time_s[rows],
+                air.visit[rows],
+                air.centre_mhz[rows],
+                air.first_bin_mhz[rows],
+                air.spacing_mhz,
+                air.dbm[rows],
+                air.noise_dbm[rows],
+                air.total_dbm[rows],
+                air.interval_s,
+            )
+        )
+        start = int(end)
+    return pieces

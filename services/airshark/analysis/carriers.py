@@ -1,0 +1,189 @@
+"""Finds carriers that never end: they are there even in the quietest samples of a channel."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.airshark.analysis.air import Air, Bools, Floats, Ints
+from services.airshark.analysis.peaks import Peaks, Picture
+
+QUIET_PERCENT = 15
+MIN_SAMPLES = 8
+MIN_OVER_DB = 4.5
+NEAR_MHZ = 1.2
+MIN_PRESENCE = 0.6
+STEADY_SHARE = 0.6
+PICTURE_MHZ = 0.19
+"""A carrier that moves by more carries a picture."""
+WIDE_MHZ = 1.3
+MAX_SWING_DB = 7.5
+SLOW = 0.35
+"""Jumpiness below which a broad carrier sweeps instead of showing a picture."""
+
+
+@dataclass(frozen=True)
+class CarrierSeen:
+    """A carrier on one channel of the radio."""
+
+    centre_mhz: float
+    """Of the channel."""
+    frequency_mhz: float
+    wander_mhz: float
+    """How far its frequency moves, 15 % to 85 % of the samples, as a standard deviation."""
+    jumpiness: float
+    """1 if its frequency in one sample tells nothing of the next, near 0 if it moves slowly."""
+    spread_mhz: float
+    """Within one sample."""
+    width_mhz: float
+    """Of the average spectrum, within 10 dB."""
+    power_dbm: float
+    power_swing_db: float
+    """Between 10 % and 90 % of the samples."""
+    over_db: float
+    presence: float
+    """Share of the samples in which it could be seen and was."""
+    samples: int
+    drift_mhz: float
+    """From the first to the last third of the time."""
+    near_dc: bool
+    edge_mhz: float
+
+    @property
+    def broad(self) -> bool:
+        """Whether more than speech or music moves it."""
+        return self.wander_mhz > PICTURE_MHZ or self.spread_mhz > WIDE_MHZ
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether it moves slowly and far, as an oven does, instead of showing a picture."""
+        return self.broad and self.jumpiness < SLOW
+
+    @property
+    def steady(self) -> bool:
+        """Whether it is as strong all the time as a carrier is."""
+        return self.power_swing_db <= MAX_SWING_DB
+
+
+def find_carriers(air: Air, peaks: Peaks, picture: Picture) -> tuple[list[CarrierSeen], Bools]:
+    """Returns the carriers of all channels, and which peaks belong to those that do not sweep."""
+    carriers: list[CarrierSeen] = []
+    owned = np.zeros(len(peaks), bool)
+    swept = np.zeros(len(peaks), bool)
+    for centre in np.unique(air.centre_mhz):
+        rows = np.flatnonzero(air.centre_mhz == centre)
+        if len(rows) < MIN_SAMPLES:
+            continue
+        quiet = np.percentile(picture.smooth_dbm[rows], QUIET_PERCENT, axis=0)
+        usual = np.percentile(picture.smooth_dbm[rows], 50, axis=0)
+        here = air.centre_mhz[peaks.row] == centre
+        places = _humps(quiet, len(rows))
+        for place in [*places, None, None]:
+            # What lies in the skirts of a stronger one is no hump, but its peaks are there in nearly each
+            # sample.
+            at = _steady(air, peaks, rows, here & ~owned) if place is None else place
+            found = _measure(air, peaks, picture, rows, here & ~owned, at, usual) if at is not None else None
+            if found is not None:
+                carrier, members = found
+                carriers.append(carrier)
+                owned |= members
+                swept |= members & carrier.sweeps
+    return carriers, owned & ~swept
+
+
+def _steady(air: Air, peaks: Peaks, rows: Ints, free: Bools) -> int | None:
+    """Returns the bin around which most samples have a peak that is not explained yet."""
+    mine = np.flatnonzero(free)
+    if len(mine) < STEADY_SHARE * len(rows):
+        return None
+    place = (peaks.frequency_mhz[mine] - air.first_bin_mhz[rows[0]]) / air.spacing_mhz
+    bins = air.dbm.shape[1]
+    cells = np.bincount(np.clip(np.rint(place), 0, bins - 1).astype(np.intp), minlength=bins)
+    reach = max(1, round(NEAR_MHZ / air.spacing_mhz))
+    near = np.convolve(cells, np.ones(2 * reach + 1), "same")
+    at = int(near.argmax())
+    close = np.abs(place - at) <= reach
+    if len(np.unique(peaks.row[mine[close]])) < STEADY_SHARE * len(rows):
+        return None
+    return int(np.clip(np.rint(np.median(place[close])), 0, bins - 1))
+
+
+def _humps(quiet: Floats, count: int) -> list[int]:
+    over = quiet - np.median(quiet)
+    least = MIN_OVER_DB + 12 / np.sqrt(count)
+    padded = np.pad(over, 3, constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 7)
+    tops = np.flatnonzero((over >= least) & (over == windows.max(axis=1)))
+    order = tops[np.argsort(-over[tops])]
+    kept: list[int] = []
+    for top in order:
+        # A skirt is no carrier: between two there is a valley.
+        valleys = [over[min(top, other) : max(top, other) + 1].min() for other in kept]
+        if all(valley < over[top] - 4 for valley in valleys):
+            kept.append(int(top))
+    return kept[:4]
+
+
+def _measure(
+    air: Air, peaks: Peaks, picture: Picture, rows: Ints, free: Bools, at: int, usual: Floats
+) -> tuple[CarrierSeen, Bools] | None:
+    within = usual > usual[at] - 10
+    lower = at - int(np.argmin(within[: at + 1][::-1])) if not within[: at + 1].all() else 0
+    upper = at + int(np.argmin(within[at:])) if not within[at:].all() else len(usual) - 1
+    reach = max(NEAR_MHZ, (upper - lower) / 2 * air.spacing_mhz + 0.7)
+    middle = float(air.first_bin_mhz[rows[0]]) + (lower + upper) / 2 * air.spacing_mhz
+    members = free & (np.abs(peaks.frequency_mhz - middle) < reach)
+    if not members.any():
+        return None
+    mine = np.flatnonzero(members)
+    # One peak for each sample: the strongest.
+    order = np.lexsort((-peaks.power_dbm[mine], peaks.row[mine]))
+    mine = mine[order]
+    mine = mine[np.concatenate(([True], np.diff(peaks.row[mine]) != 0))]
+    power = np.median(peaks.power_dbm[mine])
+    mine = mine[np.abs(peaks.power_dbm[mine] - power) < 8]
+    if len(mine) < MIN_SAMPLES:
+        return None
+    readable = picture.median_dbm[rows] < power - 6
+    strongest = picture.smooth_dbm[rows].max(axis=1)
+    readable &= strongest < power + 20
+    presence = len(mine) / max(int(readable.sum()), len(mine), 1)
+    if presence < MIN_PRESENCE:
+        return None
+    seen = peaks.fine_mhz[mine].astype(np.float64)
+    low, mid, high = np.percentile(seen, (15, 50, 85))
+    wander = float(high - low) / 2.07
+    inner = np.clip(seen, low - 2 * wander, high + 2 * wander)
+    follows = np.diff(peaks.row[mine]) == 1
+    variance = float(inner.var())
+    jumps = np.diff(inner)[follows]
+    jumpiness = float((jumps**2).mean() / (2 * variance)) if variance > 0 and follows.sum() > 4 else 1.0
+    third = max(len(seen) // 3, 1)
+    average = np.log10(np.mean(10 ** (picture.smooth_dbm[air_rows(peaks, mine)] / 10), axis=0)) * 10
+    inside = average > average.max() - 10
+    near = inside[max(at - 30, 0) : at + 31]
+    swing = np.percentile(peaks.power_dbm[mine], (10, 90))
+    # Everything near it that is not stronger is its own: other parts of the same signal.
+    owned = free & (np.abs(peaks.frequency_mhz - mid) < max(reach, 3 * wander))
+    owned &= peaks.power_dbm < power + 8
+    carrier = CarrierSeen(
+        centre_mhz=float(air.centre_mhz[rows[0]]),
+        frequency_mhz=float(mid),
+        wander_mhz=wander,
+        jumpiness=jumpiness,
+        spread_mhz=float(np.median(peaks.spread_mhz[mine])),
+        width_mhz=float(near.sum() * air.spacing_mhz),
+        power_dbm=float(power),
+        power_swing_db=float(swing[1] - swing[0]),
+        over_db=float(np.median(peaks.over_db[mine])),
+        presence=float(presence),
+        samples=len(mine),
+        drift_mhz=float(np.median(seen[-third:]) - np.median(seen[:third])),
+        near_dc=bool(abs(mid - air.centre_mhz[rows[0]]) < 1.6 * air.spacing_mhz),
+        edge_mhz=float(np.median(peaks.edge_mhz[mine])),
+    )
+    return carrier, owned
+
+
+def air_rows(peaks: Peaks, which: Ints) -> Ints:
+    """Returns the samples of these peaks."""
+    return peaks.row[which]

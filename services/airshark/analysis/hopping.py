@@ -1,0 +1,131 @@
+"""Describes pulses that hop over the band."""
+
+import numpy as np
+
+from services.airshark.analysis.air import Air
+from services.airshark.analysis.pulses import Pulses
+from services.airshark.analysis.rhythm import grid_strength, stretches
+
+BLUETOOTH_SLOT_S = 625e-6
+DURATION_EDGES_MS = (0.0, 0.17, 0.29, 0.41, 0.52, 0.62, 0.82, 1.2, 1.8, 2.5, 3.2, 4.6, 1e3)
+RASTERS_S = 1 / np.arange(98.0, 510.0, 3.0)
+MAX_PULSES = 1500
+MIN_GROUP = 6
+POWER_CELL_DB = 0.5
+POWER_KERNEL = np.exp(-0.5 * (np.arange(-12, 13) * POWER_CELL_DB / 1.6) ** 2)
+VALLEY_SHARE = 0.45
+FAMILIES = {"one_slot": (0.17, 0.52), "phone": (0.52, 0.86), "multi_slot": (1.2, 3.3), "short": (0.0, 0.66)}
+
+
+def by_power(pulses: Pulses) -> list[Pulses]:
+    """Cuts pulses where few have a power: one hopper is equally strong on all its frequencies, more or less.
+
+    Two hoppers of the same strength stay together. Groups of a few pulses are left out.
+    """
+    if len(pulses) < MIN_GROUP:
+        return []
+    low = float(pulses.power_dbm.min()) - 5
+    cells = ((pulses.power_dbm - low) / POWER_CELL_DB).astype(np.int64)
+    density = np.convolve(np.bincount(cells, minlength=int(10 / POWER_CELL_DB)), POWER_KERNEL, "same")
+    inner = density[1:-1]
+    tops = np.flatnonzero((inner >= density[:-2]) & (inner > density[2:])) + 1
+    cuts: list[int] = []
+    last = -1
+    for top in tops:
+        if last >= 0:
+            valley = last + int(density[last : top + 1].argmin())
+            if density[valley] > VALLEY_SHARE * min(density[last], density[top]):
+                last = int(top) if density[top] > density[last] else last
+                continue
+            cuts.append(valley)
+        last = int(top)
+    group = np.searchsorted(np.array(cuts), cells, side="right")
+    groups = [pulses.select(group == number) for number in range(len(cuts) + 1)]
+    return [each for each in groups if len(each) >= MIN_GROUP]
+
+
+def describe_hops(air: Air, pulses: Pulses) -> dict[str, float]:
+    """Returns the features of some pulses that hop; with no pulses all are 0."""
+    watched_s = max(len(air) * air.interval_s, 1e-3)
+    if len(pulses) > MAX_PULSES:
+        pulses = pulses.select(np.linspace(0, len(pulses) - 1, MAX_PULSES).astype(np.intp))
+    whole = pulses.select(pulses.whole)
+    duration = whole.duration_s * 1e3
+    features = {
+        "per_s": len(pulses) / watched_s,
+        "power_sd_db": float(pulses.power_dbm.std()) if len(pulses) else 0.0,
+        "over_db": float(np.median(pulses.over_db)) if len(pulses) else 0.0,
+        "span_mhz": float(np.ptp(pulses.frequency_mhz)) if len(pulses) else 0.0,
+        "places": float(len(np.unique(np.rint(pulses.frequency_mhz)))) / max(len(pulses), 1),
+        "whole_share": len(whole) / max(len(pulses), 1),
+        "interval_ms": air.interval_s * 1e3,
+    }
+    counts, _ = np.histogram(duration, DURATION_EDGES_MS)
+    for edge, count in zip(DURATION_EDGES_MS[1:], counts, strict=True):
+        features[f"per_s_to_{edge:g}_ms"] = count / watched_s
+    for name, (low, high) in FAMILIES.items():
+        features |= _family(name, whole.select((duration >= low) & (duration < high)), watched_s)
+    return features
+
+
+def _family(name: str, pulses: Pulses, watched_s: float) -> dict[str, float]:
+    """Returns rhythm and place of the pulses of some length."""
+    stretch = stretches(pulses.start_s, pulses.visit)
+    fixed = np.array([BLUETOOTH_SLOT_S, 2 * BLUETOOTH_SLOT_S, 3.75e-3, 5e-3, 10e-3, 10e-3 / 12])
+    strength, amount = grid_strength(pulses.start_s, stretch, fixed)
+    rasters, on_raster = grid_strength(pulses.start_s, stretch, RASTERS_S)
+    best = int(rasters.argmax())
+    frequency = pulses.frequency_mhz.astype(np.float64)
+    values = {
+        "count": float(len(pulses)),
+        "grid_625": strength[0],
+        "on_625_per_s": amount[0] / watched_s,
+        "grid_1250": strength[1],
+        "grid_3750": strength[2],
+        "grid_5000": strength[3],
+        "on_5000_per_s": amount[3] / watched_s,
+        "grid_10000": strength[4],
+        "on_10000_per_s": amount[4] / watched_s,
+        "grid_833": strength[5],
+        "raster": float(rasters[best]),
+        "on_raster_per_s": float(on_raster[best]) / watched_s,
+        "raster_ms": float(RASTERS_S[best] * 1e3) if len(pulses) > 3 else 0.0,
+        "raster_next": float(np.median(rasters)),
+        "raster_over": float(rasters[best] / (np.median(rasters) + 0.05)),
+        "duration_sd_ms": float(pulses.duration_s.std() * 1e3) if len(pulses) else 0.0,
+        "length_ms": float(np.median(pulses.duration_s) * 1e3) if len(pulses) else 0.0,
+        "spread_mhz": float(np.median(pulses.spread_mhz)) if len(pulses) else 0.0,
+        "span_mhz": float(np.ptp(frequency)) if len(pulses) else 0.0,
+        "even_mhz": float(abs(np.exp(1j * np.pi * frequency).mean())) if len(pulses) else 0.0,
+        "places": float(len(np.unique(np.rint(frequency)))) / max(len(pulses), 1),
+        "again_at_5ms": _again(pulses, 5e-3, 0.25e-3),
+        "again_at_10ms": _again(pulses, 10e-3, 0.25e-3),
+        "again_soon": _again(pulses, 0.75e-3, 0.6e-3),
+        "next_slot": _follows(pulses, BLUETOOTH_SLOT_S),
+    }
+    return {f"{name}_{key}": float(value) for key, value in values.items()}
+
+
+def _again(pulses: Pulses, lag_s: float, slack_s: float) -> float:
+    """Returns the share of pulses after which another comes on the same frequency after a time."""
+    if len(pulses) < 2:
+        return 0.0
+    low = np.searchsorted(pulses.start_s, pulses.start_s + lag_s - slack_s)
+    high = np.searchsorted(pulses.start_s, pulses.start_s + lag_s + slack_s)
+    found = np.zeros(len(pulses), bool)
+    for step in range(4):
+        at = low + step
+        inside = at < high
+        other = np.minimum(at, len(pulses) - 1)
+        near = np.abs(pulses.frequency_mhz[other] - pulses.frequency_mhz) < 0.5
+        found |= inside & near & (pulses.visit[other] == pulses.visit)
+    return float(found.mean())
+
+
+def _follows(pulses: Pulses, lag_s: float) -> float:
+    """Returns the share of pulses after which one starts anywhere after a time."""
+    if len(pulses) < 2:
+        return 0.0
+    low = np.searchsorted(pulses.start_s, pulses.start_s + lag_s - 0.15e-3)
+    high = np.searchsorted(pulses.start_s, pulses.start_s + lag_s + 0.15e-3)
+    return float((high > low).mean())

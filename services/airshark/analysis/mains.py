@@ -1,0 +1,134 @@
+"""Describes energy that follows the mains, as that of an oven does."""
+
+import numpy as np
+
+from services.airshark.analysis.air import Air, Bools
+from services.airshark.analysis.peaks import Peaks, Picture
+from services.airshark.analysis.rhythm import line_strength, stretches
+
+OVEN_MHZ = (2425.0, 2485.0)
+LINES_HZ = np.array([50.0, 60.0, 100.0, 120.0])
+CONTROLS_HZ = np.array([35.0, 41.0, 70.0, 77.0, 85.0, 140.0, 160.0])
+MIN_VISIT_S = 0.04
+MIN_SAMPLES = 40
+MIN_PEAKS = 15
+CLOSED_GAP_S = 0.5e-3
+REACH_MHZ = 7.0
+
+
+def describe_mains(air: Air, peaks: Peaks, picture: Picture, free: Bools) -> dict[str, float]:
+    """Returns the features of everything in the oven's part of the band that is no carrier."""
+    inside = free & (peaks.frequency_mhz > OVEN_MHZ[0]) & (peaks.frequency_mhz < OVEN_MHZ[1])
+    looks_there = (air.centre_mhz > OVEN_MHZ[0] - 5) & (air.centre_mhz < OVEN_MHZ[1] + 5)
+    rows = np.flatnonzero(looks_there)
+    features = dict.fromkeys(NAMES, 0.0)
+    features["interval_ms"] = air.interval_s * 1e3
+    if len(rows) < MIN_SAMPLES:
+        return features
+    stretch = stretches(air.time_s[rows], air.visit[rows])
+    length_s = np.bincount(stretch) * air.interval_s
+    features["longest_look_s"] = float(length_s.max())
+    if length_s.max() < MIN_VISIT_S or inside.sum() < MIN_PEAKS:
+        return features
+    inside = _densest(air, peaks, inside)
+    on = np.zeros(len(air), np.float64)
+    power = np.full(len(air), -200.0)
+    np.maximum.at(power, peaks.row[inside], peaks.power_dbm[inside])
+    on[peaks.row[inside]] = 1.0
+    long_on = _long_runs(air, on.astype(bool))
+    # The strongest look tells most: an oven fills one channel more than others.
+    share = np.bincount(stretch, long_on[rows]) / np.maximum(np.bincount(stretch), 1)
+    features["on_share"] = float(on[rows].mean())
+    features["long_share"] = float(share.max())
+    for name, activity in (
+        ("on", on[rows]),
+        ("long", long_on[rows].astype(np.float64)),
+        ("field", np.where(power[rows] > -150, 10 ** ((power[rows] + 60) / 20), 0.0)),
+    ):
+        lines = line_strength(activity, air.time_s[rows], stretch, LINES_HZ)
+        control = line_strength(activity, air.time_s[rows], stretch, CONTROLS_HZ)
+        for hz, value in zip(LINES_HZ, lines, strict=True):
+            features[f"{name}_{hz:.0f}_hz"] = float(value)
+        features[f"{name}_control"] = float(control.max())
+        features[f"{name}_over_control"] = float(lines.max() / (control.max() + 0.02))
+    features |= _sweep(air, peaks, inside, long_on)
+    return features
+
+
+def _densest(air: Air, peaks: Peaks, inside: Bools) -> Bools:
+    """Returns the peaks around the frequency at which bursts of 3 ms and more are most of the time."""
+    busy = np.zeros(len(air), bool)
+    busy[peaks.row[inside]] = True
+    candidates = inside & _long_runs(air, busy)[peaks.row]
+    if candidates.sum() < 15:
+        return inside
+    cells = np.bincount((peaks.frequency_mhz[candidates] - OVEN_MHZ[0]).astype(np.intp), minlength=70)
+    near = np.convolve(cells, np.ones(2 * int(REACH_MHZ) + 1), "same")
+    centre = OVEN_MHZ[0] + 0.5 + float(near.argmax())
+    close = np.abs(peaks.frequency_mhz - centre) < REACH_MHZ + 1
+    # Twice: the middle of what is close is a better middle.
+    centre = float(np.median(peaks.frequency_mhz[candidates & close]))
+    result: Bools = inside & (np.abs(peaks.frequency_mhz - centre) < REACH_MHZ + 1)
+    return result
+
+
+def _long_runs(air: Air, on: Bools) -> Bools:
+    """Returns the samples within bursts of 3 ms and more; short gaps in them do not count."""
+    index = np.flatnonzero(on)
+    result = np.zeros(len(air), bool)
+    if not len(index):
+        return result
+    gap = np.diff(air.time_s[index])
+    closed = max(CLOSED_GAP_S, 1.6 * air.interval_s)
+    cut = (gap > closed) | (np.diff(air.visit[index]) != 0)
+    run = np.concatenate(([0], np.cumsum(cut)))
+    first = index[np.searchsorted(run, np.arange(run[-1] + 1))]
+    last = index[np.searchsorted(run, np.arange(run[-1] + 1), side="right") - 1]
+    length = air.time_s[last] - air.time_s[first] + air.interval_s
+    for begin, end in zip(first[length > 3e-3], last[length > 3e-3], strict=True):
+        result[begin : end + 1] = True
+    return result
+
+
+def _sweep(air: Air, peaks: Peaks, inside: Bools, long_on: Bools) -> dict[str, float]:
+    """Returns how the strongest peak of each sample moves within long bursts."""
+    mine = np.flatnonzero(inside & long_on[peaks.row])
+    if len(mine) < 15:
+        return {}
+    order = np.lexsort((-peaks.power_dbm[mine], peaks.row[mine]))
+    mine = mine[order]
+    mine = mine[np.concatenate(([True], np.diff(peaks.row[mine]) != 0))]
+    frequency = peaks.frequency_mhz[mine].astype(np.float64)
+    low, middle, high = np.percentile(frequency, (10, 50, 90))
+    follows = np.diff(peaks.row[mine]) == 1
+    steps = np.abs(np.diff(frequency)[follows])
+    swing = np.percentile(peaks.power_dbm[mine], (10, 90))
+    return {
+        "sweep_mhz": float(high - low),
+        "middle_mhz": float(middle),
+        "step_mhz": float(np.median(steps)) if len(steps) else 0.0,
+        "smooth_share": float((steps < 1.0).mean()) if len(steps) else 0.0,
+        "swing_db": float(swing[1] - swing[0]),
+        "power_dbm": float(np.percentile(peaks.power_dbm[mine], 75)),
+        "spread_mhz": float(np.median(peaks.spread_mhz[mine])),
+    }
+
+
+def _names() -> list[str]:
+    names = ["longest_look_s", "on_share", "long_share", "interval_ms"]
+    for name in ("on", "long", "field"):
+        names += [f"{name}_{hz:.0f}_hz" for hz in LINES_HZ]
+        names += [f"{name}_control", f"{name}_over_control"]
+    return [
+        *names,
+        "sweep_mhz",
+        "middle_mhz",
+        "step_mhz",
+        "smooth_share",
+        "swing_db",
+        "power_dbm",
+        "spread_mhz",
+    ]
+
+
+NAMES: list[str] = _names()

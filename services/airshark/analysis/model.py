@@ -1,0 +1,81 @@
+"""Boosted decision trees, evaluated with numpy: a small file made by `benchmarks/airshark/train.py`."""
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FORMAT = 1
+MODEL_FILE = Path(__file__).with_name("model.json")
+
+
+@dataclass(frozen=True)
+class Trees:
+    """One yes-or-no decision; arrays are (trees, nodes), and a leaf points to itself."""
+
+    names: tuple[str, ...]
+    """Features in the order of the columns."""
+    base: float
+    feature: "npt.NDArray[np.int16]"
+    threshold: "npt.NDArray[np.float32]"
+    below: "npt.NDArray[np.int16]"
+    above: "npt.NDArray[np.int16]"
+    value: "npt.NDArray[np.float32]"
+    depth: int
+    least: float
+    """Probability from which the decision is yes; chosen on scenes that were not trained on."""
+
+    def probability(self, features: dict[str, float]) -> float:
+        """Returns how likely the answer is yes."""
+        row = np.array([features[name] for name in self.names], np.float32)
+        trees = np.arange(len(self.feature))
+        at = np.zeros(len(trees), np.int64)
+        for _ in range(self.depth):
+            goes_below = row[self.feature[trees, at]] <= self.threshold[trees, at]
+            at = np.where(goes_below, self.below[trees, at], self.above[trees, at])
+        score = self.base + float(self.value[trees, at].sum())
+        return float(1 / (1 + np.exp(-score)))
+
+
+@dataclass(frozen=True)
+class Model:
+    """All decisions, with the version that travels with each detection."""
+
+    version: str
+    decisions: dict[str, Trees]
+
+
+@lru_cache(maxsize=1)
+def load_model(path: Path = MODEL_FILE) -> Model:
+    """Reads a model; raises `ValueError` if this version cannot use it."""
+    document = json.loads(path.read_text())
+    if document.get("format") != FORMAT:
+        raise ValueError(f"{path.name} has format {document.get('format')}; this version reads {FORMAT}.")
+    return Model(document["version"], {name: _trees(each) for name, each in document["decisions"].items()})
+
+
+def _trees(document: dict[str, Any]) -> Trees:
+    rows = document["trees"]
+    size = max(len(tree["feature"]) for tree in rows)
+
+    def table(key: str, dtype: type[np.generic]) -> Any:
+        values = np.zeros((len(rows), size), dtype)
+        for row, tree in zip(values, rows, strict=True):
+            row[: len(tree[key])] = tree[key]
+        return values
+
+    return Trees(
+        names=tuple(document["features"]),
+        base=document["base"],
+        feature=table("feature", np.int16),
+        threshold=table("threshold", np.float32),
+        below=table("below", np.int16),
+        above=table("above", np.int16),
+        value=table("value", np.float32),
+        depth=document["depth"],
+        least=document["least"],
+    )

@@ -1,0 +1,164 @@
+"""Finds what stands out of each sample.
+
+Each sample is compared with its own median, so that a wrong noise floor or RSSI, which moves a sample as a
+whole, does no harm, and a signal as wide as the view, such as Wi-Fi, yields no peak at all.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from services.airshark.analysis.air import Air, Bools, Floats, Ints
+
+PEAKS_PER_SAMPLE = 4
+MIN_OVER_MEDIAN_DB = 9.5
+"""Of three bins together. Noise alone gets there in one of some thousand samples."""
+GROW_WITHIN_DB = 10.0
+MIN_OVER_SHOULDERS_DB = 6.0
+SHOULDER_MHZ = (1.4, 2.1)
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """`m` peaks, ordered by sample; all arrays are (m,)."""
+
+    row: Ints
+    """Number of the sample."""
+    frequency_mhz: Floats
+    """Power-weighted centre."""
+    fine_mhz: Floats
+    """Where a single tone would lie, by the ratio of the two strongest bins."""
+    spread_mhz: Floats
+    """Twice the square root of the power-weighted variance."""
+    width_mhz: Floats
+    """What lies within 10 dB of the peak."""
+    power_dbm: Floats
+    """Of all that."""
+    over_db: Floats
+    """Strongest three bins over the sample's median."""
+    edge_mhz: Floats
+    """From the centre to the nearer border of the view."""
+    at_edge: Bools
+    """Whether it is cut off by the border of the view."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def select(self, which: "Bools | npt.NDArray[np.intp]") -> "Peaks":
+        """Returns some of the peaks."""
+        return Peaks(*(getattr(self, each.name)[which] for each in fields(self)))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What peak finding learns of each sample beside the peaks; all arrays are (n,)."""
+
+    median_dbm: Floats
+    """Of the bins, three together."""
+    smooth_dbm: Floats
+    """(n, bins), three bins together."""
+
+
+def find_peaks(air: Air) -> tuple[Peaks, Picture]:
+    """Returns the peaks of all samples."""
+    linear = np.exp(air.dbm * np.float32(np.log(10) / 10))
+    padded = np.pad(linear, ((0, 0), (1, 1)))
+    smooth = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    np.maximum(smooth, 1e-30, out=smooth)
+    smooth_db = 10 * np.log10(smooth)
+    half = smooth.shape[1] // 2
+    median = np.partition(smooth_db, half, axis=1)[:, half]
+    found: list[Peaks] = []
+    rows = np.arange(len(air))
+    left = smooth_db.copy()
+    bins = np.arange(smooth.shape[1])
+    for _ in range(PEAKS_PER_SAMPLE):
+        top = left[rows].argmax(axis=1)
+        level = left[rows, top]
+        go = level > median[rows] + MIN_OVER_MEDIAN_DB
+        rows, top, level = rows[go], top[go], level[go]
+        if not len(rows):
+            break
+        inside = _grow(smooth_db[rows], top, level, bins)
+        # The strongest one cannot be the skirt of another within the view.
+        genuine = (
+            np.ones(len(rows), bool)
+            if not found
+            else _stands_out(smooth_db[rows], top, level, air.spacing_mhz)
+        )
+        part = linear[rows] * inside
+        found.append(_measure(air, rows, part, inside, level - median[rows], bins).select(genuine))
+        guard = np.abs(bins - top[:, None]) <= 2
+        masked = left[rows]
+        masked[inside | guard] = -np.inf
+        left[rows] = masked
+    if not found:
+        return _none(), Picture(median, smooth_db)
+    peaks = Peaks(*(np.concatenate([getattr(each, name.name) for each in found]) for name in fields(Peaks)))
+    return peaks.select(np.argsort(peaks.row, kind="stable")), Picture(median, smooth_db)
+
+
+def _grow(
+    smooth_db: Floats, top: "npt.NDArray[np.intp]", level: Floats, bins: "npt.NDArray[np.intp]"
+) -> Bools:
+    """Returns which bins hang together with the peak and lie within 10 dB of it."""
+    low = smooth_db < (level - GROW_WITHIN_DB)[:, None]
+    at = top[:, None]
+    lower = np.where(low & (bins < at), bins, -1).max(axis=1)
+    upper = np.where(low & (bins > at), bins, len(bins)).min(axis=1)
+    inside: Bools = (bins > lower[:, None]) & (bins < upper[:, None])
+    return inside
+
+
+def _stands_out(smooth_db: Floats, top: "npt.NDArray[np.intp]", level: Floats, spacing: float) -> Bools:
+    """Tells peaks from the skirts of stronger ones: both shoulders must be lower."""
+    count = smooth_db.shape[1]
+    near, far = (max(2, round(each / spacing)) for each in SHOULDER_MHZ)
+    rows = np.arange(len(top))
+    result = np.ones(len(top), bool)
+    for sign in (-1, 1):
+        lowest = np.full(len(top), np.inf, np.float32)
+        for distance in range(near, far + 1):
+            at = top + sign * distance
+            value = smooth_db[rows, np.clip(at, 0, count - 1)]
+            lowest = np.minimum(lowest, np.where((at >= 0) & (at < count), value, np.inf))
+        # At the border of the band one shoulder must do.
+        result &= ~np.isfinite(lowest) | (lowest < level - MIN_OVER_SHOULDERS_DB)
+    return result
+
+
+def _measure(
+    air: Air,
+    rows: "npt.NDArray[np.intp]",
+    part: Floats,
+    inside: Bools,
+    over_db: Floats,
+    bins: "npt.NDArray[np.intp]",
+) -> Peaks:
+    total = part.sum(axis=1)
+    axis = bins.astype(np.float32)
+    mean = part @ axis / total
+    strongest = part.argmax(axis=1)
+    each = np.arange(len(part))
+    below = part[each, np.maximum(strongest - 1, 0)]
+    above = part[each, np.minimum(strongest + 1, len(bins) - 1)]
+    ratio = np.sqrt(np.maximum(below, above) / part[each, strongest])
+    fine = strongest + np.where(above > below, 1, -1) * ratio / (1 + ratio)
+    variance = np.maximum(part @ axis**2 / total - mean**2, 0)
+    return Peaks(
+        rows,
+        air.first_bin_mhz[rows] + mean * air.spacing_mhz,
+        air.first_bin_mhz[rows] + fine.astype(np.float32) * air.spacing_mhz,
+        2 * np.sqrt(variance) * air.spacing_mhz,
+        inside.sum(axis=1) * np.float32(air.spacing_mhz),
+        10 * np.log10(total),
+        over_db,
+        np.minimum(mean, len(bins) - 1 - mean) * air.spacing_mhz,
+        inside[:, 0] | inside[:, -1],
+    )
+
+
+def _none() -> Peaks:
+    empty = np.zeros(0, np.float32)
+    return Peaks(np.zeros(0, np.int64), empty, empty, empty, empty, empty, empty, empty, np.zeros(0, bool))

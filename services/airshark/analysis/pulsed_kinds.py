@@ -1,0 +1,181 @@
+"""Decides which devices are behind the pulses of a scene."""
+
+import numpy as np
+
+from services.airshark.analysis.air import Bools
+from services.airshark.analysis.fixed import BLE_ADVERTISING_MHZ, FixedGroup
+from services.airshark.analysis.found import Device, Found
+from services.airshark.analysis.hopping import BLUETOOTH_SLOT_S, by_power, describe_hops
+from services.airshark.analysis.model import Model, Trees
+from services.airshark.analysis.pulses import Pulses
+from services.airshark.analysis.rhythm import stretches
+from services.airshark.analysis.scene import Scene
+
+HOPPERS = (Device.BLUETOOTH, Device.BLE, Device.FHSS_PHONE, Device.XBOX)
+BAND_MHZ = {
+    Device.BLUETOOTH: (2441.0, 79.0),
+    Device.BLE: (2441.0, 80.0),
+    Device.FHSS_PHONE: (2440.0, 80.0),
+    Device.XBOX: (2441.0, 79.0),
+}
+DURATION_MS = {
+    Device.BLUETOOTH: (0.05, 3.3),
+    Device.BLE: (0.05, 0.55),
+    Device.FHSS_PHONE: (0.45, 0.95),
+    Device.XBOX: (0.1, 0.75),
+}
+CERTAIN = 0.9
+ON_GRID = 0.14
+"""Share of a slot within which a start is on the grid."""
+
+
+def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
+    """Returns the devices that send bursts."""
+    found: list[Found] = []
+    if scene.has_pulses:
+        free = np.ones(len(scene.pulses), bool)
+        for group in scene.fixed:
+            kind, confidence, certain = _kind_of(group, model)
+            if kind is None:
+                continue
+            found.append(_fixed(scene, group, kind, confidence, certain))
+            if kind is Device.ZIGBEE:
+                free &= ~group.members
+        found += _hoppers(scene, scene.pulses.select(free), model)
+    trees = model.decisions["microwave"]
+    probability = trees.probability(scene.mains)
+    if probability >= trees.least and scene.mains["on_share"] > 0:
+        found.append(_microwave(scene, probability, certain=_is_certain(probability, trees)))
+    return _one_ble(found)
+
+
+def _is_certain(probability: float, trees: Trees) -> bool:
+    return probability >= max(CERTAIN, trees.least)
+
+
+def _kind_of(group: FixedGroup, model: Model) -> tuple[Device | None, float, bool]:
+    for device, name in ((Device.ZIGBEE, "zigbee"), (Device.BLE, "ble_advertising")):
+        trees = model.decisions[name]
+        probability = trees.probability(group.features)
+        if probability >= trees.least:
+            return device, probability, _is_certain(probability, trees)
+    features = group.features
+    strange = (
+        features["count"] >= 20
+        and features["duty"] > 0.02
+        and features["over_neighbours"] > 8
+        and features["over_db"] > 16
+        and features["power_scatter_db"] < 3
+        and features["whole_share"] > 0.6
+        and features["tiny_share"] < 0.3
+        and features["scatter_mhz"] < 0.3
+    )
+    return (Device.UNKNOWN, 0.5, False) if strange else (None, 0.0, False)
+
+
+def _fixed(scene: Scene, group: FixedGroup, kind: Device, confidence: float, certain: bool) -> Found:
+    mine = scene.pulses.select(group.members)
+    center = group.frequency_mhz
+    if kind is Device.BLE:
+        center = min(BLE_ADVERTISING_MHZ, key=lambda each: abs(each - center))
+    return Found(
+        device=kind,
+        confidence=confidence,
+        certain=certain,
+        center_mhz=center,
+        bandwidth_mhz=2.0 if kind is not Device.UNKNOWN else group.features["width_mhz"],
+        rssi_dbm=float(np.median(mine.power_dbm)),
+        duty_cycle=min(group.features["duty"], 1.0),
+        first_s=float(mine.start_s.min()),
+        last_s=float(mine.end_s.max()),
+        tolerance_mhz=2.0,
+        features=group.features,
+    )
+
+
+def _one_ble(found: list[Found]) -> list[Found]:
+    """Keeps one detection of Bluetooth Low Energy: its three channels and its connections are not told
+    apart."""
+    ble = [each for each in found if each.device is Device.BLE]
+    if len(ble) < 2:
+        return found
+    best = max(ble, key=lambda each: each.confidence)
+    return [each for each in found if each.device is not Device.BLE or each is best]
+
+
+def _hoppers(scene: Scene, pulses: Pulses, model: Model) -> list[Found]:
+    """Looks at the pulses of each power for themselves; the best answer for a kind counts."""
+    best: dict[Device, Found] = {}
+    for group in by_power(pulses):
+        features = describe_hops(scene.air, group)
+        for device in HOPPERS:
+            trees = model.decisions[device.value]
+            probability = trees.probability(features)
+            if probability < trees.least or (device in best and probability <= best[device].confidence):
+                continue
+            mine = group.select(_likely(group, device))
+            if len(mine):
+                certain = _is_certain(probability, trees)
+                best[device] = _hopper(scene, device, probability, certain, mine, features)
+    return list(best.values())
+
+
+def _hopper(
+    scene: Scene, device: Device, probability: float, certain: bool, mine: Pulses, features: dict[str, float]
+) -> Found:
+    center, band = BAND_MHZ[device]
+    power = mine.power_dbm
+    order = np.sort(power)
+    inside = np.searchsorted(order, order + 6.0, side="right") - np.arange(len(order))
+    at = int(inside.argmax())
+    typical = order[at : at + int(inside[at])]
+    own = mine.select((power >= typical[0] - 3) & (power <= typical[-1] + 3))
+    view_mhz = scene.air.dbm.shape[1] * scene.air.spacing_mhz
+    in_view = own.duration_s.sum() / max(len(scene.air) * scene.air.interval_s, 1e-3)
+    return Found(
+        device=device,
+        confidence=probability,
+        certain=certain,
+        center_mhz=center,
+        bandwidth_mhz=band,
+        rssi_dbm=float(np.median(typical)),
+        duty_cycle=float(min(in_view * band / min(view_mhz, band), 1.0)),
+        first_s=float(own.start_s.min()),
+        last_s=float(own.end_s.max()),
+        tolerance_mhz=100.0,
+        features={key: value for key, value in features.items() if not key.startswith("per_s_to")},
+    )
+
+
+def _likely(pulses: Pulses, device: Device) -> Bools:
+    """Returns which pulses may be its own: by their length, and for Bluetooth by its slots."""
+    low, high = DURATION_MS[device]
+    duration = pulses.duration_s * 1e3
+    fits = (duration >= low) & (duration <= high)
+    if device is Device.BLUETOOTH and fits.any():
+        stretch = stretches(pulses.start_s, pulses.visit)
+        phase = np.exp(2j * np.pi * pulses.start_s / BLUETOOTH_SLOT_S)
+        sums = np.zeros(int(stretch.max()) + 1, np.complex128)
+        np.add.at(sums, stretch[fits], phase[fits])
+        off = np.abs(np.angle(phase * np.conj(sums[stretch]))) / (2 * np.pi)
+        on_grid = fits & (off < ON_GRID)
+        return on_grid if on_grid.any() else fits
+    return fits
+
+
+def _microwave(scene: Scene, probability: float, certain: bool) -> Found:
+    mains = scene.mains
+    rows = scene.air.time_s
+    return Found(
+        device=Device.MICROWAVE,
+        confidence=probability,
+        certain=certain,
+        center_mhz=mains["middle_mhz"] or 2455.0,
+        bandwidth_mhz=max(mains["sweep_mhz"], 2.0),
+        rssi_dbm=mains["power_dbm"],
+        duty_cycle=min(max(mains["long_share"], mains["on_share"]), 1.0),
+        first_s=float(rows[0]),
+        last_s=float(rows[-1]),
+        tolerance_mhz=100.0,
+        features=mains,
+    )

@@ -1,0 +1,203 @@
+"""Devices are found in simulated air and in real recordings."""
+
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.airshark.analysis.found import Device, Found
+from services.airshark.analysis.lifecycle import INACTIVE_AFTER_S, Lifecycle
+from services.airshark.analysis.model import load_model
+from services.airshark.analysis.rhythm import grid_strength
+from services.airshark.simulator.radio import FrontEnd, Plan
+from services.airshark.simulator.scenario import DeviceSpec, JammerSpec, Scenario, WifiSpec
+from services.airshark.simulator.simulate import simulate
+from tests.support import captures
+from tests.support.air import alone, analysed, found
+from tests.support.captures import capture, capture_elsewhere
+
+KINDS = {
+    "analog_audio": "analog_audio",
+    "analog_phone": "analog_phone",
+    "analog_video": "analog_video",
+    "bluetooth": "bluetooth",
+    "cw": "cw",
+    "fhss_phone": "fhss_phone",
+    "inverter_microwave": "microwave",
+    "microwave": "microwave",
+    "zigbee": "zigbee",
+}
+SEEDS = (9001, 9002, 9003)
+
+
+@pytest.mark.parametrize("device", KINDS)
+def test_a_device_alone_is_found_and_nothing_else_is(device: str) -> None:
+    hits = 0
+    for seed in SEEDS:
+        tracks = found(alone(device, -65.0, seed, 1.2))
+        hits += KINDS[device] in tracks
+        assert len(tracks) <= 2
+        if KINDS[device] in tracks:
+            assert abs(tracks[KINDS[device]].rssi_dbm + 65) < 8
+    assert hits >= 2
+
+
+def test_four_devices_at_once_are_found() -> None:
+    names = ("bluetooth", "fhss_phone", "analog_video", "zigbee")
+    wanted = hits = 0
+    for seed in SEEDS:
+        scenario = Scenario(
+            1.5, seed, tuple(DeviceSpec(name, -45.0 - 6 * number) for number, name in enumerate(names))
+        )
+        wanted += len(names)
+        hits += len(set(names) & set(found(scenario)))
+    assert hits >= 0.85 * wanted
+
+
+@pytest.mark.parametrize("load", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("width_mhz", [20.0, 40.0])
+def test_wifi_is_no_device(load: float, width_mhz: float) -> None:
+    for decoded in (0.0, 0.9):
+        wifi = (WifiSpec(2437, load, -60.0, width_mhz, decoded), WifiSpec(2462, 0.2, -88.0, decoded=0.0))
+        assert not found(Scenario(1.2, 17, wifi=wifi))
+
+
+def test_noise_is_no_device_whatever_the_driver_says() -> None:
+    for front in (FrontEnd(), FrontEnd(noise_field_dbm=-51), FrontEnd(rssi_stuck_db=12)):
+        assert not found(Scenario(1.2, 21, front=front))
+
+
+def test_two_networks_on_different_channels_are_two_devices() -> None:
+    for seed in range(50, 60):
+        tracks = [
+            track
+            for track in analysed(
+                simulate(Scenario(1.5, seed, (DeviceSpec("zigbee", -55.0), DeviceSpec("zigbee", -62.0))))
+            ).devices()
+            if track.device is Device.ZIGBEE
+        ]
+        if len(tracks) == 2:
+            assert abs(tracks[0].center_mhz - tracks[1].center_mhz) > 3
+            return
+    raise AssertionError("two networks never were told apart")
+
+
+def test_a_broadband_jammer_is_found() -> None:
+    tracks = found(Scenario(2.0, 31, jammers=(JammerSpec(2440, 60, -55.0),)))
+    assert set(tracks) == {"jammer"}
+    assert tracks["jammer"].severity > 50
+
+
+@pytest.mark.parametrize("name", [captures.AR9223, captures.AR9550])
+def test_the_recorded_camera_is_found(name: str) -> None:
+    tracks = analysed([capture(name)]).devices()
+    assert [track.device for track in tracks] == [Device.ANALOG_VIDEO]
+    assert abs(tracks[0].center_mhz - 2414.3) < 1.0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "athspectral_5200_20.log",
+        "athspectral_5220_HT40PLUS.log",
+        "athspectral_5240_HT20.log",
+        "athspectral_5300_40_mixed.log",
+        "speccy_fft_2014-11-24_11-24-42.bin",
+        "rfelten_dump_2017-02-23.bin",
+    ],
+)
+def test_recorded_wifi_is_no_device(name: str) -> None:
+    data = capture_elsewhere(name)
+    if name.startswith("rfelten"):
+        data = _unframed(data)
+    assert not analysed([data]).devices()
+
+
+def _unframed(data: bytes) -> bytes:
+    parts, at = [], 0
+    while at + 4 <= len(data):
+        (length,) = struct.unpack_from("<I", data, at)
+        parts.append(data[at + 4 : at + 4 + length])
+        at += 4 + length
+    return b"".join(parts)
+
+
+def test_what_slow_samples_cannot_show_is_said() -> None:
+    slow = Plan((2412, 2432, 2452, 2472), 0.1, 255)
+    scenario = Scenario(3.0, 41, (DeviceSpec("bluetooth", -50.0),), plan=slow)
+    analyzer = analysed(simulate(scenario))
+    missing = {each["device"]: each["reason"] for each in analyzer.not_judged()}
+    assert set(missing) == {"bluetooth", "ble", "zigbee", "fhss_phone", "xbox"}
+    assert "spectral_period" in missing["bluetooth"]
+    assert not analyzer.devices()
+    fast = analysed(simulate(Scenario(1.0, 41)))
+    assert not fast.not_judged()
+
+
+def test_the_result_does_not_depend_on_how_the_stream_is_cut() -> None:
+    data = b"".join(simulate(alone("fhss_phone", -60.0, 9001)))
+    whole = analysed([data]).devices()
+    cut = analysed(data[at : at + 5000] for at in range(0, len(data), 5000)).devices()
+    assert [track.device for track in whole] == [track.device for track in cut]
+
+
+def test_memory_of_the_analyzer_stays_bounded() -> None:
+    analyzer = analysed(simulate(Scenario(6.0, 51, (DeviceSpec("bluetooth", -50.0),))))
+    held = sum(len(part) for kind in analyzer._kinds.values() for part in kind.parts)
+    assert held < 20_000
+
+
+@given(
+    st.lists(st.floats(0, 0.2), min_size=2, max_size=60),
+    st.sampled_from([625e-6, 5e-3, 833e-6]),
+)
+def test_times_on_a_grid_have_the_strength_1_and_any_times_at_most_that(
+    times: list[float], period: float
+) -> None:
+    on_grid = np.rint(np.array(times) / period) * period + 0.1e-3
+    stretch = np.zeros(len(times), np.int64)
+    strength, amount = grid_strength(on_grid, stretch, np.array([period]))
+    assert strength[0] == pytest.approx(1, abs=1e-6)
+    assert amount[0] == pytest.approx(len(times), rel=1e-6)
+    loose, _ = grid_strength(np.array(times), stretch, np.array([period]))
+    assert 0 <= loose[0] <= 1 + 1e-9
+
+
+def _sighting(at_s: float, certain: bool = True, confidence: float = 0.8) -> Found:
+    return Found(
+        Device.ZIGBEE, confidence, certain, 2425.0, 2.0, -60.0, 0.1, at_s - 1, at_s, tolerance_mhz=2.0
+    )
+
+
+def test_a_device_comes_stays_and_goes() -> None:
+    lifecycle = Lifecycle()
+    (came,) = lifecycle.update([_sighting(1.0)], 1.0)
+    assert (came.active, came.first_seen_s, came.last_seen_s) == (True, 0.0, 1.0)
+    (stays,) = lifecycle.update([_sighting(2.0)], 2.0)
+    assert stays.id == came.id
+    assert not lifecycle.update([], 3.0)
+    (gone,) = lifecycle.update([], 2.5 + INACTIVE_AFTER_S)
+    assert not gone.active
+    (back,) = lifecycle.update([_sighting(20.0)], 20.0)
+    assert back.id == came.id
+    assert back.active
+
+
+def test_what_one_uncertain_look_shows_is_no_device_yet() -> None:
+    lifecycle = Lifecycle()
+    assert not lifecycle.update([_sighting(1.0, certain=False)], 1.0)
+    assert not lifecycle.confirmed()
+    (confirmed,) = lifecycle.update([_sighting(2.0, certain=False)], 2.0)
+    assert confirmed.device is Device.ZIGBEE
+
+
+def test_the_model_says_its_version_and_has_all_decisions() -> None:
+    model = load_model()
+    assert "seed" in model.version
+    assert {"bluetooth", "ble", "ble_advertising", "fhss_phone", "microwave", "xbox", "zigbee"} == set(
+        model.decisions
+    )
+    for trees in model.decisions.values():
+        assert 0 <= trees.probability(dict.fromkeys(trees.names, 0.0)) <= 1

@@ -1,0 +1,83 @@
+"""The commands about spectrum files, run as a user runs them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import captures
+from tests.support.captures import CAPTURES
+
+SCENARIO = """
+seconds: 1.2
+seed: 9001
+devices: [{device: zigbee, level_dbm: -55}]
+plan: {channels_mhz: [2412, 2432, 2452, 2472], dwell_s: 0.1}
+"""
+FIELDS = {
+    "device": str,
+    "confidence": float,
+    "center_mhz": float,
+    "bandwidth_mhz": float,
+    "rssi_dbm": float,
+    "duty_cycle": float,
+    "first_seen_s": float,
+    "last_seen_s": float,
+    "severity": int,
+}
+
+
+def paradrop(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-c",
+        "from services.cli import main; main()",
+        "airshark",
+        *map(str, arguments),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, timeout=50)
+
+
+def test_what_is_simulated_is_named(tmp_path: Path) -> None:
+    (tmp_path / "scenario.yaml").write_text(SCENARIO)
+    done = paradrop("simulate", tmp_path / "scenario.yaml", tmp_path / "out.bin")
+    assert (done.returncode, done.stderr) == (0, "")
+    analysed = paradrop("analyze", tmp_path / "out.bin")
+    assert analysed.returncode == 0
+    *found, summary = map(json.loads, analysed.stdout.splitlines())
+    assert [each["device"] for each in found] == ["zigbee"]
+    for name, kind in FIELDS.items():
+        assert type(found[0][name]) is kind, name
+    assert found[0]["type"] == "detection"
+    assert summary["type"] == "summary"
+    assert summary["samples"] == (tmp_path / "out.bin").stat().st_size // 76
+    assert summary["samples_per_s"] > 8000
+    assert summary["not_judged"] == []
+
+
+def test_a_recording_without_devices_is_no_failure() -> None:
+    done = paradrop("analyze", CAPTURES / captures.AR9280)
+    (summary,) = map(json.loads, done.stdout.splitlines())
+    assert (done.returncode, summary["samples"]) == (0, 283)
+    assert "bluetooth" in {each["device"] for each in summary["not_judged"]}
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\n" * 100, None])
+def test_what_is_no_capture_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "file").write_bytes(content)
+    done = paradrop("analyze", tmp_path / "file")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("text", ["devices: [{device: toaster, level_dbm: -50}]", "[", "\udcff"])
+def test_a_wrong_scenario_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "scenario.yaml").write_bytes(text.encode(errors="surrogateescape"))
+    done = paradrop("simulate", tmp_path / "scenario.yaml", tmp_path / "out.bin")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out.bin").exists()

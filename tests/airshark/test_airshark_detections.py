@@ -1,0 +1,217 @@
+"""Detections over gRPC: a running service analyses a simulated radio's bytes, read by real clients."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import json_format
+from paradrop.airshark.v1 import airshark_pb2, detections_pb2
+from paradrop.airshark.v1.detections_pb2_grpc import DetectionServiceStub
+
+from services.airshark.adapters.detection_store import MIGRATIONS, AnalysisSettingsFile, DetectionStore
+from services.airshark.analysis.found import Device
+from services.airshark.analysis.lifecycle import Track
+from services.airshark.domain.air_quality import channels_of, quality_of, recommended
+from services.airshark.domain.analysis_settings import AnalysisSettings
+from services.airshark.domain.detections import Detection
+from services.airshark.simulator.scenario import DeviceSpec, Scenario
+from services.airshark.simulator.simulate import simulate
+from services.common.database import Database
+from tests.support.airshark import Shark, until
+
+VIDEO = Scenario(2.0, 9001, (DeviceSpec("analog_video", -50.0),))
+
+
+@pytest.fixture(scope="module")
+def video() -> bytes:
+    return b"".join(simulate(VIDEO))
+
+
+def rpc(shark: Shark, name: str, user: str = "admin", **fields: Any) -> Any:
+    request = getattr(detections_pb2, f"{name}Request")(**fields)
+    return getattr(DetectionServiceStub(shark.channel), name)(request, metadata=shark.metadata(user))
+
+
+async def test_state_then_synced_then_changes_and_history(shark: Shark, video: bytes) -> None:
+    first = rpc(shark, "WatchDetections", user="user")
+    assert (await until(first, lambda m: m.HasField("synced"))) == [
+        detections_pb2.WatchDetectionsResponse(synced={})
+    ]
+    await shark.play("camera", video)
+    seen = await until(first, lambda m: m.HasField("detection"))
+    detection = seen[-1].detection
+    assert detection.device == detections_pb2.DEVICE_KIND_ANALOG_VIDEO
+    assert detection.active
+    assert abs(detection.rssi_dbm + 50) < 5
+    assert detection.channels
+    assert detection.model_version
+    # A second reader gets the state before "synced".
+    second = rpc(shark, "WatchDetections")
+    before = await until(second, lambda m: m.HasField("synced"))
+    assert [m.detection.id for m in before[:-1]] == [detection.id]
+    listed = await rpc(shark, "ListDetections")
+    assert [each.id for each in listed.detections] == [detection.id]
+    late = {"start_time": {"seconds": 4_000_000_000}}
+    assert not (await rpc(shark, "ListDetections", **late)).detections
+    kinds = await rpc(shark, "ListDetections", device=detections_pb2.DEVICE_KIND_ZIGBEE)
+    assert not kinds.detections
+    quality = await rpc(shark, "GetAirQuality")
+    assert len(quality.channels) == 13
+    hit = [each for each in quality.channels if each.worst]
+    assert {each.channel for each in hit} == set(detection.channels)
+    assert all(each.quality < 80 for each in hit)
+    assert quality.recommended_channel not in detection.channels
+    analysis = await rpc(shark, "GetAnalysis")
+    assert analysis.running
+    assert analysis.sample_count > 1000
+
+
+async def test_the_analyzers_json_has_detections(shark: Shark, video: bytes) -> None:
+    stream = shark.stream("SubscribeAnalyzer")
+    await until(stream, lambda m: m.HasField("synced"))
+    await shark.play("camera", video)
+    messages = await until(stream, lambda m: m.HasField("detection") and m.detection["event"] == "detection")
+    event = json_format.MessageToDict(messages[-1].detection)
+    assert event["device"] == "analog_video"
+    assert 0 < event["confidence"] <= 1
+    assert event["severity"] > 30
+
+
+async def test_alarms_begin_and_end_by_the_threshold(shark: Shark, video: bytes) -> None:
+    await rpc(shark, "SetAnalysis", settings={"alarm_severity": 40})
+    stream = rpc(shark, "WatchDetections")
+    await until(stream, lambda m: m.HasField("synced"))
+    await shark.play("camera", video)
+    alarm = (await until(stream, lambda m: m.HasField("alarm")))[-1].alarm
+    assert alarm.raised
+    assert alarm.threshold == 40
+    assert alarm.detection.device == detections_pb2.DEVICE_KIND_ANALOG_VIDEO
+    await rpc(shark, "SetAnalysis", settings={"alarm_severity": 0})
+    ended = (await until(stream, lambda m: m.HasField("alarm")))[-1].alarm
+    assert not ended.raised
+
+
+async def test_it_analyses_without_readers_only_if_that_was_chosen(shark: Shark, video: bytes) -> None:
+    await shark.play("camera", video)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await rpc(shark, "GetAirQuality")
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert not (await rpc(shark, "GetAnalysis")).running
+    await rpc(shark, "SetAnalysis", settings={"continuous": True})
+    async with asyncio.timeout(20):
+        while not (await rpc(shark, "ListDetections")).detections:
+            await asyncio.sleep(0.2)
+    await rpc(shark, "SetAnalysis", settings={"continuous": False})
+    assert not (await rpc(shark, "GetAnalysis")).running
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "reason"),
+    [
+        ("ListDetections", {"page_size": 501}, "PAGE_SIZE_OUT_OF_RANGE"),
+        ("ListDetections", {"page_token": "x"}, "PAGE_TOKEN_INVALID"),
+        ("ListDetections", {"page_token": "9" * 40}, "PAGE_TOKEN_INVALID"),
+        ("ListDetections", {"device": 99}, "DEVICE_UNKNOWN"),
+        ("SetAnalysis", {"settings": {"alarm_severity": 101}}, "ALARM_SEVERITY_OUT_OF_RANGE"),
+    ],
+)
+async def test_bad_input_is_refused_and_changes_nothing(
+    shark: Shark, name: str, fields: dict[str, Any], reason: str
+) -> None:
+    before = await rpc(shark, "GetAnalysis")
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await rpc(shark, name, **fields)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert reason in str(refused.value.trailing_metadata())
+    assert (await rpc(shark, "GetAnalysis")).settings == before.settings
+
+
+async def test_roles(shark: Shark) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await rpc(shark, "SetAnalysis", user="user", settings={"continuous": True})
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert airshark_pb2.DESCRIPTOR.package == detections_pb2.DESCRIPTOR.package
+
+
+def track(number: int = 1, device: Device = Device.ANALOG_VIDEO, **more: Any) -> Track:
+    values: dict[str, Any] = {
+        "confidence": 0.9,
+        "center_mhz": 2414.0,
+        "bandwidth_mhz": 4.0,
+        "rssi_dbm": -50.0,
+        "duty_cycle": 1.0,
+        "first_seen_s": 0.0,
+        "last_seen_s": 1.0,
+        "tolerance_mhz": 2.0,
+        "confirmed": True,
+    }
+    return Track(number, device, **(values | more))
+
+
+def detection(number: int, at_s: float, **more: Any) -> Detection:
+    return Detection(number, "phy0", track(**more), at_s, at_s + 1, (1, 2), "v")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[DetectionStore]:
+    with closing(Database(tmp_path / "x.sqlite3", MIGRATIONS)) as database:
+        yield DetectionStore(database, max_kept=5)
+
+
+async def test_the_history_is_bounded_and_read_in_pages(store: DetectionStore) -> None:
+    await store.save([detection(number, 100.0 * number) for number in range(1, 10)])
+    newest = await store.page(0, 1e12, None, 2**63 - 1, 3)
+    assert [each.id for each in newest] == [9, 8, 7]
+    rest = await store.page(0, 1e12, None, newest[-1].id, 3)
+    assert [each.id for each in rest] == [6, 5]
+    within = await store.page(600, 701, None, 2**63 - 1, 9)
+    assert [each.id for each in within] == [7, 6]
+    assert newest[0] == replace(detection(9, 900.0), channels=(1, 2))
+
+
+async def test_a_device_that_changes_is_one_row_and_a_restart_ends_it(store: DetectionStore) -> None:
+    await store.save([detection(1, 1.0)])
+    await store.save([detection(1, 1.0, rssi_dbm=-40.0)])
+    (kept,) = await store.page(0, 1e12, None, 2**63 - 1, 9)
+    assert kept.track.rssi_dbm == -40.0
+    assert kept.track.active
+    assert await store.next_id() == 2
+    (ended,) = await store.page(0, 1e12, None, 2**63 - 1, 9)
+    assert not ended.track.active
+
+
+def test_settings_survive_and_nonsense_is_ignored(tmp_path: Path) -> None:
+    file = AnalysisSettingsFile(tmp_path / "analysis.json")
+    assert file.load() == AnalysisSettings()
+    file.save(AnalysisSettings(True, 70))
+    assert file.load() == AnalysisSettings(True, 70)
+    for text in ("{", "[]", json.dumps({"continuous": True, "alarm_severity": 900})):
+        (tmp_path / "analysis.json").write_text(text)
+        assert file.load() == AnalysisSettings()
+
+
+def test_quality_names_what_disturbs_a_channel_and_recommends_another() -> None:
+    camera = track(center_mhz=2412.0, bandwidth_mhz=6.0)
+    oven = track(2, Device.MICROWAVE, center_mhz=2462.0, bandwidth_mhz=10.0, duty_cycle=0.4, rssi_dbm=-60.0)
+    gone = track(3, Device.CW, center_mhz=2437.0, bandwidth_mhz=0.3, active=False)
+    qualities = {each.channel: each for each in quality_of([camera, oven, gone])}
+    assert qualities[1].worst == (camera,)
+    assert qualities[6].quality == 100
+    assert qualities[1].quality < qualities[11].quality < 100
+    assert recommended(list(qualities.values()), {}) == 6
+    assert recommended(list(qualities.values()), {6: 1.0}) == 11
+    assert channels_of(gone) == [4, 5, 6, 7, 8]
+
+
+def test_severity_grows_with_level_and_airtime_and_hoppers_share_it() -> None:
+    near = track(rssi_dbm=-45.0)
+    assert near.severity == 100
+    assert track(rssi_dbm=-95.0).severity == 0
+    headset = track(device=Device.BLUETOOTH, center_mhz=2441.0, bandwidth_mhz=79.0, duty_cycle=0.31)
+    assert 5 <= headset.severity < track(duty_cycle=0.31).severity
