@@ -145,8 +145,8 @@ async def test_the_analyzer_tells_of_source_and_channels(shark: Shark) -> None:
     )
     events = [json_format.MessageToDict(m.detection) for m in messages if m.HasField("detection")]
     assert {"source", "utilisation"} <= {event["event"] for event in events}
-    assert events[-2]["state"] == "running"
-    assert events[-2]["source_kind"] == "recording"
+    source = [event for event in events if event["event"] == "source"][-1]
+    assert (source["state"], source["source_kind"]) == ("running", "recording")
     assert events[-1]["channels"][0]["channel"] == 1
 
 
