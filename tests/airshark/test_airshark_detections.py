@@ -111,6 +111,29 @@ async def test_it_analyses_without_readers_only_if_that_was_chosen(shark: Shark,
     assert not (await rpc(shark, "GetAnalysis")).running
 
 
+async def test_a_simulated_radio_is_a_source_and_is_called_simulated(shark: Shark) -> None:
+    scenario = "seconds: 30\nseed: 9001\ndevices: [{device: analog_video, level_dbm: -50}]"
+    stream = rpc(shark, "WatchDetections")
+    await until(stream, lambda m: m.HasField("synced"))
+    settings = airshark_pb2.SourceSettings(kind=airshark_pb2.SOURCE_KIND_SIMULATED, scenario=scenario)
+    await shark.call("SetSource", settings=settings)
+    seen = await until(stream, lambda m: m.HasField("detection"))
+    assert seen[-1].detection.device == detections_pb2.DEVICE_KIND_ANALOG_VIDEO
+    assert seen[-1].detection.radio == "simulated"
+    status = await shark.call("GetStatus")
+    assert status.source_kind == airshark_pb2.SOURCE_KIND_SIMULATED
+    assert not status.hardware_ready
+    source = await shark.call("GetSource")
+    wrong = airshark_pb2.SourceSettings(
+        kind=airshark_pb2.SOURCE_KIND_SIMULATED, scenario="devices: [{device: toaster, level_dbm: 1}]"
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await shark.call("SetSource", settings=wrong)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "toaster" in refused.value.details()
+    assert (await shark.call("GetSource")).settings == source.settings
+
+
 @pytest.mark.parametrize(
     ("name", "fields", "reason"),
     [

@@ -13,10 +13,12 @@ from services.airshark.adapters.radio_source import (
 )
 from services.airshark.adapters.recorded_source import RecordedSource
 from services.airshark.adapters.recordings import Recordings
+from services.airshark.adapters.simulated_source import SimulatedSource
 from services.airshark.domain.pipeline import NoSource
 from services.airshark.domain.settings import SourceSettings
 from services.airshark.domain.sources import Source, SourceKind
-from services.common.errors import NotImplementedYet
+from services.airshark.simulator.scenario import BadScenario, Scenario, parse_scenario
+from services.common.errors import InvalidArgument
 from services.common.files import write_atomically
 
 log = structlog.get_logger()
@@ -62,5 +64,14 @@ def make_source(settings: SourceSettings, recordings: Recordings) -> Source:
         path = recordings.path(settings.recording)
         return RecordedSource(path, loop=settings.loop, fast=settings.fast)
     if settings.kind is SourceKind.SIMULATED:
-        raise NotImplementedYet("This version of Paradrop has no simulated radio.")
+        return SimulatedSource(_scenario(settings.scenario))
     return NoSource()  # type: ignore[return-value]  # It yields nothing of any type.
+
+
+def _scenario(text: str) -> Scenario:
+    try:
+        return parse_scenario(text)
+    except BadScenario as error:
+        raise InvalidArgument(
+            f"The scenario is not understood: {error}", reason="SCENARIO_INVALID", field="settings.scenario"
+        ) from None
