@@ -16,6 +16,7 @@ from typing import IO, Any
 import psutil
 
 from benchmarks.support import free_port, pss_mib, table
+from services.common.logs import configure_logs
 
 NODES = 200
 PER_PROCESS = 50
@@ -113,5 +114,6 @@ async def _run_links(folder: Path, port: int, first: int, count: int) -> None:
 
 
 if __name__ == "__main__":
+    configure_logs("error")
     os.nice(5)
     asyncio.run(_run_links(Path(sys.argv[1]), *map(int, sys.argv[2:5])))

@@ -6,7 +6,10 @@ from typing import Any
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from paradrop.node.v1 import node_pb2, node_pb2_grpc
 
+from services.common.channels import service_metadata
+from services.common.errors import DomainError
 from services.common.settings import SERVICES, Settings
 from services.launcher.engine import DEFAULT_ADDRESS, ask
 from services.launcher.health import gateway_health, gateway_url
@@ -33,6 +36,8 @@ class NodeStatus:
     state: str
     home: str
     parts: tuple[PartStatus, ...]
+    issues: tuple[str, ...] = ()
+    """What the node says is wrong, with what to do about it."""
 
     @property
     def exit_status(self) -> int:
@@ -51,7 +56,10 @@ class NodeStatus:
             + (f"  ({part.detail})" if part.detail else "")
             for part in self.parts
         ]
-        return "\n".join([f"The node in {self.home} is {self.state}.", *rows])
+        issues = (
+            ["What the node says is wrong:", *(f"  {issue}" for issue in self.issues)] if self.issues else []
+        )
+        return "\n".join([f"The node in {self.home} is {self.state}.", *rows, *issues])
 
 
 def node_status(settings: Settings) -> NodeStatus:
@@ -60,13 +68,14 @@ def node_status(settings: Settings) -> NodeStatus:
         services = pool.map(lambda name: _service(name, settings.addresses[name]), SERVICES)
         gateway = pool.submit(_gateway, settings)
         engine = pool.submit(_engine, settings)
+        issues = pool.submit(_issues, settings)
         own = (*services, gateway.result())
     parts = (*own, engine.result())
     if all(part.ok for part in parts):
         state = HEALTHY
     else:
         state = DEGRADED if any(part.ok for part in own) else NOT_RUNNING
-    return NodeStatus(state, str(settings.home), parts)
+    return NodeStatus(state, str(settings.home), parts, issues.result())
 
 
 def _service(name: str, address: str) -> PartStatus:
@@ -81,6 +90,20 @@ def _service(name: str, address: str) -> PartStatus:
     state = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     ok = answer.status == health_pb2.HealthCheckResponse.SERVING
     return PartStatus(name, ok, address, "" if ok else state)
+
+
+def _issues(settings: Settings) -> tuple[str, ...]:
+    try:
+        with grpc.insecure_channel(settings.addresses["node"]) as channel:
+            listed = node_pb2_grpc.NodeServiceStub(channel).ListIssues(
+                node_pb2.ListIssuesRequest(),
+                metadata=service_metadata(settings.service_token_file),
+                timeout=TIMEOUT_S,
+            )
+    except (grpc.RpcError, DomainError):
+        # The parts that are down are told of already.
+        return ()
+    return tuple(f"{issue.id}: {issue.message} {issue.suggestion}" for issue in listed.issues)
 
 
 def _is_gone(error: grpc.RpcError) -> bool:

@@ -34,6 +34,7 @@ from services.node.adapters.reports import HttpReports
 from services.node.adapters.self_provision import self_provision
 from services.node.domain.cached import Cached
 from services.node.domain.diagnosis.facts import Facts
+from services.node.domain.gauges import gauges
 from services.node.domain.inventory import Inventory
 from services.node.domain.provision import LINK_SCHEMES, Provision, Provisioning
 from services.node.domain.ssh_keys import SshKeys
@@ -72,7 +73,15 @@ async def running(settings: Settings) -> AsyncIterator[None]:
 
         names = [SERVICE.full_name, AUDIO_SERVICE.full_name]
         verifier = TokenVerifier(settings.public_dir)
-        await stack.enter_async_context(serving(settings.addresses["node"], names, register, verifier))
+        await stack.enter_async_context(
+            serving(
+                settings.addresses["node"],
+                names,
+                register,
+                verifier,
+                lambda: gauges(parts.inventory, parts.provisioning),
+            )
+        )
         await stack.enter_async_context(controllers.running(parts.provisioning))
         await stack.enter_async_context(discoverable(settings, parts.inventory.software))
         provisioning = asyncio.create_task(self_provision(settings.home, parts.provisioning))

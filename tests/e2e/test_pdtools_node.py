@@ -160,6 +160,17 @@ def test_the_status_socket_answers_refresh(node: NodeProcess) -> None:
     assert set(status["disk"]["/"]) == {"total", "used"}
 
 
+def test_metrics_tell_of_the_node(node: NodeProcess) -> None:
+    text = node.request("GET", "/metrics").body.decode()
+    for sample in (
+        'paradrop_node_radios{part="node"}',
+        'paradrop_controller_connected{part="node"} 0.0',
+        'paradrop_node_load{over="1m",part="node"}',
+        "paradrop_process_resident_memory_bytes{",
+    ):
+        assert sample in text
+
+
 def test_the_command_line_shows_the_log_and_what_is_wrong(node: NodeProcess) -> None:
     command = str(Path(sys.executable).with_name("paradrop"))
     environment = os.environ | {"PARADROP_HOME": str(node.home), "PARADROP_LISTEN": node.target}
@@ -170,6 +181,7 @@ def test_the_command_line_shows_the_log_and_what_is_wrong(node: NodeProcess) -> 
     assert "the engine is gone" in [json.loads(line)["message"] for line in logs.stdout.splitlines()]
     status = subprocess.run([command, "status"], env=environment, capture_output=True, text=True)
     assert "DOWN" in status.stdout
+    assert "engine-down: The Docker engine does not answer" in status.stdout
     environment["PARADROP_HOME"] = f"{node.home}-none"
     nobody = subprocess.run([command, "logs"], env=environment, capture_output=True, text=True)
     assert nobody.returncode == 1
