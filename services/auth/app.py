@@ -10,6 +10,7 @@ from paradrop.auth.v1 import auth_pb2_grpc
 from paradrop.vendor.envoy.service.auth.v3 import external_auth_pb2_grpc
 
 from services.auth.adapters.bootstrap import bootstrap_password
+from services.auth.adapters.cloud import HttpCloud
 from services.auth.adapters.hasher import Argon2Hasher
 from services.auth.adapters.keys import SigningKey
 from services.auth.adapters.publication import Publication
@@ -18,6 +19,7 @@ from services.auth.adapters.store import SqliteStore
 from services.auth.domain.audit import Audit
 from services.auth.domain.authenticator import Authenticator
 from services.auth.domain.chute_tokens import ChuteTokens
+from services.auth.domain.cloud import CloudLogin
 from services.auth.domain.directory import Directory
 from services.auth.domain.gatekeeper import Gatekeeper
 from services.auth.domain.throttle import LoginThrottle
@@ -53,9 +55,8 @@ async def running(settings: Settings) -> AsyncIterator[None]:
         audit = Audit(store, time.time, time.monotonic)
         authenticator = Authenticator(directory, hasher, LoginThrottle(time.monotonic), audit, time.monotonic)
         verifier = TokenVerifier(settings.public_dir)
-        auth = servicer.AuthServicer(  # type: ignore[abstract]  # leave_pending defines the rest.
-            users, authenticator, mint, ChuteTokens(directory), audit
-        )
+        cloud = CloudLogin(HttpCloud(settings.public_dir), mint)
+        auth = servicer.AuthServicer(users, authenticator, mint, ChuteTokens(directory), audit, cloud)
         envoy = authorization.AuthorizationServicer(
             Gatekeeper(directory, authenticator, mint, verifier, audit)
         )

@@ -100,7 +100,7 @@ async def _parts(
     chutes = ChuteClient(channels["chutes"], channels["network"], settings.service_token_file)
     neighbours = Neighbours(channels, chutes, settings.service_token_file)
     home = await asyncio.to_thread(settings.state_dir, "node")
-    file = JsonProvisionFile(home / "provision.json")
+    file = JsonProvisionFile(home / "provision.json", settings.public_dir / "controller.json")
     defaults = Provision(options.text("pdserver"), options.text("wamp_router"))
     present = await asyncio.to_thread(file.load, defaults)
     lines = NodeLines(

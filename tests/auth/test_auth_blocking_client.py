@@ -61,12 +61,6 @@ def test_a_call_without_a_token_is_refused(grpc_stub: AuthServiceStub) -> None:
     assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-def test_what_is_not_there_yet_says_so(grpc_stub: AuthServiceStub) -> None:
-    with pytest.raises(grpc.RpcError) as raised:
-        grpc_stub.LoginCloud(pb.LoginCloudRequest())
-    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
 def test_many_threads_can_share_a_channel(
     grpc_stub: AuthServiceStub, metadata: list[tuple[str, str]]
 ) -> None:

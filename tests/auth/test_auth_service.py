@@ -235,10 +235,14 @@ async def test_a_chutes_token_does_not_change_passwords(service: Service) -> Non
     )
 
 
-async def test_cloud_logins_are_honest(service: Service) -> None:
+async def test_a_cloud_login_needs_a_controller(service: Service) -> None:
+    assert await refusal(service.auth.LoginCloud(pb.LoginCloudRequest(token="x"))) == (
+        "FAILED_PRECONDITION",
+        "NOT_PROVISIONED",
+    )
     assert await refusal(service.auth.LoginCloud(pb.LoginCloudRequest())) == (
-        "UNIMPLEMENTED",
-        "NOT_IMPLEMENTED_YET",
+        "UNAUTHENTICATED",
+        "CLOUD_TOKEN_REFUSED",
     )
 
 

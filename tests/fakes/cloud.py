@@ -22,6 +22,9 @@ class Cloud:
     """Method, path and document of each request that was let in."""
     logins: int = 0
     headers: dict[str, str] = field(default_factory=dict)
+    users: dict[str, Any] = field(default_factory=dict)
+    """Token of a user to the document about them."""
+    rights: list[Any] = field(default_factory=list)
     down: bool = False
     polls: bool = True
 
@@ -47,6 +50,11 @@ class Cloud:
                 "router": {"_id": "r1", "password": "t0ken", "claim_token": "c1"},
                 "batch": {"name": "b"},
             }
+        user = self.users.get(authorization.removeprefix("Bearer "))
+        if user is not None and path == "/api/users/me":
+            return 200, user
+        if user is not None and path == "/api/routers/r1":
+            return 200, {"_id": "r1", "access_rights": self.rights}
         if authorization != f"Bearer {self.token}":
             return 401, None
         self.requests.append((method, path, document))

@@ -1,5 +1,6 @@
 """Identity, provision, settings and issues over a real socket."""
 
+import asyncio
 import json
 import stat
 
@@ -48,11 +49,24 @@ async def test_a_wrong_provision_changes_nothing(node: Node, changes: dict[str, 
 
 
 def test_a_provision_is_kept_privately_and_a_broken_file_is_put_aside(tmp_path) -> None:
-    file, defaults = JsonProvisionFile(tmp_path / "provision.json"), Provision("https://a", "wss://b")
+    file = JsonProvisionFile(tmp_path / "provision.json", tmp_path / "controller.json")
+    defaults = Provision("https://a", "wss://b")
     assert file.load(defaults) is defaults
     (tmp_path / "provision.json").write_text("{")
     assert file.load(defaults) is defaults
     assert [path.name for path in tmp_path.iterdir()] == ["provision.unreadable"]
+
+
+async def test_a_controller_over_http_is_published_for_cloud_logins_and_no_other(tmp_path) -> None:
+    public = tmp_path / "controller.json"
+    file = JsonProvisionFile(tmp_path / "provision.json", public)
+    await file.save(Provision("https://a", "wss://b", "r1", "t"))
+    assert json.loads(await asyncio.to_thread(public.read_bytes)) == {"pdid": "r1", "pdserver": "https://a"}
+    kept = await asyncio.to_thread(file.load, Provision("x", "y"))
+    assert kept == Provision("https://a", "wss://b", "r1", "t")
+    assert stat.S_IMODE((tmp_path / "provision.json").stat().st_mode) == 0o600
+    await file.save(Provision("grpcs://a", "wss://b", "r1", "t"))
+    assert not public.exists()
 
 
 async def test_settings_are_flat_and_typed(node: Node) -> None:

@@ -8,6 +8,7 @@ from services.common.identity import SYSTEM, Principal
 
 ISSUER = "paradrop"
 USER_TOKEN_LIFE_S = 30 * 24 * 3600
+CLOUD_TOKEN_LIFE_S = 24 * 3600
 SERVICE_TOKEN_LIFE_S = 48 * 3600
 INTERNAL_TOKEN_LIFE_S = 300
 MAX_INTERNAL_TOKENS = 1024
@@ -33,6 +34,10 @@ class TokenMint:
     def user_token(self, user: User) -> str:
         """Returns the token of a login."""
         return self._sign(user.principal, user.generation, USER_TOKEN_LIFE_S)
+
+    def cloud_token(self, principal: Principal) -> str:
+        """Returns the token of a controller's user; short, because the node cannot end it earlier."""
+        return self._sign(principal, 0, CLOUD_TOKEN_LIFE_S)
 
     def service_token(self, generation: int) -> str:
         """Returns the token with which services call each other."""

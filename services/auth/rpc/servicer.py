@@ -9,6 +9,7 @@ from paradrop.auth.v1 import auth_pb2_grpc
 from services.auth.domain.audit import Audit
 from services.auth.domain.authenticator import Authenticator
 from services.auth.domain.chute_tokens import ChuteTokens
+from services.auth.domain.cloud import CloudLogin
 from services.auth.domain.model import DEFAULT_USER, Login, Outcome, User, is_username
 from services.auth.domain.tokens import TokenMint
 from services.auth.domain.users import Users
@@ -16,7 +17,6 @@ from services.auth.rpc.peer import client_address
 from services.common.errors import InvalidArgument
 from services.common.identity import Role, current_principal
 from services.common.paging import page_size, token_invalid
-from services.common.pending import leave_pending
 
 SERVICE = pb.DESCRIPTOR.services_by_name["AuthService"]
 
@@ -31,7 +31,9 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         mint: TokenMint,
         chute_tokens: ChuteTokens,
         audit: Audit,
+        cloud: CloudLogin,
     ) -> None:
+        self._cloud = cloud
         self._users = users
         self._authenticator = authenticator
         self._mint = mint
@@ -45,6 +47,13 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
         user = await self._authenticator.verify(username, request.password, address)
         await self._audit.record(user.name, address, Outcome.ACCEPTED)
         return pb.LoginLocalResponse(username=user.name, success=True, token=self._mint.user_token(user))
+
+    async def LoginCloud(self, request: pb.LoginCloudRequest, context: Any) -> pb.LoginCloudResponse:
+        """Exchanges a controller's user token for one of this node."""
+        address = client_address(context.invocation_metadata())
+        user, token = await self._cloud.login(request.token)
+        await self._audit.record(user.email, address, Outcome.ACCEPTED)
+        return pb.LoginCloudResponse(username=user.email, token=token)
 
     async def ChangePassword(
         self, request: pb.ChangePasswordRequest, context: Any
@@ -114,9 +123,6 @@ class AuthServicer(auth_pb2_grpc.AuthServiceServicer):
             logins=[_login(login) for _, login in logins[:size]],
             next_page_token=str(logins[size - 1][0]) if len(logins) > size else "",
         )
-
-
-leave_pending(AuthServicer, SERVICE)
 
 
 def _role(role: int) -> Role:
