@@ -1,14 +1,15 @@
 """The format of recordings: what a radio gave, when, and from which radio.
 
-    file    = magic, header frame, chunk frames ..., index frame, trailer
-    magic   = 89 "PDSPEC" 0A
-    frame   = F5 "P" "D" kind, u32 length of the payload, u32 CRC-32 of kind and payload, payload
-    kind    = "H" header: JSON with version, radio, source, settings and times
-              "C" chunk: u64 time in microseconds since 1970, u32 batches lost before it, bytes of the kernel
-              "X" index: for some chunks, u64 time and u64 offset of the frame in the file
-    trailer = u64 offset of the index frame, "PDSPEND" 0A
+    file  = magic, header frame, chunk frames ..., index frame, end frame
+    magic = 89 "PDSPEC" 0A
+    frame = F5 "P" "D" kind, u32 length of the payload, u32 CRC-32 of the payload,
+            u32 CRC-32 of the twelve bytes before, payload
+    kind  = "H" header: JSON with version, radio, source, settings and times
+            "C" chunk: u64 time in microseconds since 1970, u32 batches lost before it, bytes of the kernel
+            "X" index: for some chunks, u64 time and u64 offset of the frame in the file
+            "E" end: u64 offset of the index frame; the last 24 bytes of the file
 
-All numbers are little-endian. A file without index and trailer is one that is being written, or whose writer
+All numbers are little-endian. A file without an end frame is one that is being written, or whose writer
 was stopped by force: it is read up to the last whole frame. Damage costs the frames that it hits.
 """
 
@@ -23,11 +24,12 @@ from services.airshark.domain.sources import Chunk
 
 MAGIC = b"\x89PDSPEC\n"
 SYNC = b"\xf5PD"
-FRAME = struct.Struct("<3scII")
+FRAME = struct.Struct("<3scIII")
+_CHECKED = struct.Struct("<3scII")
 CHUNK = struct.Struct("<QI")
 ENTRY = struct.Struct("<QQ")
-TRAILER = struct.Struct("<Q8s")
-TRAILER_MAGIC = b"PDSPEND\n"
+END = struct.Struct("<Q")
+END_FRAME_BYTES = FRAME.size + END.size
 VERSION = 1
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 INDEX_EVERY_S = 1.0
@@ -84,13 +86,13 @@ class Writer:
     def size_after(self, data: bytes) -> int:
         """Returns the size that the file would have if it ended after this chunk."""
         index = FRAME.size + (len(self._entries) + 1) * ENTRY.size
-        return self.size_bytes + FRAME.size + CHUNK.size + len(data) + index + TRAILER.size
+        return self.size_bytes + FRAME.size + CHUNK.size + len(data) + index + END_FRAME_BYTES
 
     def end(self) -> bytes:
         """Returns what a file ends with."""
         offset = self.size_bytes
         index = _frame(b"X", b"".join(ENTRY.pack(*entry) for entry in self._entries))
-        return self._counted(index + TRAILER.pack(offset, TRAILER_MAGIC))
+        return self._counted(index + _frame(b"E", END.pack(offset)))
 
     def _counted(self, data: bytes) -> bytes:
         self.size_bytes += len(data)
@@ -98,7 +100,8 @@ class Writer:
 
 
 def _frame(kind: bytes, payload: bytes) -> bytes:
-    return FRAME.pack(SYNC, kind, len(payload), zlib.crc32(payload, zlib.crc32(kind))) + payload
+    head = _CHECKED.pack(SYNC, kind, len(payload), zlib.crc32(payload))
+    return head + zlib.crc32(head).to_bytes(4, "little") + payload
 
 
 class Parser:
@@ -117,15 +120,16 @@ class Parser:
         if self._offset == 0 and buffer.startswith(MAGIC):
             at = len(MAGIC)
         while len(buffer) - at >= FRAME.size:
-            sync, kind, length, checksum = FRAME.unpack_from(buffer, at)
-            if sync != SYNC or length > MAX_FRAME_BYTES:
+            sync, kind, length, checksum, head_checksum = FRAME.unpack_from(buffer, at)
+            damaged = sync != SYNC or zlib.crc32(buffer[at : at + _CHECKED.size]) != head_checksum
+            if damaged or length > MAX_FRAME_BYTES:
                 at = self._skip(buffer, at)
                 continue
             end = at + FRAME.size + length
             if end > len(buffer):
                 break
             payload = buffer[at + FRAME.size : end]
-            if zlib.crc32(payload, zlib.crc32(kind)) != checksum:
+            if zlib.crc32(payload) != checksum:
                 at = self._skip(buffer, at)
                 continue
             yield Frame(kind, payload, self._offset + at)
@@ -137,8 +141,7 @@ class Parser:
         following = buffer.find(SYNC, at + 1)
         if following < 0:
             following = max(len(buffer) - len(SYNC) + 1, at + 1)
-        if TRAILER_MAGIC not in buffer[at:following]:
-            self.damaged_bytes += following - at
+        self.damaged_bytes += following - at
         return following
 
 
