@@ -23,6 +23,8 @@ MAX_HEAP_BYTES = 128 * 1024 * 1024
 """Envoy's own memory, at which it refuses new requests; about ten times what it needs when idle."""
 
 WEBSOCKET_PATHS = ("/(ws|sockjs)/.*", "/api/v1/chutes/[^/]+/networks/[^/]+/hostapd_control/ws")
+DOWNLOAD_PATHS = ("/api/v1/airshark/recordings/[^/]+/data",)
+"""Files that are served in ranges, which the transcoder does not know."""
 PAGE_PATHS = ("/", "/reference(/.*)?", "/openapi\\.json", "/static/.*", "/metrics")
 
 OWN_TEXT = "%LOCAL_REPLY_BODY%"
@@ -107,6 +109,7 @@ def write_config(settings: Settings, out_dir: Path) -> Path:
             clusters=_clusters(settings),
             descriptors=str(described),
             errors=ERRORS,
+            download_paths=DOWNLOAD_PATHS,
             jwks=str(settings.public_dir / "jwks.json"),
             listen=Address(host=settings.listen_host, port=settings.listen_port),
             lua=str(script),

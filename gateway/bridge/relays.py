@@ -9,13 +9,14 @@ from typing import Any
 
 import grpc
 from google.protobuf import json_format
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from paradrop.airshark.v1 import airshark_pb2, airshark_pb2_grpc
 from paradrop.chutes.v1 import changes_pb2, changes_pb2_grpc, chutes_pb2, chutes_pb2_grpc
 from paradrop.network.v1 import network_pb2, network_pb2_grpc
 from paradrop.node.v1 import node_pb2, node_pb2_grpc
 
-from services.common.errors import NotFound
+from services.common.errors import InvalidArgument, NotFound
 
 LOG_TAIL_LINES = 200
 STATUS_TIMEOUT_S = 5.0
@@ -35,7 +36,7 @@ class Relay:
     path: str
     service: str
     open: Callable[[grpc.aio.Channel, Mapping[str, str], Metadata], Call]
-    """Starts the RPC for the variables of a path."""
+    """Starts the RPC for the variables of a path and the parameters of the query."""
     frames: Callable[[Any], Iterator[Frame]]
     """Returns what of a message goes to the client."""
     incoming: Callable[[Call, Frame], Any] | None = None
@@ -102,6 +103,26 @@ def _analyzer(channel: grpc.aio.Channel, _: Mapping[str, str], metadata: Metadat
 def _analyzer_frames(message: airshark_pb2.SubscribeAnalyzerResponse) -> Iterator[Frame]:
     if message.HasField("detection"):
         yield json_format.MessageToJson(message.detection, indent=None)
+
+
+def _watching(rpc: str) -> Callable[[grpc.aio.Channel, Mapping[str, str], Metadata], Call]:
+    """Returns what opens a stream of the spectrum, with the query as its request."""
+    request_type = getattr(airshark_pb2, f"{rpc}Request")
+
+    def open(channel: grpc.aio.Channel, variables: Mapping[str, str], metadata: Metadata) -> Call:
+        fields = {name: value for name, value in variables.items() if name != "rest"}
+        try:
+            request = json_format.ParseDict(fields, request_type())
+        except json_format.ParseError as error:
+            # Says which field is wrong, and nothing of ours.
+            raise InvalidArgument(f"The query is wrong: {error}", reason="QUERY_INVALID") from None
+        return getattr(airshark_pb2_grpc.AirsharkServiceStub(channel), rpc)(request, metadata=metadata)
+
+    return open
+
+
+def _json_frames(message: Message) -> Iterator[Frame]:
+    yield json_format.MessageToJson(message, indent=None, always_print_fields_with_no_presence=True)
 
 
 def _control_hostapd(channel: grpc.aio.Channel, variables: Mapping[str, str], metadata: Metadata) -> Call:
@@ -200,6 +221,9 @@ RELAYS = (
     Relay("/ws/paradrop_logs", "node", _node_logs, _node_log_frames),
     Relay("/ws/airshark/spectrum", "airshark", _spectrum, _spectrum_frames),
     Relay("/ws/airshark/analyzer", "airshark", _analyzer, _analyzer_frames),
+    Relay("/ws/airshark/blocks", "airshark", _watching("SubscribeSpectrum"), _json_frames),
+    Relay("/ws/airshark/sweep", "airshark", _watching("SubscribeSweep"), _json_frames),
+    Relay("/ws/airshark/waterfall", "airshark", _watching("SubscribeWaterfall"), _json_frames),
     Relay(
         "/api/v1/chutes/{chute}/networks/{network}/hostapd_control/ws",
         "network",
@@ -208,4 +232,4 @@ RELAYS = (
         _send_datagram,
     ),
 )
-"""In the order of the contract. Below each path any sub-path is the same, as in the original."""
+"""In the order of the contract, then ours. Below each path any sub-path is the same, as in the original."""

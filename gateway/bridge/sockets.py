@@ -41,7 +41,9 @@ class Endpoint:
             token = bearer_token(websocket.headers.get("authorization"))
             self._verifier.verify(token)
             metadata = (("authorization", f"Bearer {token}"),)
-            call = self._relay.open(self._channel, websocket.path_params, metadata)
+            # What is part of the path cannot be given in another way.
+            variables = {**websocket.query_params, **websocket.path_params}
+            call = self._relay.open(self._channel, variables, metadata)
         except DomainError as error:
             await deny(websocket, replies.from_error(error))
             return

@@ -60,8 +60,9 @@ def record(out: Path, seconds: float, max_mb: float) -> None:
         finally:
             if begun:
                 file.write(writer.end())
+            else:
+                out.unlink()
     if not begun:
-        out.unlink()
         raise click.ClickException("Nothing was received, so there is no file.")
     click.echo(f"{out}: {writer.size_bytes} bytes", err=True)
 

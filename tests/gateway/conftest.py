@@ -4,11 +4,12 @@ import asyncio
 import base64
 import json
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -97,16 +98,22 @@ def make_settings(home: Path, **changes: Any) -> Settings:
     return settings
 
 
+Real = Mapping[str, Callable[[Settings], AbstractAsyncContextManager[Any]]]
+"""What runs a service itself instead of a double of it, by its name."""
+
+
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[tuple[Doubles, envoy.Envoy]]:
+async def serving(settings: Settings, real: Real) -> AsyncIterator[tuple[Doubles, envoy.Envoy]]:
     doubles = Doubles(Keys(settings.public_dir))
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(doubles.serving(settings))
+        await stack.enter_async_context(doubles.serving(settings, without=frozenset(real)))
+        for running in real.values():
+            await stack.enter_async_context(running(settings))
         await stack.enter_async_context(app.running(settings))
         yield doubles, await stack.enter_async_context(envoy.running(settings))
 
 
-def run_gateway(settings: Settings) -> Iterator[Gateway]:
+def run_gateway(settings: Settings, real: Real = MappingProxyType({})) -> Iterator[Gateway]:
     """Runs a gateway in a thread of its own, so that tests can be blocking clients."""
     ready = threading.Event()
     state: dict[str, Any] = {}
@@ -114,7 +121,7 @@ def run_gateway(settings: Settings) -> Iterator[Gateway]:
     async def main() -> None:
         stop = state["stop"] = asyncio.Event()
         state["loop"] = asyncio.get_running_loop()
-        async with serving(settings) as (doubles, process):
+        async with serving(settings, real) as (doubles, process):
             state["gateway"] = Gateway(settings, doubles, state["loop"], process)
             ready.set()
             await stop.wait()

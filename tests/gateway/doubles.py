@@ -100,9 +100,9 @@ class Doubles:
         return self.calls[-1]
 
     @asynccontextmanager
-    async def serving(self, settings: Settings) -> AsyncIterator[None]:
+    async def serving(self, settings: Settings, without: frozenset[str] = frozenset()) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            for name in SERVICES:
+            for name in SERVICES.keys() - without:
                 await stack.enter_async_context(self.serving_one(name, settings))
             yield
 

@@ -65,7 +65,7 @@ def rows(columns: int, low_mhz: float, high_mhz: float) -> Iterator[Row]:
         for message in stub.SubscribeWaterfall(request, metadata=metadata):
             if message.HasField("source"):
                 source = message.source
-                note = f"{source.description}: {source.problem or STATES.get(source.state, '')}"
+                note = f"{STATES.get(source.state, '')}: {source.problem or source.description}"
             if not message.HasField("tile"):
                 yield Row(np.zeros(0, np.float32), note)
                 continue
