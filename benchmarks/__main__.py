@@ -4,7 +4,7 @@ import sys
 
 import docker
 
-from benchmarks import fleet, footprint, info, install, rest
+from benchmarks import fleet, footprint, info, install, rest, spectrum
 from tests.support.engine import busybox_image, running_engine
 
 BENCHMARKS = {
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "install": install.main,
     "info": info.main,
     "fleet": fleet.main,
+    "spectrum": spectrum.main,
 }
 
 with running_engine() as address:

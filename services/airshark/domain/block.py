@@ -96,11 +96,13 @@ class SampleBlock:
     @cached_property
     def axes(self) -> tuple[Floats, "npt.NDArray[np.intp]"]:
         """The different frequency axes, (axes, bins) in MHz, and which of them each sample has, (n,)."""
-        keys = np.stack((self.first_bin_mhz, self.spacing_mhz), axis=1)
-        if len(keys) and (keys == keys[0]).all():
-            return _axis(keys[:1], self.bin_count), np.zeros(len(keys), np.intp)
-        different, which = np.unique(keys, axis=0, return_inverse=True)
-        return _axis(different, self.bin_count), which.reshape(-1)
+        # Two floats as one whole number, which can be compared and sorted at once.
+        keys = np.stack((self.first_bin_mhz, self.spacing_mhz), axis=1).view(np.uint64).reshape(-1)
+        # A radio stays where it is for a while: only the first sample of each stay is looked up.
+        starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+        different, which = np.unique(keys[starts], return_inverse=True)
+        lengths = np.diff(starts, append=len(keys))
+        return _axis(different.view(np.float32).reshape(-1, 2), self.bin_count), np.repeat(which, lengths)
 
     def frequencies_mhz(self) -> Floats:
         """Returns the frequency of each bin of each sample; (n, bins)."""
