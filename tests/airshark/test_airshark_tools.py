@@ -69,9 +69,9 @@ def test_files_are_converted_and_back(tmp_path: Path) -> None:
     np.testing.assert_allclose([[float(v) for v in row[10:]] for row in rows[1:]], ours.dbm, atol=0.006)
 
     succeed("convert", CAMERA, tmp_path / "c.npz")
-    arrays = np.load(tmp_path / "c.npz")
-    np.testing.assert_array_equal(arrays["ht20_56_dbm"], ours.dbm)
-    assert (np.diff(arrays["ht20_56_time_s"]) >= 0).all()
+    with np.load(tmp_path / "c.npz") as arrays:
+        np.testing.assert_array_equal(arrays["ht20_56_dbm"], ours.dbm)
+        assert (np.diff(arrays["ht20_56_time_s"]) >= 0).all()
     assert zipfile.is_zipfile(tmp_path / "c.npz")
 
     assert run("convert", CAMERA, tmp_path / "c.bin").exit_code == 1  # It is there already.
@@ -82,7 +82,8 @@ def test_files_are_converted_and_back(tmp_path: Path) -> None:
 def test_a_plot_shows_the_camera_where_it_is(tmp_path: Path) -> None:
     succeed("plot", CAMERA, tmp_path / "all.png")
     succeed("plot", CAMERA, tmp_path / "band.png", "--min-mhz", 2402, "--max-mhz", 2472)
-    image = np.asarray(Image.open(tmp_path / "band.png").convert("L")).astype(int)
+    with Image.open(tmp_path / "band.png") as opened:
+        image = np.asarray(opened.convert("L")).astype(int)
     assert image.shape == (776, 1200)
     # The waterfall of the one panel: from 2402.375 to 2471.6 MHz between the columns 64 and 1184.
     fall = image[330:400, 64:1184]

@@ -104,7 +104,7 @@ class Recordings:
         """Returns the file of a recording; raises `NotFound`. Blocking."""
         path = self._folder / f"{name}{SUFFIX}"
         if not NAME.fullmatch(name) or not path.is_file():
-            raise NotFound(f"There is no recording '{name}'.", reason="RECORDING_NOT_FOUND", recording=name)
+            raise _missing(name)
         return path
 
     async def start(self, name: str, limits: Limits) -> Recording:
@@ -286,10 +286,14 @@ class Recordings:
 
     def _describe(self, name: str) -> Recording:
         path = self.path(name)
-        header, duration_s, chunks = summary(path)
+        try:
+            header, duration_s, chunks = summary(path)
+            size_bytes = path.stat().st_size
+        except FileNotFoundError:  # Rotated away meanwhile.
+            raise _missing(name) from None
         return Recording(
             name=name,
-            size_bytes=path.stat().st_size,
+            size_bytes=size_bytes,
             start_time_s=header.start_time_s if header else 0.0,
             active=self._is_written(name),
             radio=header.radio if header else "",
@@ -297,6 +301,10 @@ class Recordings:
             duration_s=duration_s,
             chunk_count=chunks,
         )
+
+
+def _missing(name: str) -> NotFound:
+    return NotFound(f"There is no recording '{name}'.", reason="RECORDING_NOT_FOUND", recording=name)
 
 
 def summary(path: Path) -> tuple[container.Header | None, float, int]:
