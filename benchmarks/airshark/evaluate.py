@@ -37,7 +37,6 @@ PAPER = {
     "false positives, mean": 0.0039,
     "false positives, worst": 0.013,
 }
-RESULTS = Path(__file__).with_name("results")
 SEED_STEP = 7919
 
 

@@ -25,7 +25,9 @@ from services.airshark.analysis.scene import Scene, describe
 TREES, DEPTH, RATE = 90, 4, 0.08
 FALSE_ALARMS = 0.002
 """Share of the scenes without a device in which it may be reported; sets the least probability."""
-LEAST_BOUNDS = (0.35, 0.9)
+LEAST_BOUNDS = (0.5, 0.9)
+CAUTIOUS = {"ble": 0.85}
+"""Kinds that other hoppers are easily taken for, with the lowest least probability."""
 WEAKEST_DBM = -92.0
 MIN_SAMPLES = {"microwave": 200, "zigbee": 12}
 HOPPERS = ("bluetooth", "ble", "fhss_phone", "xbox")
@@ -100,7 +102,7 @@ def _fair(truth: Truth, kind: str) -> bool:
     return truth.level_dbm >= WEAKEST_DBM and truth.samples >= MIN_SAMPLES.get(kind, 12)
 
 
-def fit(examples: Examples, judged: Examples, seed: int) -> dict[str, Any]:
+def fit(examples: Examples, judged: Examples, seed: int, lowest: float) -> dict[str, Any]:
     """Returns one decision as it stands in the model file."""
     forest = GradientBoostingClassifier(
         n_estimators=TREES,
@@ -114,7 +116,7 @@ def fit(examples: Examples, judged: Examples, seed: int) -> dict[str, Any]:
     forest.fit(np.array(examples.rows, np.float32), np.array(examples.answers))
     probability = forest.predict_proba(np.array(judged.rows, np.float32))[:, 1]
     answers = np.array(judged.answers)
-    least = float(np.clip(np.quantile(probability[~answers], 1 - FALSE_ALARMS), *LEAST_BOUNDS))
+    least = float(np.clip(np.quantile(probability[~answers], 1 - FALSE_ALARMS), lowest, LEAST_BOUNDS[1]))
     hits = float((probability[answers] >= least).mean()) if answers.any() else 0.0
     print(
         f"  {len(examples.rows)} examples, {sum(examples.answers)} yes; judged on {len(answers)}: "
@@ -165,7 +167,7 @@ def write(
     decisions = {}
     for name in sorted(learned):
         print(name)
-        decisions[name] = fit(learned[name], judged[name], seed)
+        decisions[name] = fit(learned[name], judged[name], seed, CAUTIOUS.get(name, LEAST_BOUNDS[0]))
     document = {
         "format": FORMAT,
         "version": f"{datetime.now(UTC):%Y.%m.%d}-seed{seed}-scenes{scenes}",

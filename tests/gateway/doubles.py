@@ -17,7 +17,7 @@ from google.protobuf import descriptor_pool, json_format, message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.rpc import status_pb2
 from jwt.algorithms import OKPAlgorithm
-from paradrop.airshark.v1 import airshark_pb2_grpc
+from paradrop.airshark.v1 import airshark_pb2_grpc, detections_pb2_grpc
 from paradrop.auth.v1 import auth_pb2_grpc
 from paradrop.chutes.v1 import changes_pb2_grpc, chutes_pb2_grpc, processes_pb2_grpc, uploads_pb2_grpc
 from paradrop.network.v1 import network_pb2_grpc, wireless_pb2_grpc
@@ -37,7 +37,7 @@ USER, PASSWORD = "paradrop", "correct horse"
 SERVICES = {
     "auth": [auth_pb2_grpc.AuthServiceServicer],
     "network": [network_pb2_grpc.NetworkServiceServicer, wireless_pb2_grpc.WirelessServiceServicer],
-    "airshark": [airshark_pb2_grpc.AirsharkServiceServicer],
+    "airshark": [airshark_pb2_grpc.AirsharkServiceServicer, detections_pb2_grpc.DetectionServiceServicer],
     "chutes": [
         chutes_pb2_grpc.ChuteServiceServicer,
         processes_pb2_grpc.ChuteProcessServiceServicer,

@@ -60,5 +60,9 @@ def find_jammer(scene: Scene) -> list[Found]:
 
 
 def _near_carrier(scene: Scene, centre: float) -> bool:
-    """Tells whether a strong carrier lifts the whole channel by its skirts."""
-    return any(each.centre_mhz == centre and each.over_db > 14 for each in scene.carriers)
+    """Tells whether a carrier may lift the whole channel by its skirts: on the channel, or beside it."""
+    power_dbm = float(np.median(scene.air.total_dbm[scene.air.centre_mhz == centre]))
+    return any(
+        each.power_dbm > power_dbm or (each.centre_mhz == centre and each.over_db > 14)
+        for each in scene.carriers
+    )

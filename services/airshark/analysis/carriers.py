@@ -13,10 +13,12 @@ MIN_OVER_DB = 4.5
 NEAR_MHZ = 1.2
 MIN_PRESENCE = 0.6
 STEADY_SHARE = 0.6
-PICTURE_MHZ = 0.19
+PICTURE_MHZ = 0.17
 """A carrier that moves by more carries a picture."""
 WIDE_MHZ = 1.3
 MAX_SWING_DB = 7.5
+MAX_FADING_DB, FADING_JUMPINESS, FADING_PRESENCE, FADING_SAMPLES = 14.0, 0.6, 0.8, 100
+"""A carrier that fades from sample to sample may swing by more, if it is nearly always there."""
 SLOW = 0.35
 """Jumpiness below which a broad carrier sweeps instead of showing a picture."""
 
@@ -61,7 +63,9 @@ class CarrierSeen:
     @property
     def steady(self) -> bool:
         """Whether it is as strong all the time as a carrier is."""
-        return self.power_swing_db <= MAX_SWING_DB
+        fades = self.jumpiness > FADING_JUMPINESS and self.presence > FADING_PRESENCE
+        limit_db = MAX_FADING_DB if fades and self.samples >= FADING_SAMPLES else MAX_SWING_DB
+        return self.power_swing_db <= limit_db
 
 
 def find_carriers(air: Air, peaks: Peaks, picture: Picture) -> tuple[list[CarrierSeen], Bools]:
@@ -73,8 +77,9 @@ def find_carriers(air: Air, peaks: Peaks, picture: Picture) -> tuple[list[Carrie
         rows = np.flatnonzero(air.centre_mhz == centre)
         if len(rows) < MIN_SAMPLES:
             continue
-        quiet = np.percentile(picture.smooth_dbm[rows], QUIET_PERCENT, axis=0)
-        usual = np.percentile(picture.smooth_dbm[rows], 50, axis=0)
+        # Bin after bin in memory: what is sorted lies side by side.
+        by_bin = np.ascontiguousarray(picture.smooth_dbm[rows].T)
+        quiet, usual = np.percentile(by_bin, (QUIET_PERCENT, 50), axis=1, overwrite_input=True)
         here = air.centre_mhz[peaks.row] == centre
         places = _humps(quiet, len(rows))
         for place in [*places, None, None]:

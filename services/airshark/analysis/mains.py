@@ -4,7 +4,7 @@ import numpy as np
 
 from services.airshark.analysis.air import Air, Bools
 from services.airshark.analysis.peaks import Peaks, Picture
-from services.airshark.analysis.rhythm import line_strength, stretches
+from services.airshark.analysis.rhythm import Lines, stretches
 
 OVEN_MHZ = (2425.0, 2485.0)
 LINES_HZ = np.array([50.0, 60.0, 100.0, 120.0])
@@ -40,17 +40,18 @@ def describe_mains(air: Air, peaks: Peaks, picture: Picture, free: Bools) -> dic
     share = np.bincount(stretch, long_on[rows]) / np.maximum(np.bincount(stretch), 1)
     features["on_share"] = float(on[rows].mean())
     features["long_share"] = float(share.max())
+    lines = Lines(air.time_s[rows], stretch, np.concatenate((LINES_HZ, CONTROLS_HZ)))
     for name, activity in (
         ("on", on[rows]),
         ("long", long_on[rows].astype(np.float64)),
         ("field", np.where(power[rows] > -150, 10 ** ((power[rows] + 60) / 20), 0.0)),
     ):
-        lines = line_strength(activity, air.time_s[rows], stretch, LINES_HZ)
-        control = line_strength(activity, air.time_s[rows], stretch, CONTROLS_HZ)
-        for hz, value in zip(LINES_HZ, lines, strict=True):
+        strength = lines.strength(activity)
+        control = strength[len(LINES_HZ) :]
+        for hz, value in zip(LINES_HZ, strength[: len(LINES_HZ)], strict=True):
             features[f"{name}_{hz:.0f}_hz"] = float(value)
         features[f"{name}_control"] = float(control.max())
-        features[f"{name}_over_control"] = float(lines.max() / (control.max() + 0.02))
+        features[f"{name}_over_control"] = float(strength[: len(LINES_HZ)].max() / (control.max() + 0.02))
     features |= _sweep(air, peaks, inside, long_on)
     return features
 

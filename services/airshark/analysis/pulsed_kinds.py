@@ -25,6 +25,7 @@ DURATION_MS = {
     Device.XBOX: (0.1, 0.75),
 }
 CERTAIN = 0.9
+OVEN_REACH_MHZ = 2.0
 ON_GRID = 0.14
 """Share of a slot within which a start is on the grid."""
 
@@ -45,8 +46,16 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
     trees = model.decisions["microwave"]
     probability = trees.probability(scene.mains)
     if probability >= trees.least and scene.mains["on_share"] > 0:
-        found.append(_microwave(scene, probability, certain=_is_certain(probability, trees)))
+        oven = _microwave(scene, probability, certain=_is_certain(probability, trees))
+        found = [each for each in found if not _is_part(each, oven)]
+        found.append(oven)
     return _one_ble(found)
+
+
+def _is_part(found: Found, oven: Found) -> bool:
+    """Tells whether a fixed frequency is where an oven dwells at the turning points of its sweep."""
+    near = abs(found.center_mhz - oven.center_mhz) < oven.bandwidth_mhz / 2 + OVEN_REACH_MHZ
+    return oven.certain and near and found.device in (Device.ZIGBEE, Device.UNKNOWN)
 
 
 def _is_certain(probability: float, trees: Trees) -> bool:

@@ -37,23 +37,21 @@ def grid_strength(time_s: Times, stretch: Ints, periods_s: Times) -> "tuple[Time
     return strength, strength * size.sum()
 
 
-def line_strength(
-    activity: "npt.NDArray[np.floating]", time_s: Times, stretch: Ints, frequencies_hz: Times
-) -> Times:
-    """Returns for each frequency how strongly activity follows it, relative to its mean; all stretches
-    together."""
-    count = int(stretch.max()) + 1 if len(stretch) else 0
-    if not count or not activity.any():
-        return np.zeros(len(frequencies_hz))
-    total = np.bincount(stretch, activity, count)
-    size = np.bincount(stretch, minlength=count)
-    mean = total / np.maximum(size, 1)
-    centred = activity - mean[stretch]
-    wave = np.exp(2j * np.pi * time_s[:, None] * frequencies_hz[None, :]) * centred[:, None]
-    power = np.zeros(len(frequencies_hz))
-    for index in range(len(frequencies_hz)):
-        real = np.bincount(stretch, wave[:, index].real, count)
-        imag = np.bincount(stretch, wave[:, index].imag, count)
-        power[index] = (real**2 + imag**2).sum()
-    strength: Times = np.sqrt(power / max(float((total**2).sum()), 1e-12))
-    return strength
+class Lines:
+    """How strongly activity follows some frequencies; waves are worked out once for several activities."""
+
+    def __init__(self, time_s: Times, stretch: Ints, frequencies_hz: Times) -> None:
+        # Stretches are numbered in the order of time, so each is one piece.
+        self._starts = np.flatnonzero(np.diff(stretch, prepend=-1))
+        self._sizes = np.diff(self._starts, append=len(stretch))
+        cycles = (frequencies_hz[:, None] * time_s[None, :]) % 1.0
+        self._waves = np.exp(2j * np.pi * cycles.astype(np.float32))
+
+    def strength(self, activity: "npt.NDArray[np.floating]") -> Times:
+        """Returns it for each frequency, relative to the mean of the activity; all stretches together."""
+        total = np.add.reduceat(activity, self._starts)
+        centred = (activity - np.repeat(total / self._sizes, self._sizes)).astype(np.float32)
+        sums = np.add.reduceat(self._waves * centred, self._starts, axis=1)
+        power = (np.abs(sums) ** 2).sum(axis=1)
+        strength: Times = np.sqrt(power / max(float((total**2).sum()), 1e-12))
+        return strength
