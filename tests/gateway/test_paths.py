@@ -96,3 +96,4 @@ def test_a_query_by_method_is_refused_like_any_other_unknown_method(gateway: Gat
     answer = gateway.request("QUERY", "/api/v1/chutes")
 
     assert (answer.status, answer.reason) == (405, "METHOD_NOT_ALLOWED")
+    assert "GET" in answer.headers["allow"]
