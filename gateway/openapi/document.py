@@ -149,9 +149,18 @@ def _body(binding: HttpBinding, rpc: _Rpc, schemas: Schemas) -> dict[str, Any] |
         field = _field(schemas, rpc, binding.body)
         return {"required": False, "content": {JSON: {"schema": schemas.field(field)}}}
     schema = schemas.object(rpc.method.input_type, lambda field: field.name not in binding.variables)
-    schema["additionalProperties"] = False
+    # In requests null is the same as nothing.
+    schema["properties"] = {key: _or_null(value) for key, value in schema["properties"].items()}
+    # What takes nothing looks at nothing.
+    schema["additionalProperties"] = not binding.body_keys
     required = bool(schema.get("required"))
     return {"required": required, "content": {JSON: {"schema": schema}}}
+
+
+def _or_null(schema: Schema) -> Schema:
+    if "type" in schema and isinstance(schema["type"], str):
+        return {**schema, "type": [schema["type"], "null"]}
+    return {"anyOf": [schema, {"type": "null"}]} if schema else schema
 
 
 def _answer(binding: HttpBinding, rpc: _Rpc, schemas: Schemas) -> dict[str, Any]:

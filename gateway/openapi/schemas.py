@@ -170,7 +170,10 @@ class Schemas:
     def _enum(self, type_name: str) -> Schema:
         enum, path, comments = self._enums[type_name]
         names = [value.name for value in enum.value]
-        return self.described({"type": "string", "enum": names}, comments.get(path, ""))
+        # Written as names; numbers are read as well.
+        return self.described(
+            {"anyOf": [{"type": "string", "enum": names}, {"type": "integer"}]}, comments.get(path, "")
+        )
 
     @staticmethod
     def described(schema: Schema, comment: str) -> Schema:

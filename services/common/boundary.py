@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
-from services.common.errors import DomainError
+from services.common.errors import DomainError, InvalidArgument
 from services.common.metrics import CallMetrics
 from services.common.statuses import to_grpc
 
@@ -45,6 +46,7 @@ class ErrorBoundary(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ign
         return known[1]
 
     def _wrap(self, handler: Handler, method: str) -> Handler:
+        handler = _with_deserializer(handler)
         behaviour = _behaviour(handler)
         # Some library servicers write their stream to the context, as health's Watch does; those are awaited.
         if handler.response_streaming and not iscoroutinefunction(behaviour):
@@ -52,18 +54,45 @@ class ErrorBoundary(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ign
         return _with_behaviour(handler, _unary(behaviour, method, self._metrics))
 
 
+class _Malformed:
+    """Stands for a request that is no message."""
+
+
+def _with_deserializer(handler: Handler) -> Handler:
+    """Lets our own code answer a request that cannot be read: gRPC's answer would show the error's text."""
+    inner = handler.request_deserializer
+    if inner is None or handler.request_streaming:
+        return handler
+
+    def deserialize(content: bytes) -> Any:
+        try:
+            return inner(content)
+        except DecodeError:
+            return _Malformed()
+
+    return _with_behaviour(handler, _behaviour(handler), deserialize)
+
+
+def _refuse_malformed(request: Any) -> None:
+    if isinstance(request, _Malformed):
+        raise InvalidArgument(
+            "The request cannot be read; a value has another type than its field.", reason="REQUEST_MALFORMED"
+        )
+
+
 def _behaviour(handler: Handler) -> Any:
     return handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
 
-def _with_behaviour(handler: Handler, behaviour: Any) -> Handler:
+def _with_behaviour(handler: Handler, behaviour: Any, deserializer: Any = None) -> Handler:
     build: Any = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
         (True, False): grpc.stream_unary_rpc_method_handler,
         (True, True): grpc.stream_stream_rpc_method_handler,
     }[bool(handler.request_streaming), bool(handler.response_streaming)]
-    wrapped: Handler = build(behaviour, handler.request_deserializer, handler.response_serializer)
+    read = deserializer or handler.request_deserializer
+    wrapped: Handler = build(behaviour, read, handler.response_serializer)
     return wrapped
 
 
@@ -71,6 +100,7 @@ def _unary(inner: Any, method: str, metrics: CallMetrics) -> Any:
     async def call(request: Any, context: Any) -> Any:
         began_s, code = time.perf_counter(), "OK"
         try:
+            _refuse_malformed(request)
             return await inner(request, context)
         except DomainError as error:
             code = error.code
@@ -95,6 +125,7 @@ def _streaming(inner: Any, method: str, metrics: CallMetrics) -> Any:
         code = "OK"
         metrics.stream_began(method)
         try:
+            _refuse_malformed(request)
             async for response in inner(request, context):
                 yield response
         except DomainError as error:

@@ -158,6 +158,13 @@ def test_a_body_that_is_no_array_is_400_where_one_is_wanted(gateway: Gateway, bo
     assert not gateway.doubles.calls
 
 
+def test_a_value_of_another_type_in_a_map_is_400(gateway: Gateway) -> None:
+    answer = gateway.request("POST", START, '{"environment": {"NAME": {}}}')
+
+    assert (answer.status, answer.reason) == (400, "REQUEST_MALFORMED")
+    assert not gateway.doubles.calls
+
+
 OVERLONG = [b"\xc0\x80", b"\xe0\x80\x80", b"\xf0\x80\x80\x80"]
 NOT_UTF8 = [*OVERLONG, b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80", b"\xe2\x82"]
 
