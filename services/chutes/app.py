@@ -101,7 +101,7 @@ def node_changes(power: Power) -> tuple[NodeChange, ...]:
 def servicers(world: World, domain: Domain, uploads: Uploads) -> Register:
     """Returns what adds the RPCs of the service to a server."""
     chute_list = ChuteList(domain.registry, world.engine)
-    chutes = ChuteServicer(domain.manager, chute_list, domain.logs, world.engine, world.folders)
+    chutes = ChuteServicer(domain.manager, chute_list, domain.logs, domain.usage, world.folders)
     changes = ChangeServicer(domain.queue, domain.manager, domain.node, domain.watcher)  # type: ignore[abstract]
 
     def register(server: grpc.aio.Server) -> None:

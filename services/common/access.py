@@ -84,6 +84,8 @@ _BY_SERVICE: dict[str, dict[str, Access]] = {
         "SetChuteConfig": TRUSTED,
         "GetChuteSchema": GUEST,
         "RevokeToken": TRUSTED,
+        "GetUsage": USER_OR_CHUTE,
+        "StreamUsage": USER_OR_CHUTE,
         "StreamLogs": USER_OR_CHUTE,
     },
     "paradrop.chutes.v1.ChuteProcessService": {"GetChuteProcesses": SERVICES},

@@ -51,7 +51,7 @@ async def test_a_chute_has_the_documented_keys(served: Served) -> None:
             "version": 2.0,
             "environment": {"COLOUR": "green"},
             "resources": None,
-            "allocation": {"cpu_shares": 1024},
+            "allocation": {"cpu_shares": 2048},
             "create_time": reply["chutes"][0]["create_time"],
         }
     ]

@@ -23,7 +23,8 @@ FOREIGN = {"grpc.health.v1", "grpc.reflection.v1alpha", "envoy.service.auth.v3"}
 """Packages of others whose services our servers offer."""
 
 READ_BY_CHUTES = {
-    "ListChutes", "GetChute", "GetChuteCache", "GetChuteConfig", "StreamLogs", "ListChuteNetworks",
+    "ListChutes", "GetChute", "GetChuteCache", "GetChuteConfig", "StreamLogs", "GetUsage", "StreamUsage",
+    "ListChuteNetworks",
     "GetChuteNetwork", "ListLeases", "GetSsid", "GetHostapdStatus", "ListStations", "GetStation",
     "ListDevices", "GetStatus", "ListRadios", "ListSurveys", "ListAssociations", "WatchStations",
     "WatchLeases", "ListSessions", "ListBans", "GetAccessList",

@@ -2,13 +2,15 @@
 
 import asyncio
 import os
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
-from services.chutes.domain.ports import ContainerPlan, ContainerState, LoggedLine, OnLine
+from services.chutes.domain.ports import ContainerPlan, ContainerState, LoggedLine, Measurement, OnLine
 from services.chutes.domain.spec import Credentials
 from services.common.errors import AlreadyExists, DomainError, FailedPrecondition, NotFound, Unavailable
 from services.common.feed import Feed, Subscription
@@ -20,6 +22,9 @@ class FakeContainer:
     status: str = "created"
     exit_code: int | None = None
     lines: tuple[str, ...] = ()
+    shares: int = 1024
+    usage: Measurement = field(default_factory=lambda: Measurement(0.0, 0, 0, None, 0, 0, 0, 0, 1))
+    number: int = field(default_factory=count().__next__)
 
     def state(self) -> ContainerState:
         running = self.status == "running"
@@ -31,7 +36,7 @@ class FakeContainer:
             self.status,
             ports if running else {},
             self.exit_code,
-            id=f"id-of-{self.plan.name}",
+            id=f"id-{self.number}",
             address="172.18.0.2" if running else "",
         )
 
@@ -219,6 +224,21 @@ class FakeEngine:
         await self._called("remove_container")
         self.running.pop(name, None)
         self._done("remove_container")
+
+    async def set_cpu_shares(self, name: str, shares: int) -> None:
+        await self._called("set_cpu_shares")
+        if name not in self.running:
+            raise NotFound("No such container.", reason="CONTAINER_NOT_FOUND")
+        self.running[name].shares = shares
+        self._done("set_cpu_shares")
+
+    async def measure(self, containers: Sequence[ContainerState]) -> Mapping[str, Measurement]:
+        await self._called("measure")
+        return {
+            state.id: replace(self.running[state.name].usage, time_s=time.time())
+            for state in containers
+            if state.name in self.running
+        }
 
     async def sweep(self, keep: Mapping[str, Sequence[str]], chutes: Sequence[str] | None = None) -> None:
         await self._called("sweep")

@@ -15,7 +15,8 @@ from services.chutes.adapters.docker_events import EngineWatch
 from services.chutes.adapters.docker_logs import read_logs
 from services.chutes.adapters.docker_pull import forget, pull
 from services.chutes.adapters.docker_sweep import Sweep
-from services.chutes.domain.ports import ContainerPlan, ContainerState, LoggedLine, OnLine
+from services.chutes.adapters.docker_usage import UsageReader
+from services.chutes.domain.ports import ContainerPlan, ContainerState, LoggedLine, Measurement, OnLine
 from services.chutes.domain.spec import Credentials
 from services.common.feed import Subscription
 
@@ -29,6 +30,7 @@ class DockerEngine:
         self._connection = connection
         self._watch = watch
         self._node_id = node_id
+        self._usage = UsageReader(connection)
         self._networking = asyncio.Lock()
         self._builds: Counter[str] = Counter()
         self._pulls: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -48,7 +50,11 @@ class DockerEngine:
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_CHECK_S):
                     await watch.first_check()
-            yield cls(connection, watch, node_id)
+            engine = cls(connection, watch, node_id)
+            try:
+                yield engine
+            finally:
+                await engine._usage.close()
         finally:
             following.cancel()
             await asyncio.wait([following])
@@ -151,6 +157,16 @@ class DockerEngine:
     async def remove_container(self, name: str) -> None:
         """Stops and removes a container of ours."""
         await self._connection.call(lambda client: docker_containers.remove(client, self._node_id, name))
+
+    async def set_cpu_shares(self, name: str, shares: int) -> None:
+        """Changes the weight of a container of ours."""
+        await self._connection.call(
+            lambda client: docker_containers.set_cpu_shares(client, self._node_id, name, shares)
+        )
+
+    async def measure(self, containers: Sequence[ContainerState]) -> Mapping[str, Measurement]:
+        """Returns what containers use, by their ids."""
+        return await self._usage.measure(containers)
 
     async def sweep(self, keep: Mapping[str, Sequence[str]], chutes: Sequence[str] | None = None) -> None:
         """Removes what is labelled as ours and is not wanted."""

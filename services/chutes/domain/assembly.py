@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from services.chutes.domain.allocation import Allocator
 from services.chutes.domain.executor import Executor, Observer, World
 from services.chutes.domain.follower import Follower
 from services.chutes.domain.gate import EngineGate
@@ -14,6 +15,7 @@ from services.chutes.domain.nodemanager import NodeManager
 from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.supervisor import Supervisor
+from services.chutes.domain.usage import UsageMeter
 from services.chutes.domain.watch import ChangeWatcher
 from services.chutes.domain.web import WebSites
 
@@ -29,6 +31,7 @@ class Domain:
     node: NodeManager
     watcher: ChangeWatcher
     logs: LogReader
+    usage: UsageMeter
 
 
 @asynccontextmanager
@@ -46,7 +49,7 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
     executor = Executor(world, registry, gate, kinds, observer)
     queue = ChangeQueue(world.journal, executor, world.clock)
     supervisor = Supervisor(world.engine, registry, queue, gate)
-    follower = Follower(world.engine, registry, [WebSites(world.web).follow])
+    follower = Follower(world.engine, registry, [WebSites(world.web).follow, Allocator(world.engine).follow])
     async with queue.running(changes):
         watching = asyncio.create_task(supervisor.run(), name="engine supervisor")
         following = asyncio.create_task(follower.run(), name="chute follower")
@@ -59,6 +62,7 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
                 NodeManager(kinds, queue),
                 ChangeWatcher(queue, registry, world.journal),
                 LogReader(world.engine, registry),
+                UsageMeter(world.engine, registry),
             )
         finally:
             watching.cancel()

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from services.chutes.domain import configuration
 from services.chutes.domain.access import may_see, require_access, require_sight, sees
+from services.chutes.domain.allocation import fraction_of, refuse_too_much
 from services.chutes.domain.change import Request
 from services.chutes.domain.chute import Actor, Chute, Desired
 from services.chutes.domain.errors import chute_exists, chute_not_found, chute_running, chute_stopped
@@ -30,6 +31,7 @@ class _Prospect:
 
     owner: Actor
     desired: Desired
+    spec: ChuteSpec
 
 
 class ChuteManager:
@@ -90,6 +92,8 @@ class ChuteManager:
                 raise chute_running(name)
             if command == "stop" and prospect.desired == "stopped":
                 raise chute_stopped(name)
+            if command in ("start", "restart"):
+                self._refuse_too_much(prospect.spec)
 
         request = Request(command, name, user, environment=dict(environment) if environment else None)
         return (await self._queue.accept(request, check)).id
@@ -152,16 +156,25 @@ class ChuteManager:
     def _refuse_shared_names(self, spec: ChuteSpec) -> None:
         coming = [change.request.spec for change in self._queue.unfinished() if change.request.spec]
         refuse_shared_names(spec, [*(chute.spec for chute in self._registry.installed.values()), *coming])
+        self._refuse_too_much(spec)
+
+    def _refuse_too_much(self, spec: ChuteSpec) -> None:
+        if not any(fraction_of(service) for service in spec.services.values()):
+            return
+        names = {*self._registry.installed, *(change.request.chute for change in self._queue.unfinished())}
+        others = [self._prospect(name) for name in names - {spec.name}]
+        running = [other.spec for other in others if other is not None and other.desired == "running"]
+        refuse_too_much([*running, spec], spec.name)
 
     def _prospect(self, name: str) -> _Prospect | None:
         chute = self._registry.installed.get(name)
-        prospect = _Prospect(chute.owner, chute.desired) if chute else None
+        prospect = _Prospect(chute.owner, chute.desired, chute.spec) if chute else None
         for change in self._queue.unfinished(name):
             kind, owner = change.request.type, prospect.owner if prospect else change.request.user
             if kind == "delete":
                 prospect = None
-            elif kind in ("create", "update") or prospect is not None:
-                prospect = _Prospect(owner, "stopped" if kind == "stop" else "running")
+            elif spec := change.request.spec or (prospect and prospect.spec):
+                prospect = _Prospect(owner, "stopped" if kind == "stop" else "running", spec)
         return prospect
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from services.chutes.domain.access import require_access
+from services.chutes.domain.allocation import refuse_too_much
 from services.chutes.domain.change import Change, Request, Situation
 from services.chutes.domain.chute import Chute, Version, image_tags, is_newer
 from services.chutes.domain.errors import (
@@ -59,13 +60,17 @@ def situation_of(
         require_access(old.name, old.owner, request.user)
     if request.spec is not None:
         refuse_shared_names(request.spec, [chute.spec for chute in installed.values()])
+    new = _wanted(change, old)
+    if new is not None and new.desired == "running":
+        others = [chute.spec for chute in installed.values() if chute.desired == "running"]
+        refuse_too_much([*(spec for spec in others if spec.name != new.name), new.spec], new.name)
     names = old.containers.values() if old else ()
     present = {name: containers[name] for name in names if name in containers}
     return Situation(
         change_id=change.id,
         type=request.type,
         old=old,
-        new=_wanted(change, old),
+        new=new,
         workspace=request.workspace,
         statuses={name: state.status for name, state in present.items()},
         host_ports={name: dict(state.ports) for name, state in present.items() if state.ports},

@@ -33,6 +33,24 @@ class ContainerState:
 
 
 @dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a container has used since it started, and uses now."""
+
+    time_s: float
+    """Seconds since 1970."""
+    cpu_ns: int
+    memory_bytes: int
+    """Without files that the kernel only keeps because there is room."""
+    memory_limit_bytes: int | None
+    received_bytes: int
+    sent_bytes: int
+    read_bytes: int
+    """From disks, as `written_bytes` to them."""
+    written_bytes: int
+    pid_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class WebSite:
     """Where the pages of a chute are, for the gateway."""
 
@@ -165,6 +183,15 @@ class Engine(Protocol):
 
     async def remove_container(self, name: str) -> None:
         """Stops and removes a container of ours."""
+
+    async def set_cpu_shares(self, name: str, shares: int) -> None:
+        """Changes the weight of a container of ours, which may run; NotFound if there is none."""
+
+    async def measure(self, containers: Sequence[ContainerState]) -> Mapping[str, Measurement]:
+        """Returns what containers use, by their ids; those that have ended are left out.
+
+        Asks the engine nothing where the kernel's own accounts can be read.
+        """
 
     async def sweep(self, keep: Mapping[str, Sequence[str]], chutes: Sequence[str] | None = None) -> None:
         """Removes what is labelled as ours and is not wanted.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from services.chutes.domain.allocation import cpu_shares
 from services.chutes.domain.change import Situation
 from services.chutes.domain.chute import Chute
 from services.chutes.domain.errors import chute_not_found
@@ -14,6 +15,7 @@ class Registry:
     def __init__(self) -> None:
         self._chutes: dict[str, Chute] = {}
         self._generation = 0
+        self._shares: Mapping[str, int] | None = None
         self.changes: Feed[None] = Feed()
         """Tells that a chute has changed."""
 
@@ -34,11 +36,17 @@ class Registry:
             raise chute_not_found(name)
         return chute
 
+    def cpu_shares(self) -> Mapping[str, int]:
+        """Returns the shares of the processor of each container that should run."""
+        if self._shares is None:
+            running = (chute.spec for chute in self._chutes.values() if chute.desired == "running")
+            self._shares = cpu_shares(running)
+        return self._shares
+
     def fill(self, chutes: Iterable[Chute]) -> None:
         """Takes over what the journal holds."""
         self._chutes = {chute.name: chute for chute in chutes}
-        self._generation += 1
-        self.changes.publish(None)
+        self._changed()
 
     def update(self, outcome: Mapping[str, Chute | None]) -> None:
         """Takes over what was committed: chutes by name, None for one that is gone."""
@@ -47,7 +55,11 @@ class Registry:
                 self._chutes.pop(name, None)
             else:
                 self._chutes[name] = chute
+        self._changed()
+
+    def _changed(self) -> None:
         self._generation += 1
+        self._shares = None
         self.changes.publish(None)
 
     def wanted_objects(self, situations: Iterable[Situation] = ()) -> dict[str, Sequence[str]]:

@@ -2,6 +2,7 @@
 
 from paradrop.chutes.v1 import chutes_pb2
 
+from services.chutes.domain.chute import Chute
 from services.chutes.domain.ports import ContainerState, Engine
 from services.chutes.domain.registry import Registry
 from services.chutes.rpc.messages import to_chute
@@ -17,6 +18,10 @@ class ChuteList:
         self._containers: dict[str, ContainerState] | None = None
         self._reply = chutes_pb2.ListChutesResponse()
 
+    def of(self, chute: Chute) -> chutes_pb2.Chute:
+        """Returns one chute."""
+        return to_chute(chute, self._engine.containers(), self._registry.cpu_shares())
+
     def reply(self) -> chutes_pb2.ListChutesResponse:
         """Returns all chutes by name; the caller must not alter the message."""
         containers = self._engine.containers()
@@ -24,7 +29,8 @@ class ChuteList:
             self._generation = self._registry.generation
             self._containers = None if containers is None else dict(containers)
             installed = self._registry.installed
+            shares = self._registry.cpu_shares()
             self._reply = chutes_pb2.ListChutesResponse(
-                chutes=[to_chute(installed[name], self._containers) for name in sorted(installed)]
+                chutes=[to_chute(installed[name], self._containers, shares) for name in sorted(installed)]
             )
         return self._reply

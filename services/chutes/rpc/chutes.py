@@ -11,10 +11,12 @@ from paradrop.type.v1 import stream_pb2
 from services.chutes.domain.access import may_see
 from services.chutes.domain.logs import DEFAULT_TAIL, LogEvent, LogReader
 from services.chutes.domain.manager import ChuteManager
-from services.chutes.domain.ports import Engine, Folders, LoggedLine
+from services.chutes.domain.ports import Folders, LoggedLine
+from services.chutes.domain.usage import UsageMeter
 from services.chutes.rpc import documents
 from services.chutes.rpc.chute_list import ChuteList
-from services.chutes.rpc.messages import to_cache, to_chute, to_config
+from services.chutes.rpc.messages import to_cache, to_config
+from services.chutes.rpc.usage import DEFAULT_INTERVAL_S, to_usage, usage_responses
 from services.common.identity import Principal, Role, current_principal
 from services.common.paging import page_size
 from services.common.streams import heartbeat, with_end
@@ -27,12 +29,17 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
     """Translates between the wire and the domain."""
 
     def __init__(
-        self, chutes: ChuteManager, chute_list: ChuteList, logs: LogReader, engine: Engine, folders: Folders
+        self,
+        chutes: ChuteManager,
+        chute_list: ChuteList,
+        logs: LogReader,
+        usage: UsageMeter,
+        folders: Folders,
     ) -> None:
         self._chutes = chutes
         self._list = chute_list
         self._logs = logs
-        self._engine = engine
+        self._usage = usage
         self._folders = folders
 
     async def ListChutes(self, request: pb.ListChutesRequest, context: Any) -> pb.ListChutesResponse:
@@ -64,7 +71,7 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
     async def GetChute(self, request: pb.GetChuteRequest, context: Any) -> pb.GetChuteResponse:
         """Returns one chute."""
         chute = self._chutes.find(request.chute, current_principal())
-        return pb.GetChuteResponse(chute=to_chute(chute, self._engine.containers()))
+        return pb.GetChuteResponse(chute=self._list.of(chute))
 
     async def GetChuteConfig(
         self, request: pb.GetChuteConfigRequest, context: Any
@@ -136,6 +143,20 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
         """Ends the token of a chute."""
         await self._chutes.revoke_token(request.chute, current_principal())
         return pb.RevokeTokenResponse()
+
+    async def GetUsage(self, request: pb.GetUsageRequest, context: Any) -> pb.GetUsageResponse:
+        """Returns what a chute uses."""
+        chute = self._chutes.find(request.chute, current_principal())
+        return pb.GetUsageResponse(usage=to_usage(await self._usage.read(chute)))
+
+    async def StreamUsage(
+        self, request: pb.StreamUsageRequest, context: Any
+    ) -> AsyncIterator[pb.StreamUsageResponse]:
+        """Streams what a chute uses."""
+        chute = self._chutes.find(request.chute, current_principal())
+        usages = self._usage.watch(chute, request.interval_s or DEFAULT_INTERVAL_S)
+        async for response in with_end(usage_responses(usages), lambda end: pb.StreamUsageResponse(end=end)):
+            yield response
 
     async def StreamLogs(
         self, request: pb.StreamLogsRequest, context: Any

@@ -13,24 +13,24 @@ from services.chutes.domain.containers import DATA_DIR, SYSTEM_DIR
 from services.chutes.domain.ports import Folders
 from services.chutes.domain.state import Containers, ServiceState, chute_state, service_states
 
-EVEN_SHARE = 1024
 NULL = struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
 
 
-def to_chute(chute: Chute, containers: Containers) -> chutes_pb2.Chute:
-    """Returns a chute with the present state of its containers."""
+def to_chute(chute: Chute, containers: Containers, shares: Mapping[str, int]) -> chutes_pb2.Chute:
+    """Returns a chute with the present state of its containers; `shares` are those of all containers."""
     services = service_states(chute, containers)
+    own = {service: shares.get(container, 0) for service, container in chute.containers.items()}
     return chutes_pb2.Chute(
         name=chute.name,
         owner=to_principal(chute.owner),
         state=chute_state(chute, services),
         desired_state=chute.desired,
-        services={service.service: _service(service) for service in services},
+        services={service.service: _service(service, own[service.service]) for service in services},
         version=to_value(chute.version),
         environment=chute.environment,
         resources=NULL,
         description=chute.spec.description,
-        allocation=_even_share(),
+        allocation=_allocation(sum(own.values())),
         create_time=to_timestamp(chute.create_time_s),
     )
 
@@ -107,9 +107,9 @@ def to_struct(document: Mapping[str, Any]) -> struct_pb2.Struct:
     return struct
 
 
-def _service(service: ServiceState) -> chutes_pb2.Chute.Service:
+def _service(service: ServiceState, shares: int) -> chutes_pb2.Chute.Service:
     return chutes_pb2.Chute.Service(
-        allocation=_even_share(),
+        allocation=_allocation(shares),
         state=service.state,
         ports=[
             chutes_pb2.Chute.Port(container_port=container_port, host_port=host_port)
@@ -119,5 +119,5 @@ def _service(service: ServiceState) -> chutes_pb2.Chute.Service:
     )
 
 
-def _even_share() -> chutes_pb2.Chute.Allocation:
-    return chutes_pb2.Chute.Allocation(cpu_shares=EVEN_SHARE, prioritize_traffic=False)
+def _allocation(shares: int) -> chutes_pb2.Chute.Allocation:
+    return chutes_pb2.Chute.Allocation(cpu_shares=shares, prioritize_traffic=False)
