@@ -4,7 +4,7 @@ import sys
 
 import docker
 
-from benchmarks import fleet, footprint, info, install, rest, spectrum
+from benchmarks import fleet, footprint, info, install, logs, rest, spectrum
 from tests.support.engine import busybox_image, running_engine
 
 BENCHMARKS = {
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "info": info.main,
     "fleet": fleet.main,
     "spectrum": spectrum.main,
+    "logs": logs.main,
 }
 
 with running_engine() as address:

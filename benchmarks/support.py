@@ -182,9 +182,18 @@ def running_baseline(chutes: Sequence[str]) -> Iterator[int]:
 
 def tiny_chute(name: str) -> bytes:
     """Returns the tar of a chute that needs nothing but a tiny image."""
+    return _tar(name, IDLE_COMMAND)
+
+
+def chute_of(name: str, script: str) -> bytes:
+    """Returns the tar of a chute that runs a shell script."""
+    return _tar(name, json.dumps(["/bin/sh", "-c", script]))
+
+
+def _tar(name: str, command: str) -> bytes:
     files = {
         "paradrop.yaml": f"name: {name}\nservices:\n  main:\n    type: normal\n",
-        "Dockerfile": f"FROM {TINY_IMAGE}\nCMD {IDLE_COMMAND}\n",
+        "Dockerfile": f"FROM {TINY_IMAGE}\nCMD {command}\n",
     }
     buffer = BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:

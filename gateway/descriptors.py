@@ -172,4 +172,5 @@ def _keys(fields: Iterator[FieldDescriptorProto] | list[FieldDescriptorProto]) -
 
 
 def _scalar(field: FieldDescriptorProto) -> bool:
-    return field.type != FieldDescriptorProto.TYPE_MESSAGE
+    # A time is a text in JSON.
+    return field.type != FieldDescriptorProto.TYPE_MESSAGE or field.type_name == ".google.protobuf.Timestamp"

@@ -10,7 +10,13 @@ import grpc
 from services.common.access import ACCESS, Access
 from services.common.boundary import Handler
 from services.common.errors import DomainError, PermissionDenied
-from services.common.identity import Principal, TokenVerifier, bearer_token, set_current_principal
+from services.common.identity import (
+    Principal,
+    TokenVerifier,
+    bearer_token,
+    current_principal,
+    set_current_principal,
+)
 
 
 class Authorizer(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ignore]
@@ -18,6 +24,7 @@ class Authorizer(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ignore
 
     def __init__(self, verifier: TokenVerifier) -> None:
         self._verifier = verifier
+        self._narrowed: dict[str, tuple[Handler, Handler]] = {}
 
     async def intercept_service(
         self,
@@ -35,7 +42,13 @@ class Authorizer(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ignore
             set_current_principal(self._authorised(access, handler_call_details.invocation_metadata))
         except DomainError as error:
             return _refusal(handler, error)
-        return handler
+        return self._within_own_chute(handler_call_details.method, handler) if access.chutes else handler
+
+    def _within_own_chute(self, method: str, handler: Handler) -> Handler:
+        known = self._narrowed.get(method)
+        if known is None or known[0] is not handler:
+            known = self._narrowed[method] = (handler, _narrowed(handler))
+        return known[1]
 
     def _authorised(self, access: Access, metadata: Any) -> Principal | None:
         if access.public:
@@ -44,6 +57,40 @@ class Authorizer(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ignore
         principal = self._verifier.verify(bearer_token(header))
         access.check(principal)
         return principal
+
+
+def _narrowed(handler: Handler) -> Handler:
+    """Returns a handler that refuses a chute's token for anything that names another chute."""
+    if handler.request_streaming:
+        raise ValueError("a call that chutes may make takes one request, which can be looked at first")
+    if handler.response_streaming:
+        stream: Any = handler.unary_stream
+
+        async def narrowed_stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            _require_own_chute(request)
+            async for response in stream(request, context):
+                yield response
+
+        narrowed: Handler = grpc.unary_stream_rpc_method_handler(
+            narrowed_stream, handler.request_deserializer, handler.response_serializer
+        )
+        return narrowed
+    unary: Any = handler.unary_unary
+
+    async def narrowed_call(request: Any, context: Any) -> Any:
+        _require_own_chute(request)
+        return await unary(request, context)
+
+    return grpc.unary_unary_rpc_method_handler(
+        narrowed_call, handler.request_deserializer, handler.response_serializer
+    )
+
+
+def _require_own_chute(request: Any) -> None:
+    principal = current_principal()
+    named = getattr(request, "chute", None)
+    if principal.kind == "chute" and named is not None and named != principal.name:
+        raise PermissionDenied("A chute's token is for that chute alone.", reason="CHUTE_NOT_YOURS")
 
 
 def _refusal(handler: Handler, error: DomainError) -> Handler:

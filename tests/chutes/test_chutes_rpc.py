@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import json_format, struct_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chutes.domain import logs, watch
 from tests.chutes.bench import spec, web_spec
@@ -483,3 +484,25 @@ async def test_the_owner_ends_the_token_of_a_chute_that_has_become_known(served:
     served.bench.engine.exits_at_once.clear()
     await served.client().done(await served.client().call_id("RestartChute", chute="web"))
     assert served.bench.tokens.tokens["web"] != token
+
+
+async def test_times_that_make_no_sense_are_refused(served: Served) -> None:
+    await served.node.install(spec())
+    late, early = Timestamp(seconds=20), Timestamp(seconds=10)
+    for fields, reason, field in (
+        ({"until": late, "follow": True}, "UNTIL_WITH_FOLLOW", "until"),
+        ({"since": late, "until": early}, "UNTIL_BEFORE_SINCE", "until"),
+        ({"since": Timestamp(seconds=2**60)}, "TIME_INVALID", "since"),
+        ({"tail": 10_001}, "TAIL_OUT_OF_RANGE", "tail"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await _first(served.client().stream("StreamLogs", chute="web", **fields))
+        assert refusal(error.value) == ("INVALID_ARGUMENT", reason, field)
+
+
+async def test_many_lines_go_in_messages_of_bounded_size(served: Served) -> None:
+    await served.node.install(spec())
+    served.bench.engine.running["web-main"].lines = tuple(["x" * 100_000] * 5 + ["y"] * 1200)
+    events = [event async for event in served.client().stream("StreamLogs", chute="web", tail=2000)]
+    sizes = [len(event.lines.lines) for event in events if event.HasField("lines")]
+    assert sizes == [2, 2, 500, 500, 201]

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.chutes.domain import logs
+from services.chutes.domain.ports import LoggedLine, TimeSpan
 from services.common.errors import DomainError
 from tests.chutes.bench import ADMIN, Bench, RunningBench, spec, web_spec
 
@@ -136,3 +137,55 @@ async def test_an_engine_that_is_down_is_told_to_readers_of_the_past(bench: Benc
         with pytest.raises(DomainError) as error:
             await anext(node.domain.logs.read(chute, "", 200, follow=False))
         assert error.value.reason == "ENGINE_DOWN"
+
+
+async def test_a_tail_is_that_of_the_span(bench: Bench) -> None:
+    async with bench.running() as node:
+        await node.install(web_spec())
+        _write(bench, "web-front", *(f"front {i}" for i in range(10)))
+        _write(bench, "web-back", *(f"back {i}" for i in range(10)))
+        chute = node.domain.manager.find("web", ADMIN)
+
+        async def past(tail: int, span: TimeSpan, service: str = "") -> list[str]:
+            events = node.domain.logs.read(chute, service, tail, follow=False, span=span)
+            return [line.message async for event in events for line in event.lines]
+
+        assert await past(200, TimeSpan(1003, 1004)) == ["front 3", "back 3", "front 4", "back 4"]
+        assert await past(2, TimeSpan(until_ns=1004), "front") == ["front 3", "front 4"]
+        assert await past(0, TimeSpan(until_ns=1004)) == []
+
+
+async def test_a_follower_gets_what_is_new_since_a_time(bench: Bench) -> None:
+    async with bench.running() as node:
+        await node.install(spec())
+        _write(bench, "web-main", "old", "edge", "new")
+        chute = node.domain.manager.find("web", ADMIN)
+        events = node.domain.logs.read(chute, "", 200, follow=True, span=TimeSpan(since_ns=1001))
+        messages: list[str] = []
+        async with asyncio.timeout(10):
+            async for event in events:
+                messages += [line.message for line in event.lines]
+                if event.synced:
+                    _write(bench, "web-main", "newest")
+                if "newest" in messages:
+                    break
+        assert messages == ["edge", "new", "newest"]
+
+
+async def test_a_queue_of_lines_is_bounded_in_number_and_size_and_in_order(monkeypatch: Any) -> None:
+    monkeypatch.setattr(logs, "FOLLOW_DEPTH", 5)
+    monkeypatch.setattr(logs, "FOLLOW_CHARACTERS", 100)
+    queue = logs.LineQueue()
+    for number in (3, 1, 2, 5, 4, 7, 6):
+        queue.push(LoggedLine("main", number, str(number)))
+    batches = queue.batches(0.01)
+    lines, lost = await anext(batches)
+    assert ([line.timestamp_ns for line in lines], lost) == ([2, 4, 5, 6, 7], 2)
+    assert await anext(batches) == ([], 0)
+    queue.push(LoggedLine("main", 8, "x" * 60))
+    queue.push(LoggedLine("main", 9, "y" * 60))
+    lines, lost = await anext(batches)
+    assert ([line.timestamp_ns for line in lines], lost) == ([9], 1)
+    queue.close()
+    with pytest.raises(StopAsyncIteration):
+        await anext(batches)

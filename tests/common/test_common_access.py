@@ -26,9 +26,8 @@ READ_BY_CHUTES = {
     "ListChutes", "GetChute", "GetChuteCache", "GetChuteConfig", "StreamLogs", "GetUsage", "StreamUsage",
     "ListChuteNetworks",
     "GetChuteNetwork", "ListLeases", "GetSsid", "GetHostapdStatus", "ListStations", "GetStation",
-    "ListDevices", "GetStatus", "ListRadios", "ListSurveys", "ListAssociations", "WatchStations",
-    "WatchLeases", "ListSessions", "ListBans", "GetAccessList",
-    "GetChannelUtilisation", "GetAirQuality",
+    "ListDevices", "ListAssociations", "WatchStations", "WatchLeases", "ListSessions", "ListBans",
+    "GetAccessList",
 }  # fmt: skip
 MAY_CHANGE_THEIR_OWN = {"ChangePassword"}
 READING = ("List", "Get", "Watch", "Stream", "Subscribe", "Read")

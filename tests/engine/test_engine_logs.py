@@ -10,7 +10,7 @@ import pytest
 
 from services.chutes.adapters.docker_engine import DockerEngine
 from services.chutes.adapters.docker_logs import CUT, MAX_LINE_BYTES
-from services.chutes.domain.ports import LoggedLine
+from services.chutes.domain.ports import LoggedLine, TimeSpan
 from services.common.errors import NotFound
 from tests.engine.conftest import DEADLINE_S, Node, finished, output, state
 from tests.support.engine import BUSYBOX
@@ -203,3 +203,19 @@ async def test_a_container_that_is_not_there(engine: DockerEngine, node: Node) -
         async with engine.logs(node.container, "main", 10, follow=True):
             pass
     assert caught.value.reason == "CONTAINER_NOT_FOUND"
+
+
+async def test_a_span_of_time_is_exact_to_the_nanosecond(engine: DockerEngine, node: Node) -> None:
+    await run(engine, node, "for i in 1 2 3 4 5; do echo $i; sleep 0.05; done")
+    assert await finished(engine, node.container) == ["1", "2", "3", "4", "5"]
+    times = [line.timestamp_ns for line in await output(engine, node.container)]
+
+    async def within(span: TimeSpan) -> list[str]:
+        async with engine.logs(node.container, "main", 1000, follow=False, span=span) as batches:
+            return [line.message async for batch in batches for line in batch]
+
+    assert await within(TimeSpan(since_ns=times[1])) == ["2", "3", "4", "5"]
+    assert await within(TimeSpan(since_ns=times[1] + 1)) == ["3", "4", "5"]
+    assert await within(TimeSpan(until_ns=times[2])) == ["1", "2", "3"]
+    assert await within(TimeSpan(times[1], times[3])) == ["2", "3", "4"]
+    assert await within(TimeSpan(since_ns=times[4] + 1)) == []

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
-from services.chutes.domain.ports import ContainerPlan, ContainerState, LoggedLine, Measurement, OnLine
+from services.chutes.domain.ports import (
+    ALWAYS,
+    ContainerPlan,
+    ContainerState,
+    LoggedLine,
+    Measurement,
+    OnLine,
+    TimeSpan,
+)
 from services.chutes.domain.spec import Credentials
 from services.common.errors import AlreadyExists, DomainError, FailedPrecondition, NotFound, Unavailable
 from services.common.feed import Feed, Subscription
@@ -259,7 +267,7 @@ class FakeEngine:
 
     @asynccontextmanager
     async def logs(
-        self, container: str, service: str, tail: int, follow: bool
+        self, container: str, service: str, tail: int, follow: bool, span: TimeSpan = ALWAYS
     ) -> AsyncIterator[AsyncIterator[Sequence[LoggedLine]]]:
         await self._called("logs")
         if container not in self.running:
@@ -271,7 +279,11 @@ class FakeEngine:
             while True:
                 lines = found.lines
                 if sent < len(lines):
-                    yield [LoggedLine(service, 1000 + i, lines[i]) for i in range(sent, len(lines))]
+                    yield [
+                        LoggedLine(service, 1000 + i, lines[i])
+                        for i in range(sent, len(lines))
+                        if (span.since_ns or 0) <= 1000 + i <= (span.until_ns or 2**63)
+                    ]
                     sent = len(lines)
                 if not follow or self.running.get(container) is not found or found.status != "running":
                     return

@@ -277,3 +277,13 @@ class TestUpload:
             gateway.run(asyncio.wait_for(began.wait(), 5))
 
         gateway.run(asyncio.wait_for(ended.wait(), 5))
+
+
+def test_a_time_is_a_query_parameter(gateway: Gateway) -> None:
+    times = "since=2026-01-02T03:04:05.000000006Z&until=2027-01-01T00:00:00%2B01:00"
+    assert gateway.request("GET", f"/api/v1/chutes/web/logs?tail=5&{times}").status == 200
+    request = gateway.doubles.last.request
+    assert (request.tail, request.since.ToNanoseconds()) == (5, 1767323045000000006)
+    assert request.until.ToJsonString() == "2026-12-31T23:00:00Z"
+    answer = gateway.request("GET", "/api/v1/chutes/web/logs?since=yesterday")
+    assert answer.status == 400

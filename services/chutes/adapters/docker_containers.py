@@ -19,8 +19,9 @@ from services.common.errors import NotFound as NothingFound
 
 STOP_TIMEOUT_S = 10
 LOCAL_DOMAIN = "paradrop.io"
-LOG_OPTIONS = {"max-size": "1m", "max-file": "2"}
-"""Logs of chutes lie on flash, and all of them together must fit."""
+LOG_OPTIONS = {"max-size": "5m", "max-file": "2"}
+"""Logs of chutes lie on flash, and all together must fit. But an engine that is more than a file behind in
+telling what a container writes leaves lines out; a fast logger fills one in a second or two."""
 
 LOW_PORTS = "net.ipv4.ip_unprivileged_port_start"
 CONFLICT = 409

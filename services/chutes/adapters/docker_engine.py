@@ -16,7 +16,15 @@ from services.chutes.adapters.docker_logs import read_logs
 from services.chutes.adapters.docker_pull import forget, pull
 from services.chutes.adapters.docker_sweep import Sweep
 from services.chutes.adapters.docker_usage import UsageReader
-from services.chutes.domain.ports import ContainerPlan, ContainerState, LoggedLine, Measurement, OnLine
+from services.chutes.domain.ports import (
+    ALWAYS,
+    ContainerPlan,
+    ContainerState,
+    LoggedLine,
+    Measurement,
+    OnLine,
+    TimeSpan,
+)
 from services.chutes.domain.spec import Credentials
 from services.common.feed import Subscription
 
@@ -174,7 +182,7 @@ class DockerEngine:
         await self._connection.call(lambda client: Sweep(client, self._node_id, keep, chutes, building).run())
 
     def logs(
-        self, container: str, service: str, tail: int, follow: bool
+        self, container: str, service: str, tail: int, follow: bool, span: TimeSpan = ALWAYS
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[LoggedLine]]]:
         """Opens a container's output."""
-        return read_logs(self._connection, self._node_id, container, service, tail, follow)
+        return read_logs(self._connection, self._node_id, container, service, tail, follow, span)

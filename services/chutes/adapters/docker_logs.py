@@ -4,38 +4,90 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 
-from services.chutes.adapters.docker_client import EngineConnection
+import requests
+from docker.errors import create_api_error_from_http_exception
+
+from services.chutes.adapters.docker_client import CALL_TIMEOUT_S, EngineConnection
 from services.chutes.adapters.docker_containers import require_ours
 from services.chutes.adapters.docker_stream import StreamingCall, conveyed
-from services.chutes.domain.ports import LoggedLine
+from services.chutes.domain.ports import ALWAYS, LoggedLine, TimeSpan
 
 MAX_LINE_BYTES = 16 * 1024
 """What the engine stores of a line in one piece; the rest of a longer one is left out."""
 CUT = "…"
 DEPTH = 256
 OPEN_LINES = 2
+HEADER_BYTES = 8
+PIECE_BYTES = 64 * 1024
+NANOSECONDS = 1_000_000_000
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z ?")
 
 
 @asynccontextmanager
 async def read_logs(
-    connection: EngineConnection, node_id: str, container: str, service: str, tail: int, follow: bool
+    connection: EngineConnection,
+    node_id: str,
+    container: str,
+    service: str,
+    tail: int,
+    follow: bool,
+    span: TimeSpan = ALWAYS,
 ) -> AsyncIterator[AsyncIterator[Sequence[LoggedLine]]]:
     """Opens the output of a container of ours: batches of lines, oldest first."""
     found = await connection.call(lambda client: require_ours(client, node_id, container))
     tty = bool(found["Config"]["Tty"])
+    parameters: dict[str, int | str] = {
+        "stdout": 1,
+        "stderr": 1,
+        "timestamps": 1,
+        "follow": int(follow),
+        "tail": max(tail, 0),
+    }
+    for name, time_ns in (("since", span.since_ns), ("until", span.until_ns)):
+        if time_ns is not None:
+            parameters[name] = f"{time_ns // NANOSECONDS}.{time_ns % NANOSECONDS:09d}"
 
     def produce(call: StreamingCall, put: Callable[[LoggedLine], None]) -> None:
         with call.open() as client:
-            output = client.logs(found["Id"], stream=True, follow=follow, timestamps=True, tail=max(tail, 0))
-            for line in lines(split(output) if tty else output, service):
+            # The SDK reads each line with several calls, and knows whole seconds only. For as long
+            # as the container is silent nothing comes.
+            url = f"{client.base_url}/v{client.api_version}/containers/{found['Id']}/logs"
+            response = client.get(url, params=parameters, stream=True, timeout=(CALL_TIMEOUT_S, None))
+            try:
+                response.raise_for_status()
+            except requests.HTTPError as error:
+                create_api_error_from_http_exception(error)
+            output = pieces(response)
+            for line in lines(split(output) if tty else frames(output), service):
                 put(line)
-            # The SDK takes a connection that breaks for the end of the output.
+            # A connection that breaks looks like the end of the output.
             client.ping()
 
     async with conveyed(connection, produce, "logs", DEPTH) as conveyor:
         yield conveyor.batches()
+
+
+def pieces(response: requests.Response) -> Iterator[bytes]:
+    """Yields what has come of an answer, as soon as something has."""
+    while piece := response.raw.read1(PIECE_BYTES):
+        yield piece
+
+
+def frames(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Yields the records of an output that is not a terminal's: each has a header that tells its length."""
+    rest = b""
+    for chunk in chunks:
+        rest = rest + chunk if rest else chunk
+        start, size = 0, len(rest)
+        while size - start >= HEADER_BYTES:
+            end = start + HEADER_BYTES + int.from_bytes(rest[start + 4 : start + HEADER_BYTES], "big")
+            if end > size:
+                break
+            yield rest[start + HEADER_BYTES : end]
+            start = end
+        rest = rest[start:]
 
 
 def split(chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -75,9 +127,13 @@ def lines(records: Iterator[bytes], service: str) -> Iterator[LoggedLine]:
         yield LoggedLine(service, timestamp_ns, _readable(text))
 
 
+@lru_cache(256)
+def _seconds(text: bytes) -> int:
+    return int(datetime.fromisoformat(text.decode()).replace(tzinfo=UTC).timestamp())
+
+
 def _nanoseconds(stamp: re.Match[bytes]) -> int:
-    seconds = datetime.fromisoformat(stamp[1].decode()).replace(tzinfo=UTC).timestamp()
-    return int(seconds) * 1_000_000_000 + int((stamp[2] or b"0").ljust(9, b"0"))
+    return _seconds(stamp[1]) * NANOSECONDS + int((stamp[2] or b"0").ljust(9, b"0"))
 
 
 def _readable(text: bytes) -> str:

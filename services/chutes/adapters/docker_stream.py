@@ -65,6 +65,8 @@ class Conveyor(Generic[T]):
     def __init__(self, depth: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._room = threading.Semaphore(depth)
+        self._arriving = threading.Lock()
+        self._arrived: list[T] = []
         self._items: list[T] = []
         self._news = asyncio.Event()
         self._error: Exception | None = None
@@ -76,7 +78,11 @@ class Conveyor(Generic[T]):
         self._room.acquire()
         if self._closed:
             raise Aborted
-        self._loop.call_soon_threadsafe(self._add, item)
+        with self._arriving:
+            self._arrived.append(item)
+            is_first = len(self._arrived) == 1
+        if is_first:  # The loop takes all that have come by the time it gets there.
+            self._loop.call_soon_threadsafe(self._take)
 
     def run(self, produce: Callable[[Callable[[T], None]], None]) -> None:
         """Is the body of the thread."""
@@ -101,8 +107,10 @@ class Conveyor(Generic[T]):
         self._error = self._error or error
         self._news.set()
 
-    def _add(self, item: T) -> None:
-        self._items.append(item)
+    def _take(self) -> None:
+        with self._arriving:
+            arrived, self._arrived = self._arrived, []
+        self._items += arrived
         self._news.set()
 
     def _end(self, error: Exception | None) -> None:

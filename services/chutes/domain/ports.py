@@ -99,6 +99,17 @@ class LoggedLine:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class TimeSpan:
+    """From when until when, both included, in nanoseconds since 1970; None has no end."""
+
+    since_ns: int | None = None
+    until_ns: int | None = None
+
+
+ALWAYS = TimeSpan()
+
+
 class Engine(Protocol):
     """A container engine. Every call raises a DomainError that says what failed.
 
@@ -201,9 +212,12 @@ class Engine(Protocol):
         """
 
     def logs(
-        self, container: str, service: str, tail: int, follow: bool
+        self, container: str, service: str, tail: int, follow: bool, span: TimeSpan = ALWAYS
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[LoggedLine]]]:
-        """Opens a container's output: batches of lines, oldest first. Bounded memory; closes at once."""
+        """Opens a container's output: batches of lines, oldest first. Bounded memory; closes at once.
+
+        With a span the tail is that of all output, and may lie before or after it.
+        """
 
 
 class WebGate(Protocol):

@@ -1,6 +1,6 @@
 """Answers ChuteService."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from google.protobuf import timestamp_pb2
@@ -11,17 +11,19 @@ from paradrop.type.v1 import stream_pb2
 from services.chutes.domain.access import may_see
 from services.chutes.domain.logs import DEFAULT_TAIL, LogEvent, LogReader
 from services.chutes.domain.manager import ChuteManager
-from services.chutes.domain.ports import Folders, LoggedLine
+from services.chutes.domain.ports import Folders, LoggedLine, TimeSpan
 from services.chutes.domain.usage import UsageMeter
 from services.chutes.rpc import documents
 from services.chutes.rpc.chute_list import ChuteList
 from services.chutes.rpc.messages import to_cache, to_config
 from services.chutes.rpc.usage import DEFAULT_INTERVAL_S, to_usage, usage_responses
+from services.common.errors import InvalidArgument
 from services.common.identity import Principal, Role, current_principal
 from services.common.paging import page_size
 from services.common.streams import heartbeat, with_end
 
-LINES_PER_MESSAGE = 100
+LINES_PER_MESSAGE = 500
+CHARACTERS_PER_MESSAGE = 128 * 1024
 NANOSECONDS = 1_000_000_000
 
 
@@ -164,26 +166,43 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
         """Streams the output of a chute's containers."""
         chute = self._chutes.find(request.chute, current_principal())
         tail = request.tail if request.HasField("tail") else DEFAULT_TAIL
-        events = self._logs.read(chute, request.service, tail, request.follow)
+        span = TimeSpan(_time_ns(request, "since"), _time_ns(request, "until"))
+        events = self._logs.read(chute, request.service, tail, request.follow, span)
         async for response in with_end(_log_responses(events), lambda end: pb.StreamLogsResponse(end=end)):
             yield response
+
+
+def _time_ns(request: pb.StreamLogsRequest, field: str) -> int | None:
+    if not request.HasField(field):  # type: ignore[arg-type]
+        return None
+    try:
+        return int(getattr(request, field).ToNanoseconds())
+    except ValueError:
+        raise InvalidArgument(f"{field} is no time.", reason="TIME_INVALID", field=field) from None
 
 
 async def _log_responses(events: AsyncIterator[LogEvent]) -> AsyncIterator[pb.StreamLogsResponse]:
     async for event in events:
         dropped = event.dropped
-        for start in range(0, len(event.lines), LINES_PER_MESSAGE):
-            yield pb.StreamLogsResponse(
-                lines=pb.LogLines(
-                    lines=[_log_line(line) for line in event.lines[start : start + LINES_PER_MESSAGE]]
-                ),
-                dropped_count=dropped,
-            )
+        for lines in _parted(event.lines):
+            yield pb.StreamLogsResponse(lines=pb.LogLines(lines=map(_log_line, lines)), dropped_count=dropped)
             dropped = 0
         if event.synced:
             yield pb.StreamLogsResponse(synced=stream_pb2.Synced(), dropped_count=dropped)
         elif not event.lines:
             yield pb.StreamLogsResponse(heartbeat=heartbeat(), dropped_count=dropped)
+
+
+def _parted(lines: Sequence[LoggedLine]) -> Iterator[Sequence[LoggedLine]]:
+    """Cuts lines into what fits well into messages: each costs much the same, up to some size."""
+    start, characters = 0, 0
+    for number, line in enumerate(lines):
+        characters += len(line.message)
+        if number - start + 1 == LINES_PER_MESSAGE or characters > CHARACTERS_PER_MESSAGE:
+            yield lines[start : number + 1]
+            start, characters = number + 1, 0
+    if start < len(lines):
+        yield lines[start:]
 
 
 def _log_line(line: LoggedLine) -> pb.LogLine:
