@@ -22,6 +22,7 @@ from services.chutes.adapters.docker_engine import DockerEngine
 from services.chutes.adapters.downloads import Downloads
 from services.chutes.adapters.envoy_files import EnvoyFiles
 from services.chutes.adapters.folders import DiskFolders
+from services.chutes.adapters.nft_priority import NftPriority
 from services.chutes.adapters.power import NoPower, SystemPower
 from services.chutes.adapters.store import MIGRATIONS, Store
 from services.chutes.adapters.tokens import AuthTokens
@@ -72,6 +73,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                 journal=Store(database),
                 node=NodeAddress(settings.listen_port, settings.tls_cert is not None),
                 web=EnvoyFiles(settings.web_dir),
+                priority=NftPriority(),
                 fetcher=Downloads(
                     folders, settings.max_upload_bytes, settings.download_hosts, settings.download_ca
                 ),

@@ -24,6 +24,7 @@ from services.chutes.domain.spec import ChuteSpec, Definition, PortBinding, Serv
 from services.common.database import Database
 from services.common.identity import Principal, Role
 from tests.fakes.engine import FakeEngine
+from tests.fakes.priority import FakePriority
 from tests.fakes.tokens import FakeTokens
 
 ADMIN = Principal("paradrop", Role.ADMIN)
@@ -66,6 +67,8 @@ class Bench:
     now_s: float = 1_700_000_000.0
     node_changes: Sequence[NodeChange] = ()
 
+    priority: FakePriority = field(default_factory=FakePriority)
+
     @property
     def web(self) -> Path:
         return self.home / "web"
@@ -86,6 +89,7 @@ class Bench:
                 journal=Store(database),
                 node=NodeAddress(8080),
                 web=EnvoyFiles(self.web),
+                priority=self.priority,
                 node_changes=self.node_changes,
                 fetcher=Downloads(folders, MAX_DOWNLOAD_BYTES, self.download_hosts, self.download_ca),
                 policy=self.policy,

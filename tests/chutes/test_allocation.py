@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.chutes.adapters.nft_priority import ruleset
 from services.chutes.domain.allocation import LEAST_SHARE, cpu_shares, refuse_too_much
 from services.chutes.domain.spec import ChuteSpec, ServiceSpec
 from services.common.errors import FailedPrecondition, NotFound
@@ -162,3 +163,33 @@ async def test_changes_that_wait_count_as_done(served: Served) -> None:
     assert (await _refused(client.upload(asking("two", 0.5))))[1] == "CPU_FRACTION_EXCEEDED"
     served.bench.engine.build_pause.set()
     await client.done(first)
+
+
+def first(name: str) -> ChuteSpec:
+    service = ServiceSpec("main", requests={"prioritize-traffic": True})
+    return ChuteSpec(name, {"main": service}, version=1)
+
+
+async def test_traffic_goes_first_for_those_who_ask_while_they_run(bench: Bench) -> None:
+    async def until(told: list[list[str]]) -> None:
+        async with asyncio.timeout(10):
+            while bench.priority.told != told:
+                await asyncio.sleep(0.01)
+
+    async with bench.running() as node:
+        await node.install(spec("plain"))
+        assert bench.priority.told == []  # Nobody asks, nothing is touched.
+        await node.install(first("quick"))
+        await until([["172.18.0.2"]])
+        bench.priority.fault = FailedPrecondition("No nft.", reason="NFT_FAILED")
+        await node.command("stop", "quick")
+        await until([["172.18.0.2"], []])
+        await node.command("delete", "plain")
+        assert bench.priority.told == [["172.18.0.2"], []]
+
+
+def test_the_rules_hold_addresses_and_nothing_else() -> None:
+    assert "elements = { 10.0.0.1, 10.0.0.2 }" in ruleset(["10.0.0.1", "10.0.0.2"])
+    assert ruleset([]) == "add table ip paradrop_chutes\ndelete table ip paradrop_chutes\n"
+    with pytest.raises(ValueError, match="x"):
+        ruleset(["10.0.0.1 }; x"])

@@ -55,6 +55,7 @@ FULL: dict[str, Any] = {
                 "as-root": True,
                 "port-bindings": {"80/tcp": 8080, "53/udp": None},
                 "cpu-fraction": 0.5,
+                "prioritize-traffic": True,
                 "memory-limit": "256M",
                 "network-mode": "bridge",
                 "privileged": False,

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import shutil
+import subprocess
 import time
 import urllib.request
 import uuid
@@ -126,3 +128,31 @@ def test_usage_is_a_document_and_a_stream(node: NodeProcess) -> None:
         rest = [json.loads(line) for line in stream]
     assert rest[-1]["end"]["status"]["code"] == 0
     assert node.request("GET", f"/api/v1/chutes/{name}/usage").reason == "CHUTE_NOT_FOUND"
+
+
+def test_what_a_chute_sends_goes_first_while_it_runs(node: NodeProcess, engine: docker.DockerClient) -> None:
+    name = install(node, {"main": "{prioritize-traffic: true}", "side": "{}"})
+    allocation, services = allocations(node, name)
+    assert allocation["prioritize_traffic"] is True
+    assert [services[one]["prioritize_traffic"] for one in ("main", "side")] == [True, False]
+    networks = engine.containers.get(f"{name}-main").attrs["NetworkSettings"]["Networks"]
+    until_first({networks[name]["IPAddress"]})
+    change(node, "DELETE", f"/api/v1/chutes/{name}")
+    until_first(set())
+
+
+def until_first(expected: set[str]) -> None:
+    """Waits until the kernel's rules put these addresses first."""
+    nft = shutil.which("nft", path="/usr/sbin:/usr/bin")
+    assert nft, "this test needs nft: apt-get install nftables"
+    deadline = time.monotonic() + 10
+    while True:
+        listed = subprocess.run(
+            [nft, "-j", "list", "set", "ip", "paradrop_chutes", "first"], capture_output=True, check=False
+        )
+        sets = json.loads(listed.stdout)["nftables"] if listed.returncode == 0 else []
+        found = {address for one in sets for address in one.get("set", {}).get("elem", [])}
+        if found == expected:
+            return
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)

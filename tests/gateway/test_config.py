@@ -58,7 +58,7 @@ class TestDescriptors:
         logs = binding(bindings, "ChuteService.StreamLogs")
         start = binding(bindings, "StartChute")
         assert (logs.method, logs.service, logs.server_streaming) == ("GET", "chutes", True)
-        assert logs.query_keys == ("service", "tail", "follow")
+        assert logs.query_keys == ("service", "tail", "follow", "since", "until")
         assert (start.body, start.body_keys, start.query_keys) == ("*", ("environment",), ())
         assert binding(bindings, "ListSshKeys").unwrap == "keys"
         assert binding(bindings, "RemoveStation").variables == ("chute", "network", "mac")

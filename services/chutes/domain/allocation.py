@@ -4,17 +4,19 @@ A service may ask for a fraction of the processor. What the fractions of all run
 equally among all of them, those with a fraction included. 1024 shares are the even portion.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
 from services.chutes.domain.chute import Chute
-from services.chutes.domain.ports import ContainerState, Engine
+from services.chutes.domain.ports import ContainerState, Engine, TrafficPriority
 from services.chutes.domain.spec import ChuteSpec, ServiceSpec
 from services.common.errors import DomainError, FailedPrecondition
 
 EVEN_SHARE = 1024
 LEAST_SHARE = 2
+NOT_OURS = ("", "127.0.0.1")
+"""Addresses of containers without a network, and of those on the node's own."""
 _ROUNDING = 1e-9
 
 log = structlog.get_logger()
@@ -89,3 +91,35 @@ class Allocator:
                 log.warning("cannot set shares", container=state.name, reason=error.reason, why=str(error))
             else:
                 self._applied[state.id] = shares
+
+
+class Prioritizer:
+    """Puts the traffic of chutes that ask for it first, whenever they come and go."""
+
+    def __init__(self, priority: TrafficPriority) -> None:
+        self._priority = priority
+        self._told: Sequence[str] | None = None
+
+    async def follow(
+        self, installed: Mapping[str, Chute], containers: Mapping[str, ContainerState] | None
+    ) -> None:
+        """Tells the node's networks what differs from what they were told."""
+        asking = [
+            chute.spec.container_name(name)
+            for chute in installed.values()
+            for name, service in chute.spec.services.items()
+            if service.prioritize_traffic
+        ]
+        if containers is None or (self._told is None and not asking):
+            return  # A node on which nobody asks needs none of what this takes.
+        states = [containers[name] for name in asking if name in containers]
+        addresses = sorted(
+            state.address for state in states if state.status == "running" and state.address not in NOT_OURS
+        )
+        if addresses == self._told:
+            return
+        try:
+            await self._priority.set(addresses)
+        except DomainError as error:
+            log.warning("cannot put traffic first", reason=error.reason, why=str(error))
+        self._told = addresses

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from services.chutes.domain.allocation import Allocator
+from services.chutes.domain.allocation import Allocator, Prioritizer
 from services.chutes.domain.executor import Executor, Observer, World
 from services.chutes.domain.follower import Follower
 from services.chutes.domain.gate import EngineGate
@@ -49,7 +49,11 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
     executor = Executor(world, registry, gate, kinds, observer)
     queue = ChangeQueue(world.journal, executor, world.clock)
     supervisor = Supervisor(world.engine, registry, queue, gate)
-    follower = Follower(world.engine, registry, [WebSites(world.web).follow, Allocator(world.engine).follow])
+    follower = Follower(
+        world.engine,
+        registry,
+        [WebSites(world.web).follow, Allocator(world.engine).follow, Prioritizer(world.priority).follow],
+    )
     async with queue.running(changes):
         watching = asyncio.create_task(supervisor.run(), name="engine supervisor")
         following = asyncio.create_task(follower.run(), name="chute follower")

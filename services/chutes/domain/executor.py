@@ -18,7 +18,15 @@ from services.chutes.domain.gate import EngineGate
 from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.planner import Plan, make_plan, situation_of
 from services.chutes.domain.policy import NodePolicy
-from services.chutes.domain.ports import Engine, Fetcher, Folders, Journal, TokenIssuer, WebGate
+from services.chutes.domain.ports import (
+    Engine,
+    Fetcher,
+    Folders,
+    Journal,
+    TokenIssuer,
+    TrafficPriority,
+    WebGate,
+)
 from services.chutes.domain.progress import Progress
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.spec import Download
@@ -48,6 +56,7 @@ class World:
     journal: Journal
     node: NodeAddress
     web: WebGate
+    priority: TrafficPriority
     fetcher: Fetcher
     node_changes: Sequence[NodeChange] = ()
     policy: NodePolicy = field(default_factory=NodePolicy)

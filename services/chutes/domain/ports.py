@@ -227,6 +227,16 @@ class WebGate(Protocol):
         """Lets these be reached, and no others. Raises OSError if that cannot be told to the gateway."""
 
 
+class TrafficPriority(Protocol):
+    """What goes first on the node's networks."""
+
+    async def set(self, addresses: Sequence[str]) -> None:
+        """Puts what these IPv4 addresses send first, and nothing else.
+
+        FailedPrecondition (NFT_FAILED) if the node cannot do that.
+        """
+
+
 class TokenIssuer(Protocol):
     """Gives chutes their tokens."""
 

@@ -71,6 +71,11 @@ class ServiceSpec:
         return bool(self.requests.get("as-root"))
 
     @property
+    def prioritize_traffic(self) -> bool:
+        """Whether what the service sends goes first."""
+        return bool(self.requests.get("prioritize-traffic"))
+
+    @property
     def privileged(self) -> bool:
         """Whether the container may do everything that root on the node may."""
         return bool(self.requests.get("privileged"))

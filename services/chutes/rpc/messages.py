@@ -19,18 +19,24 @@ NULL = struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
 def to_chute(chute: Chute, containers: Containers, shares: Mapping[str, int]) -> chutes_pb2.Chute:
     """Returns a chute with the present state of its containers; `shares` are those of all containers."""
     services = service_states(chute, containers)
+    specs = chute.spec.services
     own = {service: shares.get(container, 0) for service, container in chute.containers.items()}
     return chutes_pb2.Chute(
         name=chute.name,
         owner=to_principal(chute.owner),
         state=chute_state(chute, services),
         desired_state=chute.desired,
-        services={service.service: _service(service, own[service.service]) for service in services},
+        services={
+            service.service: _service(
+                service, own[service.service], specs[service.service].prioritize_traffic
+            )
+            for service in services
+        },
         version=to_value(chute.version),
         environment=chute.environment,
         resources=NULL,
         description=chute.spec.description,
-        allocation=_allocation(sum(own.values())),
+        allocation=_allocation(sum(own.values()), any(one.prioritize_traffic for one in specs.values())),
         create_time=to_timestamp(chute.create_time_s),
     )
 
@@ -107,9 +113,9 @@ def to_struct(document: Mapping[str, Any]) -> struct_pb2.Struct:
     return struct
 
 
-def _service(service: ServiceState, shares: int) -> chutes_pb2.Chute.Service:
+def _service(service: ServiceState, shares: int, first: bool) -> chutes_pb2.Chute.Service:
     return chutes_pb2.Chute.Service(
-        allocation=_allocation(shares),
+        allocation=_allocation(shares, first),
         state=service.state,
         ports=[
             chutes_pb2.Chute.Port(container_port=container_port, host_port=host_port)
@@ -119,5 +125,5 @@ def _service(service: ServiceState, shares: int) -> chutes_pb2.Chute.Service:
     )
 
 
-def _allocation(shares: int) -> chutes_pb2.Chute.Allocation:
-    return chutes_pb2.Chute.Allocation(cpu_shares=shares, prioritize_traffic=False)
+def _allocation(shares: int, first: bool) -> chutes_pb2.Chute.Allocation:
+    return chutes_pb2.Chute.Allocation(cpu_shares=shares, prioritize_traffic=first)
