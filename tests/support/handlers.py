@@ -16,7 +16,8 @@ async def serving_handlers(
     folder: Path, methods: Handlers, interceptors: Iterable[grpc.aio.ServerInterceptor]
 ) -> AsyncIterator[grpc.aio.Channel]:
     """Serves bytes-in, bytes-out handlers by their full names and yields a channel to them."""
-    server = grpc.aio.server(interceptors=list(interceptors))
+    # From its default on, 8 KiB, gRPC refuses some calls by chance, before an interceptor sees them.
+    server = grpc.aio.server(interceptors=list(interceptors), options=[("grpc.max_metadata_size", 16 * 1024)])
     by_service: dict[str, Handlers] = {}
     for full_name, handler in methods.items():
         _, service, method = full_name.split("/")
