@@ -52,7 +52,7 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
     follower = Follower(
         world.engine,
         registry,
-        [WebSites(world.web).follow, Allocator(world.engine).follow, Prioritizer(world.priority).follow],
+        [Allocator(world.engine).follow, WebSites(world.web).follow, Prioritizer(world.priority).follow],
     )
     async with queue.running(changes):
         watching = asyncio.create_task(supervisor.run(), name="engine supervisor")
