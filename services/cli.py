@@ -197,10 +197,11 @@ main.add_command(airshark)
 
 
 def _run(work: Callable[[Settings], Coroutine[Any, Any, None]], log_level: str) -> None:
+    import asyncio
+
     # Its colours, and what it offers to other frameworks, would cost a node up to 12 MB.
     with _hidden("rich", "twisted", "greenlet"):
         import structlog
-    import uvloop
 
     from services.common.logs import configure_logs
     from services.common.settings import load_settings
@@ -208,7 +209,7 @@ def _run(work: Callable[[Settings], Coroutine[Any, Any, None]], log_level: str) 
 
     configure_logs(log_level)
     try:
-        uvloop.run(work(load_settings()))
+        asyncio.run(work(load_settings()))
     except Exception as error:  # An operator gets one line that says what to do; --log-level debug the rest.
         structlog.get_logger().debug("the node ends", exc_info=True)
         raise click.ClickException(explain(error)) from None
