@@ -23,6 +23,7 @@ from services.chutes.adapters.downloads import Downloads
 from services.chutes.adapters.envoy_files import EnvoyFiles
 from services.chutes.adapters.folders import DiskFolders
 from services.chutes.adapters.nft_priority import NftPriority
+from services.chutes.adapters.networks import ChuteNetworks, NetworkHostConfiguration
 from services.chutes.adapters.power import NoPower, SystemPower
 from services.chutes.adapters.store import MIGRATIONS, Store
 from services.chutes.adapters.tokens import AuthTokens
@@ -31,6 +32,7 @@ from services.chutes.domain.assembly import Domain, running_domain
 from services.chutes.domain.containers import NodeAddress
 from services.chutes.domain.executor import World
 from services.chutes.domain.factoryreset import FactoryReset
+from services.chutes.domain.hostconfig import SetHostConfig
 from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.policy import NodePolicy
 from services.chutes.domain.power import Power, Reboot, Shutdown
@@ -64,6 +66,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     with closing(await asyncio.to_thread(Database, home / "chutes.sqlite3", MIGRATIONS)) as database:
         async with (
             open_channel(settings.addresses["auth"]) as auth,
+            open_channel(settings.addresses["network"]) as network,
             DockerEngine.connect(node_id, settings.docker_host) as engine,
         ):
             world = World(
@@ -80,7 +83,11 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                 policy=NodePolicy(
                     settings.allow_privileged, settings.allow_host_network, settings.base_images
                 ),
-                node_changes=node_changes(SystemPower() if settings.power else NoPower()),
+                networks=ChuteNetworks(network, settings.service_token_file),
+                node_changes=[
+                    *node_changes(SystemPower() if settings.power else NoPower()),
+                    SetHostConfig(NetworkHostConfiguration(network, settings.service_token_file)),
+                ],
             )
             uploads = Uploads(folders, settings.max_upload_bytes)
             async with (
@@ -104,7 +111,7 @@ def servicers(world: World, domain: Domain, uploads: Uploads) -> Register:
     """Returns what adds the RPCs of the service to a server."""
     chute_list = ChuteList(domain.registry, world.engine)
     chutes = ChuteServicer(domain.manager, chute_list, domain.logs, domain.usage, world.folders)
-    changes = ChangeServicer(domain.queue, domain.manager, domain.node, domain.watcher)  # type: ignore[abstract]
+    changes = ChangeServicer(domain.queue, domain.manager, domain.node, domain.watcher)
 
     def register(server: grpc.aio.Server) -> None:
         chutes_pb2_grpc.add_ChuteServiceServicer_to_server(chutes, server)

@@ -132,6 +132,23 @@ _BY_SERVICE: dict[str, dict[str, Access]] = {
         "GetAccessList": USER_OR_CHUTE,
         "SetAccessList": TRUSTED,
     },
+    "paradrop.network.v1.HostConfigService": {
+        "GetHostConfigSchema": USER,
+        "ValidateHostConfig": ADMIN,
+        "ListHostConfigVersions": ADMIN,
+        "GetHostConfigVersion": ADMIN,
+        "DiffHostConfig": ADMIN,
+        "GetHostConfigStatus": ADMIN,
+        "ConfirmHostConfig": ADMIN,
+        "ApplyHostConfig": SERVICES,
+        "RevertHostConfig": SERVICES,
+    },
+    "paradrop.network.v1.ChuteNetworkService": {
+        "ApplyChuteNetworks": SERVICES,
+        "AttachChuteNetworks": SERVICES,
+        "ReleaseChuteNetworks": SERVICES,
+        "SyncChutes": SERVICES,
+    },
     "paradrop.airshark.v1.AirsharkService": {
         "GetStatus": USER,
         "GetSource": USER,

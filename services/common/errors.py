@@ -21,12 +21,13 @@ class DomainError(Exception):
         reason: str | None = None,
         field: str | None = None,
         retry_after_s: float | None = None,
+        violations: Sequence[tuple[str, str]] = (),
         **facts: str,
     ) -> None:
         super().__init__(message)
         self.reason = reason or type(self).reason
         self.field = field
-        self.violations: Sequence[tuple[str, str]] = ()
+        self.violations = violations
         """Further fields that are wrong, `field` included, and why; only where there may be several."""
         self.retry_after_s = retry_after_s
         self.facts: Mapping[str, str] = facts

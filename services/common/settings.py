@@ -62,6 +62,10 @@ class Settings:
     controller_cert: Path | None
     controller_key: Path | None
     """PARADROP_CONTROLLER_CA, _CERT and _KEY: PEM files for the link; default the built-in roots."""
+    host_network: str
+    """PARADROP_HOST_NETWORK: "managed" runs the host's own interfaces, "kept" leaves them alone."""
+    allow_monitor_mode: bool
+    """PARADROP_ALLOW_MONITOR_MODE: whether chutes may have whole radios to listen."""
     addresses: Mapping[str, str]
     """PARADROP_AUTH_ADDRESS and so on: where each service listens, as gRPC writes it."""
 
@@ -142,6 +146,8 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         controller_ca=_file(environment, "PARADROP_CONTROLLER_CA"),
         controller_cert=_file(environment, "PARADROP_CONTROLLER_CERT"),
         controller_key=_file(environment, "PARADROP_CONTROLLER_KEY"),
+        host_network=_choice(environment, "PARADROP_HOST_NETWORK", ("kept", "managed")),
+        allow_monitor_mode=_flag(environment, "PARADROP_ALLOW_MONITOR_MODE"),
         addresses={
             service: environment.get(f"PARADROP_{service.upper()}_ADDRESS")
             or f"unix:{runtime / service}.sock"
@@ -221,6 +227,13 @@ def _hosts(text: str) -> tuple[str, ...]:
         if not re.fullmatch(r"[a-z0-9.:-]+", host):
             raise SettingError(f"PARADROP_DOWNLOAD_HOSTS must hold names of hosts, not {host!r}.")
     return hosts
+
+
+def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    text = environment.get(name) or choices[0]
+    if text not in choices:
+        raise SettingError(f"{name} must be {' or '.join(choices)}, not {text!r}.")
+    return text
 
 
 def _mebibytes(environment: Mapping[str, str], name: str, default: int) -> int:

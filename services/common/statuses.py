@@ -3,12 +3,13 @@
 import math
 from typing import Any
 
+import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from services.common.errors import DomainError
+from services.common.errors import DomainError, Unavailable
 
 DOMAIN = "paradrop"
 
@@ -41,6 +42,34 @@ def to_proto(error: DomainError) -> status_pb2.Status:
 def to_grpc(error: DomainError) -> Any:
     """Returns what `context.abort_with_status` takes."""
     return rpc_status.to_status(to_proto(error))
+
+
+def from_grpc(error: grpc.aio.AioRpcError) -> DomainError:
+    """Returns what another service of the node refused, to be passed on as it is.
+
+    What says nothing itself, such as a service that does not answer, is Unavailable (SERVICE_UNAVAILABLE).
+    """
+    status = rpc_status.from_call(error)
+    info, fields = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    found = [detail for detail in status.details if detail.Unpack(info)] if status else []
+    if not found:
+        return Unavailable(
+            "Another service of the node does not answer now; try again in a moment.",
+            reason="SERVICE_UNAVAILABLE",
+            status=error.code().name,
+        )
+    for detail in status.details:
+        detail.Unpack(fields)
+    violations = [(violation.field, violation.description) for violation in fields.field_violations]
+    passed = DomainError(
+        status.message,
+        reason=info.reason,
+        field=violations[0][0] if violations else None,
+        violations=violations,
+        **{key: value for key, value in info.metadata.items() if key.isidentifier()},
+    )
+    passed.code = error.code().name
+    return passed
 
 
 def _packed(message: Message) -> any_pb2.Any:

@@ -40,11 +40,14 @@ class WirelessParts:
     lists: AccessLists
     wireless: Wireless
 
-    async def network_began(self, interface: str, lease_file: Path | None) -> None:
+    async def network_began(
+        self, interface: str, lease_file: Path | None, *, access_point: bool = True
+    ) -> None:
         """Takes notice of a network that was set up."""
         if lease_file is not None:
             self.leases.follow(interface, lease_file)
-        await self.lists.apply(interface)
+        if access_point:
+            await self.lists.apply(interface)
 
     async def network_ended(self, interface: str, *, for_good: bool = True) -> None:
         """Takes notice of a network that was removed."""

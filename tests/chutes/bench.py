@@ -18,6 +18,7 @@ from services.chutes.domain.assembly import Domain, running_domain
 from services.chutes.domain.change import Change
 from services.chutes.domain.containers import NodeAddress
 from services.chutes.domain.executor import Observer, World
+from services.chutes.domain.networkport import Networks, NoNetworks
 from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.policy import NodePolicy
 from services.chutes.domain.spec import ChuteSpec, Definition, PortBinding, ServiceSpec, WebSpec
@@ -66,6 +67,7 @@ class Bench:
     download_ca: Path | None = None
     now_s: float = 1_700_000_000.0
     node_changes: Sequence[NodeChange] = ()
+    networks: Networks = field(default_factory=NoNetworks)
 
     priority: FakePriority = field(default_factory=FakePriority)
 
@@ -90,6 +92,7 @@ class Bench:
                 node=NodeAddress(8080),
                 web=EnvoyFiles(self.web),
                 priority=self.priority,
+                networks=self.networks,
                 node_changes=self.node_changes,
                 fetcher=Downloads(folders, MAX_DOWNLOAD_BYTES, self.download_hosts, self.download_ca),
                 policy=self.policy,

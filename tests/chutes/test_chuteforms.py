@@ -10,10 +10,10 @@ from services.chutes.adapters.folders import DiskFolders
 from services.chutes.domain.chutefile import read_definition
 from services.chutes.domain.containers import NodeAddress, container_plan
 from services.chutes.domain.light import LIGHT_IMAGES, light_command, light_dockerfile
-from services.chutes.domain.policy import NodePolicy, require_networks
+from services.chutes.domain.policy import NodePolicy
 from services.chutes.domain.spec import ChuteSpec, Credentials, Download, PortBinding, WebSpec
 from services.chutes.domain.specdocuments import spec_from_document, to_document
-from services.common.errors import DomainError, FailedPrecondition, InvalidArgument, NotImplementedYet
+from services.common.errors import DomainError, FailedPrecondition, InvalidArgument
 from tests.chutes.test_chuteschema import FULL, FULL_OLD
 from tests.chutes.test_planner import INSTALLED
 
@@ -144,17 +144,6 @@ def test_names_of_interfaces_are_checked() -> None:
         assert (error.field or "").startswith("services.m.interfaces")
     net = {"a": {"type": "lan", "intfName": "x"}, "b": {"type": "lan", "intfName": "x"}}
     assert refused(config={"net": net}).field == "config.net.b.intfName"
-
-
-def test_networks_are_refused_until_they_can_be_set_up() -> None:
-    require_networks(read())
-    for spec, field in (
-        (read(config={"net": OLD_NET}), "config.net"),
-        (services(m={"interfaces": {"e": {"type": "lan"}}}), "services.m.interfaces"),
-    ):
-        with pytest.raises(NotImplementedYet) as caught:
-            require_networks(spec)
-        assert (caught.value.reason, caught.value.field) == ("CHUTE_FEATURE_NOT_AVAILABLE", field)
 
 
 def test_services_start_after_what_they_depend_on() -> None:

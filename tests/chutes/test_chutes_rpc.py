@@ -391,8 +391,6 @@ async def test_a_change_document_does_what_the_command_does(served: Served) -> N
 
 LATER = [
     ("CreateChange", {"change": _change(CHANGE | {"updateType": "create"})}),
-    ("CreateChange", {"change": _change(CHANGE | {"updateClass": "ROUTER", "updateType": "sethostconfig"})}),
-    ("SetHostConfig", {"config": _change({})}),
     ("CancelChange", {"change_id": 1}),
 ]
 

@@ -103,7 +103,7 @@ async def _prepare(bench: Bench, state: str | None) -> None:
             await node.command("stop")
 
 
-async def _run(bench: Bench, ask: Callable[[RunningBench], Awaitable[int]], observer: Any) -> int:
+async def run_until_crash(bench: Bench, ask: Callable[[RunningBench], Awaitable[int]], observer: Any) -> int:
     """Asks for a change and waits until it ends or the service crashes."""
     crashed = asyncio.Event()
 
@@ -126,7 +126,7 @@ async def _run(bench: Bench, ask: Callable[[RunningBench], Awaitable[int]], obse
         return change_id
 
 
-def _crash_at(point: Point) -> Callable[[str, str], None]:
+def crash_at(point: Point) -> Callable[[str, str], None]:
     def observe(moment: str, step: str) -> None:
         if (moment, step) == point:
             raise Crash
@@ -145,13 +145,13 @@ async def test_a_crash_at_any_step_loses_nothing(kind: str, bench: Bench, new_ho
     await _prepare(bench, state)
     prepared = bench.copy(new_home())
     before = _known(bench)
-    await _run(bench, ask, lambda moment, step: points.append((moment, step)))
+    await run_until_crash(bench, ask, lambda moment, step: points.append((moment, step)))
     after = _known(bench)
     assert before != after or kind == "restart"
     assert ("before", "commit") in points
     for point in points:
         other = prepared.copy(new_home())
-        change_id = await _run(other, ask, _crash_at(point))
+        change_id = await run_until_crash(other, ask, crash_at(point))
         async with other.running() as node:
             change = await node.ended(change_id)
             assert change.status == "succeeded", (point, change.failure)
@@ -165,12 +165,12 @@ async def test_a_change_that_always_crashes_is_undone(kind: str, bench: Bench, n
     await _prepare(bench, state)
     prepared = bench.copy(new_home())
     before = _plain(_known(bench), bench)
-    await _run(bench, ask, lambda moment, step: points.append((moment, step)))
+    await run_until_crash(bench, ask, lambda moment, step: points.append((moment, step)))
     for point in points[: points.index(("before", "commit")) + 1]:
         other = prepared.copy(new_home())
-        change_id = await _run(other, ask, _crash_at(point))
+        change_id = await run_until_crash(other, ask, crash_at(point))
         for _ in range(2):
-            await _run(other, _existing(change_id), _crash_at(point))
+            await run_until_crash(other, _existing(change_id), crash_at(point))
         async with other.running() as node:
             change = await node.ended(change_id)
             assert change.failure is not None, point
@@ -196,7 +196,7 @@ async def test_a_crash_during_the_undo_is_undone_as_well(kind: str, bench: Bench
     await _prepare(bench, state)
     prepared = bench.copy(new_home())
     before = _plain(_known(bench), bench)
-    await _run(bench, ask, fail_and_note(points))
+    await run_until_crash(bench, ask, fail_and_note(points))
     assert _plain(_known(bench), bench) == before
     undo = [point for point in points if point[1].startswith("undo ")]
     for point in undo:
@@ -208,7 +208,7 @@ async def test_a_crash_during_the_undo_is_undone_as_well(kind: str, bench: Bench
             if (moment, step) == ("before", "commit"):
                 raise RuntimeError("the last moment to fail")
 
-        change_id = await _run(other, ask, observe)
+        change_id = await run_until_crash(other, ask, observe)
         async with other.running() as node:
             change = await node.ended(change_id)
             assert change.failure is not None

@@ -74,6 +74,8 @@ class FakeEngine:
         """Chutes whose containers end when they are started."""
         self.hangs: set[str] = set()
         """Methods that never return."""
+        self.process_id = os.getpid()
+        """What stands for the main process of every container."""
         self.calls: Counter[str] = Counter()
         self.builds_at_once = 0
         self.most_builds_at_once = 0
@@ -94,9 +96,9 @@ class FakeEngine:
         return {name: container.state() for name, container in self.running.items()}
 
     async def processes(self) -> Mapping[tuple[str, str], int]:
-        """Of this test's own process, as there is no other."""
+        await self._called("processes")
         running = [c for c in self.running.values() if c.status == "running"]
-        return {(c.plan.chute, c.plan.service): os.getpid() for c in running}
+        return {(c.plan.chute, c.plan.service): self.process_id for c in running}
 
     def subscribe(self) -> AbstractContextManager[Subscription[None]]:
         return self._news.subscribe(depth=1)

@@ -20,7 +20,12 @@ from jwt.algorithms import OKPAlgorithm
 from paradrop.airshark.v1 import airshark_pb2_grpc, detections_pb2_grpc
 from paradrop.auth.v1 import auth_pb2_grpc
 from paradrop.chutes.v1 import changes_pb2_grpc, chutes_pb2_grpc, processes_pb2_grpc, uploads_pb2_grpc
-from paradrop.network.v1 import network_pb2_grpc, wireless_pb2_grpc
+from paradrop.network.v1 import (
+    chute_networks_pb2_grpc,
+    hostconfig_pb2_grpc,
+    network_pb2_grpc,
+    wireless_pb2_grpc,
+)
 from paradrop.node.v1 import audio_pb2_grpc, node_pb2_grpc
 from paradrop.vendor.envoy.config.core.v3 import base_pb2
 from paradrop.vendor.envoy.service.auth.v3 import external_auth_pb2, external_auth_pb2_grpc
@@ -36,7 +41,12 @@ from services.common.statuses import to_proto
 USER, PASSWORD = "paradrop", "correct horse"
 SERVICES = {
     "auth": [auth_pb2_grpc.AuthServiceServicer],
-    "network": [network_pb2_grpc.NetworkServiceServicer, wireless_pb2_grpc.WirelessServiceServicer],
+    "network": [
+        network_pb2_grpc.NetworkServiceServicer,
+        wireless_pb2_grpc.WirelessServiceServicer,
+        hostconfig_pb2_grpc.HostConfigServiceServicer,
+        chute_networks_pb2_grpc.ChuteNetworkServiceServicer,
+    ],
     "airshark": [airshark_pb2_grpc.AirsharkServiceServicer, detections_pb2_grpc.DetectionServiceServicer],
     "chutes": [
         chutes_pb2_grpc.ChuteServiceServicer,

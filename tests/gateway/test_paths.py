@@ -13,7 +13,7 @@ MAC = "5c:59:48:7d:b9:e6"
 
 
 def values(binding: HttpBinding) -> dict[str, str]:
-    known = {"mac": MAC, "change_id": "17"}
+    known = {"mac": MAC, "change_id": "17", "version": "17"}
     return {name: known.get(name, f"{name}-1.x") for name in binding.variables}
 
 

@@ -11,6 +11,7 @@ from services.chutes.domain.follower import Follower
 from services.chutes.domain.gate import EngineGate
 from services.chutes.domain.logs import LogReader
 from services.chutes.domain.manager import ChuteManager
+from services.chutes.domain.networks import NetworkNews
 from services.chutes.domain.nodemanager import NodeManager
 from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.registry import Registry
@@ -49,10 +50,20 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
     executor = Executor(world, registry, gate, kinds, observer)
     queue = ChangeQueue(world.journal, executor, world.clock)
     supervisor = Supervisor(world.engine, registry, queue, gate)
+    news = NetworkNews(
+        world.networks,
+        # What is committed is in the registry, and only loses what it does not need any more.
+        lambda: [change.request.chute for change in queue.unfinished() if change.phase != "finishing"],
+    )
     follower = Follower(
         world.engine,
         registry,
-        [Allocator(world.engine).follow, WebSites(world.web).follow, Prioritizer(world.priority).follow],
+        [
+            Allocator(world.engine).follow,
+            WebSites(world.web).follow,
+            Prioritizer(world.priority).follow,
+            news.follow,
+        ],
     )
     async with queue.running(changes):
         watching = asyncio.create_task(supervisor.run(), name="engine supervisor")

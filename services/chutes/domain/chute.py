@@ -1,7 +1,7 @@
 """An installed chute, as the node records it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -51,6 +51,8 @@ class Chute:
     environment: Mapping[str, str] = field(default_factory=dict)
     """What all services get; the author's, until somebody starts the chute with another."""
     token: str = field(default="", repr=False)
+    network_interfaces: Sequence[Mapping[str, Any]] = ()
+    """What the network service gave it, as the cache shows it."""
 
     @property
     def name(self) -> str:
@@ -73,6 +75,7 @@ class Chute:
             "desired": self.desired,
             "environment": dict(self.environment),
             "token": self.token,
+            "network_interfaces": [dict(interface) for interface in self.network_interfaces],
         }
 
     @classmethod
@@ -87,6 +90,7 @@ class Chute:
             desired=document["desired"],
             environment=document["environment"],
             token=document["token"],
+            network_interfaces=tuple(document.get("network_interfaces", ())),
         )
 
 

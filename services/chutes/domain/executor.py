@@ -15,6 +15,7 @@ from services.chutes.domain.change import Change, Failure, Situation
 from services.chutes.domain.chute import Chute
 from services.chutes.domain.containers import NodeAddress
 from services.chutes.domain.gate import EngineGate
+from services.chutes.domain.networkport import Networks, NoNetworks
 from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.planner import Plan, make_plan, situation_of
 from services.chutes.domain.policy import NodePolicy
@@ -58,6 +59,7 @@ class World:
     web: WebGate
     priority: TrafficPriority
     fetcher: Fetcher
+    networks: Networks = field(default_factory=NoNetworks)
     node_changes: Sequence[NodeChange] = ()
     policy: NodePolicy = field(default_factory=NodePolicy)
     clock: Callable[[], float] = time.time
@@ -215,6 +217,8 @@ class Executor:
             chute = situation.new
             if chute is not None and run.token:
                 chute = replace(chute, token=run.token)
+            if chute is not None and run.network_interfaces is not None:
+                chute = replace(chute, network_interfaces=run.network_interfaces)
             outcome = {change.request.chute: chute}
         change.phase = "finishing"
         change.percent = _percent(plan, len(plan.steps))
@@ -345,6 +349,7 @@ class Executor:
         return Run(
             engine=world.engine,
             tokens=world.tokens,
+            networks=world.networks,
             folders=world.folders,
             node=world.node,
             builds=self._builds,

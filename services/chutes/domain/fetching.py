@@ -9,7 +9,7 @@ from services.chutes.domain.change import Request
 from services.chutes.domain.chutefile import read_definition
 from services.chutes.domain.chuteforms import OLD_KEYS
 from services.chutes.domain.errors import chute_name_mismatch
-from services.chutes.domain.policy import NodePolicy, require_networks
+from services.chutes.domain.policy import NodePolicy
 from services.chutes.domain.ports import Fetcher, Folders, OnLine
 from services.chutes.domain.spec import Definition, Download
 
@@ -28,7 +28,6 @@ async def fetched(
         if definition.spec.name != request.chute:
             raise chute_name_mismatch(definition.spec.name, request.chute)
         policy.require_allowed(definition.spec)
-        require_networks(definition.spec)
     except BaseException:
         await folders.remove_workspace(workspace)
         raise

@@ -11,7 +11,7 @@ from services.chutes.domain.change import Request
 from services.chutes.domain.chute import Actor, Chute, Desired
 from services.chutes.domain.errors import chute_exists, chute_not_found, chute_running, chute_stopped
 from services.chutes.domain.planner import configured, refuse_shared_names
-from services.chutes.domain.policy import NodePolicy, require_networks
+from services.chutes.domain.policy import NodePolicy
 from services.chutes.domain.ports import TokenIssuer
 from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.registry import Registry
@@ -150,7 +150,6 @@ class ChuteManager:
 
     def _require_possible(self, spec: ChuteSpec) -> None:
         self._policy.require_allowed(spec)
-        require_networks(spec)
         self._refuse_shared_names(spec)
 
     def _refuse_shared_names(self, spec: ChuteSpec) -> None:

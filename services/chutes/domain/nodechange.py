@@ -35,6 +35,12 @@ class NodeChange:
         """
         return payload
 
+    async def admit(self, payload: Mapping[str, Any]) -> None:
+        """Raises why the change cannot be accepted, asking other services if need be.
+
+        It gets what `check` returned, and is called before the change gets an id.
+        """
+
     async def look(self, payload: Mapping[str, Any], installed: Mapping[str, Chute]) -> Mapping[str, Any]:
         """Returns what the plan follows from besides the payload (JSON), or raises why the change cannot be.
 

@@ -44,7 +44,7 @@ class NodeManager:
                     reason="CHANGE_INVALID",
                     field=f"change.{key}",
                 )
-        request = Request(
-            kind, NODE_NAME, Actor.of(principal), payload=change.check(payload), request_id=request_id
-        )
+        kept = change.check(payload)
+        await change.admit(kept)
+        request = Request(kind, NODE_NAME, Actor.of(principal), payload=kept, request_id=request_id)
         return (await self._queue.accept(request, lambda: None)).id

@@ -16,6 +16,14 @@ from services.chutes.domain.errors import (
     container_name_taken,
     version_installed,
 )
+from services.chutes.domain.networks import (
+    AttachNetworks,
+    CheckNetworks,
+    LeaveNetworks,
+    SetUpNetworks,
+    TakeDownNetworks,
+    wanted_networks,
+)
 from services.chutes.domain.ports import ContainerState
 from services.chutes.domain.spec import ChuteSpec
 from services.chutes.domain.steps import (
@@ -84,7 +92,7 @@ def make_plan(situation: Situation) -> Plan:
     if new is None:
         return Plan(tuple(_remove(situation)), tuple(_forget(old)) if old else ())
     if new.desired == "stopped":
-        return Plan(tuple(_remove_containers(situation)), (RevokeToken(new.name),))
+        return Plan(tuple(_take_down(situation)), (RevokeToken(new.name),))
     return Plan(tuple(_bring_up(situation, new)), tuple(_drop_old_images(old, new)))
 
 
@@ -172,6 +180,8 @@ def version_of(spec: ChuteSpec, request: Request) -> Version:
 
 def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
     old = situation.old
+    if wanted_networks(new.spec):
+        yield CheckNetworks(new)
     present = set(old.images.values()) if old else set()
     for service in new.spec.services:
         if new.images[service] in present:
@@ -182,20 +192,36 @@ def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
             yield BuildImage(new, service, situation.workspace or "")
     yield CreateFolders(new.name, new=old is None)
     yield CreateNetwork(new.name, new=old is None)
+    if old is not None and wanted_networks(old.spec):
+        yield LeaveNetworks(old)
     yield from _remove_containers(situation)
+    if wanted_networks(new.spec) or (old is not None and wanted_networks(old.spec)):
+        yield SetUpNetworks(new, old)
     # After the removal: until then the containers before need theirs, and undone, they get it back first.
     yield IssueToken(new.name, former=old.token if old and old.desired == "running" else "")
     for service, container in new.containers.items():
         yield CreateContainer(new, service, situation.host_ports.get(container, {}))
     for service in new.spec.start_order:
         yield StartContainer(new, service)
+    if wanted_networks(new.spec):
+        yield AttachNetworks(new)
     yield VerifyRunning(new)
 
 
 def _remove(situation: Situation) -> Iterator[Step]:
-    yield from _remove_containers(situation)
+    yield from _take_down(situation)
     if situation.old is not None:
         yield RemoveNetwork(situation.old.name)
+
+
+def _take_down(situation: Situation) -> Iterator[Step]:
+    old = situation.old
+    networked = old is not None and bool(wanted_networks(old.spec))
+    if old is not None and networked:
+        yield LeaveNetworks(old)
+    yield from _remove_containers(situation)
+    if old is not None and networked:
+        yield TakeDownNetworks(old)
 
 
 def _remove_containers(situation: Situation) -> Iterator[Step]:

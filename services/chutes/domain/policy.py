@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.chutes.domain.spec import ChuteSpec
-from services.common.errors import FailedPrecondition, NotImplementedYet
+from services.common.errors import FailedPrecondition
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +28,6 @@ class NodePolicy:
                 raise _not_allowed(
                     f"{requests}.network-mode", "HOST_NETWORK_NOT_ALLOWED", "PARADROP_ALLOW_HOST_NETWORK"
                 )
-
-
-def require_networks(spec: ChuteSpec) -> None:
-    """Raises NotImplementedYet if a chute asks for networks.
-
-    The one place to alter when networks can be set up: `ServiceSpec.interfaces` holds what each service asks
-    for, checked and in one spelling.
-    """
-    for name, service in spec.services.items():
-        if service.interfaces:
-            field_name = "config.net" if spec.config.get("net") else f"services.{name}.interfaces"
-            raise NotImplementedYet(
-                f"{field_name}: this version of Paradrop does not support networks of chutes yet; "
-                "leave it out.",
-                reason="CHUTE_FEATURE_NOT_AVAILABLE",
-                field=field_name,
-                feature="interfaces",
-            )
 
 
 def _not_allowed(field_name: str, reason: str, setting: str) -> FailedPrecondition:

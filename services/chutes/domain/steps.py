@@ -8,11 +8,12 @@ crash nobody knows how far the last one came.
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from services.chutes.domain.chute import Chute
 from services.chutes.domain.containers import NodeAddress, container_plan
 from services.chutes.domain.light import light_dockerfile
+from services.chutes.domain.networkport import Networks
 from services.chutes.domain.policy import NodePolicy
 from services.chutes.domain.ports import Engine, Folders, OnLine, TokenIssuer
 from services.chutes.domain.spec import Credentials
@@ -36,7 +37,10 @@ class Run:
     settle_s: float
     """How long a new container must stay up to count as running."""
     say: OnLine
+    networks: Networks
     policy: NodePolicy = field(default_factory=NodePolicy)
+    network_interfaces: tuple[Mapping[str, Any], ...] | None = None
+    """What the networks of the chute became on the way; None if they stayed as they were."""
     token: str = field(default="", repr=False)
     """Token of the chute; issued on the way if it is new."""
 

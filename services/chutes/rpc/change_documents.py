@@ -13,7 +13,7 @@ from services.common.errors import DomainError, InvalidArgument, NotImplementedY
 COMMANDS: tuple[Command, ...] = get_args(Command)
 LATER_TYPES: Mapping[str, tuple[str, ...]] = {
     "CHUTE": ("create", "update"),
-    "ROUTER": ("sethostconfig",),
+    "ROUTER": (),
 }
 """Types that exist and that this version does not do."""
 

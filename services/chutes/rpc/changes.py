@@ -16,6 +16,7 @@ from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.watch import ChangeWatcher, WatchEvent
 from services.chutes.rpc.change_documents import WantedNodeChange, read_change
 from services.chutes.rpc.messages import to_change
+from services.common.documents import bare
 from services.common.errors import NotImplementedYet
 from services.common.identity import current_principal
 from services.common.paging import MAX_PAGE_SIZE, page_size, token_invalid
@@ -66,6 +67,12 @@ class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):
                 wanted.command, wanted.chute, principal, wanted.environment
             )
         return pb.CreateChangeResponse(change_id=change_id)
+
+    async def SetHostConfig(self, request: pb.SetHostConfigRequest, context: Any) -> pb.SetHostConfigResponse:
+        """Accepts a change of the host configuration; the document is bare or in an envelope."""
+        payload = {"hostconfig": bare(request.config), "confirm_timeout_s": request.confirm_timeout_s}
+        change_id = await self._node.accept("sethostconfig", payload, current_principal())
+        return pb.SetHostConfigResponse(change_id=change_id)
 
     async def WatchChange(
         self, request: pb.WatchChangeRequest, context: Any

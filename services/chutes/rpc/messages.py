@@ -50,7 +50,7 @@ def to_cache(chute: Chute, folders: Folders) -> struct_pb2.Struct:
     """Returns what the node has worked out for a chute."""
     return to_struct(
         {
-            "networkInterfaces": [],
+            "networkInterfaces": [dict(interface) for interface in chute.network_interfaces],
             "externalDataDir": str(folders.data(chute.name)),
             "internalDataDir": DATA_DIR,
             "externalSystemDir": str(folders.system(chute.name)),

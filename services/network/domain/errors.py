@@ -1,5 +1,7 @@
 """The refusals that several parts of the domain give, each worded once."""
 
+from collections.abc import Sequence
+
 from services.common.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -7,6 +9,7 @@ from services.common.errors import (
     PermissionDenied,
     Unavailable,
 )
+from services.network.domain.violation import Violation
 
 
 def chute_not_found(chute: str) -> NotFound:
@@ -59,7 +62,9 @@ def dnsmasq_unavailable(interface: str, why: str) -> Unavailable:
 def nl80211_unavailable(why: str) -> Unavailable:
     """The kernel offers no wireless interface."""
     return Unavailable(
-        f"The kernel's wireless interface (nl80211) cannot be used: {why}.", reason="NL80211_UNAVAILABLE"
+        f"The kernel's wireless interface (nl80211) cannot be used: {why}.",
+        reason="NL80211_UNAVAILABLE",
+        why=why,
     )
 
 
@@ -76,4 +81,16 @@ def permission_missing(what: str) -> FailedPrecondition:
         f"The network service may not {what}; run the node as root or give it CAP_NET_ADMIN.",
         reason="NETWORK_PERMISSION_MISSING",
         what=what,
+    )
+
+
+def host_config_invalid(violations: Sequence[Violation]) -> InvalidArgument:
+    """The document cannot be put into force."""
+    first = violations[0]
+    more = f" There are {len(violations) - 1} more places." if len(violations) > 1 else ""
+    return InvalidArgument(
+        f"The host configuration is wrong: {first.field or 'the document'} {first.description}{more}",
+        reason="HOST_CONFIG_INVALID",
+        field=f"config.{first.field}" if first.field else "config",
+        violations=tuple((f"config.{v.field}" if v.field else "config", v.description) for v in violations),
     )

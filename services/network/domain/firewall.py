@@ -6,6 +6,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 Verdict = Literal["ACCEPT", "REJECT", "DROP"]
+Service = tuple[Literal["tcp", "udp"], int]
+"""Protocol and port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,13 @@ class Zone:
     network: IPv4Network | None = None
     input: Verdict = "REJECT"
     """What happens to packets to the node itself that no service asked for."""
-    services: Sequence[tuple[Literal["tcp", "udp"], int]] = ()
+    services: Sequence[Service] = ()
     """Ports of the node that answer all the same, such as ("udp", 67)."""
-    uplink: bool = False
-    """Whether packets may leave to the uplink."""
+    isolated: bool = False
+    """Whether packets may only leave to the uplink, and come only as answers or by `ports`."""
     ports: Sequence[PortRule] = ()
+    side_door: str | None = None
+    """Interface over which the node itself reaches the chute; needed for `ports`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Rule:
     verdict: Verdict
     src: str | None = None
     dest: str | None = None
-    """Interfaces; None in dest and src None means any; dest "" is the node itself."""
+    """Interfaces; None is any; a dest "" is the node itself."""
     protocol: str | None = None
     src_network: IPv4Network | None = None
     dest_network: IPv4Network | None = None

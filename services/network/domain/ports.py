@@ -51,6 +51,16 @@ class DhcpServers(Protocol):
         """Tells whether the server runs now; costs nothing."""
 
 
+class NetworkNews(Protocol):
+    """Is told of networks that come and go, to follow their stations and leases."""
+
+    async def network_began(self, interface: str, lease_file: Path | None, *, access_point: bool) -> None:
+        """Takes notice of a network that was set up."""
+
+    async def network_ended(self, interface: str, *, for_good: bool = True) -> None:
+        """Takes notice of a network that was removed."""
+
+
 class LeaseFiles(Protocol):
     """Reads what dnsmasq has given out."""
 
@@ -118,8 +128,17 @@ class Links(Protocol):
     async def set_address(self, name: str, address: IPv4Interface | None) -> None:
         """Gives an interface exactly this IPv4 address, or none, and brings it up."""
 
+    async def ensure_side_door(self, name: str, owner: str, parent: str, host: IPv4Interface) -> None:
+        """Makes a macvlan over `parent` by which the node reaches what else is over it."""
+
     async def remove(self, name: str) -> None:
-        """Removes an interface of ours."""
+        """Removes an interface of ours; the ports of a bridge get back what they had before."""
+
+    async def add_default_route(self, interface: str, gateway: IPv4Address) -> None:
+        """Adds a default route unless there is one."""
+
+    async def enable_forwarding(self) -> None:
+        """Lets the kernel pass IPv4 packets on."""
 
     async def attach(self, parent: str, pid: int, name: str, address: IPv4Interface | None) -> None:
         """Puts a macvlan (bridge mode) over `parent` into a process's network namespace.
@@ -132,6 +151,12 @@ class Links(Protocol):
 
     async def attached(self, pid: int, name: str) -> bool:
         """Tells whether the process has the interface."""
+
+    async def process_mark(self, pid: int) -> str | None:
+        """Returns what tells a process from a later one with its number; None if there is none.
+
+        Raises FailedPrecondition (NOT_A_CONTAINER) for a process in the host's own network.
+        """
 
     async def neighbour_answers(self, interface: str, address: IPv4Address, timeout_s: float) -> bool:
         """Tells whether a neighbour answers to ARP."""

@@ -1,0 +1,150 @@
+"""Brings single networks of chutes up and takes them down."""
+
+from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from services.common.errors import DomainError, FailedPrecondition
+from services.network.domain.access_points import AccessPointConfig
+from services.network.domain.dhcp import DhcpConfig
+from services.network.domain.facts import Facts
+from services.network.domain.hostplan import LOCAL_DOMAIN
+from services.network.domain.model import Attachment, Network
+from services.network.domain.naming import HOST_BRIDGE
+from services.network.domain.sections import Key, Sections
+from services.network.domain.world import World
+
+
+def section_keys(network: Network) -> list[Key]:
+    """Returns the sections of a network in the order in which they are applied."""
+    kinds = ["interface"]
+    if network.wanted.type == "wifi-ap":
+        kinds.insert(0, "wifi-iface")
+    if network.wanted.dhcp:
+        kinds += ["dnsmasq"]
+    if network.subnet is not None:
+        kinds += ["zone"]
+    return [(kind, network.interface, network.chute) for kind in kinds]
+
+
+def access_point_config(network: Network, facts: Facts) -> AccessPointConfig:
+    """Returns how the access point of a network is run."""
+    wireless, radio = network.wanted.wireless, facts.radio(network.radio or "")
+    if wireless is None or radio is None:
+        raise ValueError(f"{network.title} is no access point, or its radio is gone")
+    return AccessPointConfig(
+        interface=network.interface,
+        radio=facts.radio_config(radio),
+        ssid=wireless.ssid,
+        encryption=wireless.encryption,
+        key=wireless.key,
+        hidden=wireless.hidden,
+        isolate=wireless.isolate,
+        max_stations=wireless.max_stations,
+        nasid=wireless.nasid,
+        auth_server=wireless.auth_server,
+        acct_server=wireless.acct_server,
+        acct_interval_s=wireless.acct_interval_s,
+    )
+
+
+def dhcp_config(network: Network, lan_address: IPv4Address | None) -> DhcpConfig | None:
+    """Returns how addresses are given out in a network; None if they are not."""
+    dhcp, subnet = network.wanted.dhcp, network.subnet
+    host, chute = network.host_address, network.chute_address
+    if dhcp is None or subnet is None or host is None or chute is None:
+        return None
+    last = subnet.num_addresses - 2
+    start = min(dhcp.start, last)
+    return DhcpConfig(
+        interface=network.interface,
+        network=subnet,
+        range_start=IPv4Address(int(subnet.network_address) + start),
+        range_end=IPv4Address(int(subnet.network_address) + min(start + dhcp.limit, last)),
+        lease_time=dhcp.lease_time,
+        lease_file=Path(network.lease_file),
+        router=chute.ip,
+        dns=dhcp.dns,
+        relay=dhcp.relay,
+        address=host.ip,
+        domain=LOCAL_DOMAIN,
+        names={LOCAL_DOMAIN: lan_address or host.ip},
+    )
+
+
+class ChuteSetup:
+    """Does for one network what its sections say."""
+
+    def __init__(self, world: World, sections: Sections) -> None:
+        self._world = world
+        self._sections = sections
+
+    async def bring_up(self, network: Network, facts: Facts, lan_address: IPv4Address | None) -> None:
+        """Makes a network all but its firewall; the section that fails is noted and the error raised."""
+        world, kind = self._world, network.wanted.type
+        if kind == "wifi-ap":
+            if facts.radio(network.radio or "") is None:
+                facts = await world.facts(facts.document)
+            config = access_point_config(network, facts)
+            await self._do(network, "wifi-iface", lambda: world.access_points.ensure(config))
+        await self._do(network, "interface", lambda: self._interface(network))
+        dhcp = dhcp_config(network, lan_address)
+        if dhcp is not None:
+            await self._do(network, "dnsmasq", lambda: world.dhcp.ensure(dhcp))
+        await world.news.network_began(
+            network.interface,
+            Path(network.lease_file) if network.lease_file else None,
+            access_point=kind == "wifi-ap",
+        )
+
+    async def _interface(self, network: Network) -> None:
+        links, wanted = self._world.links, network.wanted
+        if wanted.type == "wifi-monitor":
+            return  # The radio moves as it is when the container is there.
+        if wanted.type == "vlan":
+            await links.ensure_vlan(network.interface, network.title, HOST_BRIDGE, wanted.vlan_id or 0)
+        await links.set_address(network.interface, network.host_address)
+        if network.side_door and network.host_address:
+            await links.ensure_side_door(
+                network.side_door, network.title, network.interface, network.host_address
+            )
+
+    async def take_down(self, network: Network) -> None:
+        """Removes what `bring_up` made; what is absent is no error."""
+        world, kind = self._world, network.wanted.type
+        await world.news.network_ended(network.interface)
+        if network.wanted.dhcp:
+            await world.dhcp.remove(network.interface)
+        if network.side_door:
+            await world.links.remove(network.side_door)
+        if kind == "wifi-ap":
+            await world.access_points.remove(network.interface)
+        elif kind == "vlan":
+            await world.links.remove(network.interface)
+        elif kind == "lan" and network.interface in await world.links.list():
+            await world.links.set_address(network.interface, None)
+
+    async def attach(self, network: Network, pid: int) -> Attachment:
+        """Puts a network's interface into a container."""
+        mark = await self._world.links.process_mark(pid)
+        if mark is None:
+            raise FailedPrecondition(
+                f"The container of {network.wanted.service} has ended; see its log.",
+                reason="SERVICE_NOT_RUNNING",
+                service=network.wanted.service,
+                network=network.name,
+            )
+        if network.wanted.type == "wifi-monitor":
+            await self._world.radios.move_to_namespace(network.phy or "", pid)
+        else:
+            await self._world.links.attach(network.interface, pid, network.name, network.chute_address)
+        return Attachment(network.chute, network.name, pid, mark)
+
+    async def _do(self, network: Network, kind: str, act: Callable[[], Awaitable[None]]) -> None:
+        key = (kind, network.interface, network.chute)
+        try:
+            await act()
+        except DomainError as error:
+            self._sections.failed(key, error)
+            raise
+        self._sections.succeeded(key)
