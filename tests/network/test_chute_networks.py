@@ -74,7 +74,7 @@ async def served_at(site: Site, home: Path, **environment: str) -> AsyncIterator
 
 
 def wired(name: str, device: str, **more: Any) -> Any:
-    return wanted(name, type="lan", requests={"id": device}, **more)
+    return wanted(name, type="lan", requests={"device": device}, **more)
 
 
 def within(seconds: float, holds: Callable[[], bool]) -> bool:

@@ -27,7 +27,7 @@ BROKEN = FailedPrecondition("broken", reason="BROKEN")
 
 def networked(*devices: str, version: int = 1) -> ChuteSpec:
     """A chute with a wired network on each device."""
-    interfaces = {f"wired{n}": {"type": "lan", "requests": {"id": d}} for n, d in enumerate(devices)}
+    interfaces = {f"wired{n}": {"type": "lan", "requests": {"device": d}} for n, d in enumerate(devices)}
     return ChuteSpec("web", {"main": ServiceSpec("main", interfaces=interfaces)}, version=version)
 
 

@@ -8,6 +8,7 @@ import structlog
 from services.chutes.domain.chute import Chute
 from services.chutes.domain.ports import ContainerState, Engine
 from services.chutes.domain.registry import Registry
+from services.common.errors import DomainError
 from services.common.feed import Subscription
 
 IDLE_S = 3600.0
@@ -56,6 +57,9 @@ class Follower:
         for consequence in self._consequences:
             try:
                 await consequence(self._registry.installed, self._engine.containers())
+            except DomainError as error:  # Such as another service that does not answer yet.
+                log.warning("what follows from the chutes has to wait", reason=error.reason, error=str(error))
+                done = False
             except Exception:  # The others must not suffer for it.
                 log.exception("cannot do what follows from the chutes")
                 done = False

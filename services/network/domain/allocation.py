@@ -120,9 +120,8 @@ def _no_radio(request: Wanted, facts: Facts) -> DomainError:
 
 def _fits(request: Wanted, facts: Facts, radio: Radio) -> bool:
     entry = facts.entry(radio)
-    return all(
-        (radio.id if key == "id" else entry.get(key)) == value for key, value in request.device.items()
-    )
+    known = {"device": radio.id, "band": "5" if entry.get("hwmode") == "11a" else "2.4", **entry}
+    return all(str(known.get(key)) == str(value) for key, value in request.device.items())
 
 
 def _interface(
@@ -171,7 +170,7 @@ def _vlan(request: Wanted, taken: Collection[str], facts: Facts) -> str:
 
 def _wired(request: Wanted, before: Network | None, taken: Collection[str], facts: Facts) -> str:
     bridged = facts.document["lan"].get("interfaces", ()) if facts.managed else ()
-    wish = request.device.get("id")
+    wish = request.device.get("device")
     used = (facts.wan, facts.uplink, *taken, *bridged)
     free = [
         link.name

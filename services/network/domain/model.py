@@ -66,7 +66,7 @@ class Wanted:
     subnet: IPv4Network | None = None
     """The one it insists on."""
     device: Mapping[str, Any] = field(default_factory=dict)
-    """What the radio's entry in the host configuration must say, such as {"hwmode": "11g"}."""
+    """What its radio must be, such as {"hwmode": "11g"}; "device" names a radio or a wired interface."""
     ports: tuple[PortForward, ...] = ()
 
     @property

@@ -25,6 +25,8 @@ KNOWN = (
     "type", "intfName", "mode", "wireless", "options", "dhcp", "dns", "vlan_id", "vlan-id", "ipv4_network",
     "requests", "requirements", "port-bindings", "l3bridge", *WIRELESS_OPTIONS,
 )  # fmt: skip
+DEMANDS = ("hwmode", "channel", "htmode", "device", "band")
+BANDS = ("2.4", "5")
 MAX_PORT_FORWARDS = 64
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
@@ -78,8 +80,12 @@ def _demands(definition: Mapping[str, Any], field: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key in ("requirements", "requests"):
         section = _mapping(definition.get(key), f"{field}.{key}")
-        _only(section, ("hwmode", "channel", "htmode", "id", "ipv4_network"), f"{field}.{key}")
-        found |= section
+        _only(section, (*DEMANDS, "id", "ipv4_network"), f"{field}.{key}")
+        found |= {name: value for name, value in section.items() if value not in (None, "auto")}
+    if "id" in found:
+        found["device"] = found.pop("id")
+    if "band" in found and found["band"] not in BANDS:
+        raise network_invalid(f"{field}.requests.band must be 2.4 or 5.", f"{field}.requests.band")
     return found
 
 
