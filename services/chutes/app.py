@@ -22,8 +22,8 @@ from services.chutes.adapters.docker_engine import DockerEngine
 from services.chutes.adapters.downloads import Downloads
 from services.chutes.adapters.envoy_files import EnvoyFiles
 from services.chutes.adapters.folders import DiskFolders
-from services.chutes.adapters.nft_priority import NftPriority
 from services.chutes.adapters.networks import ChuteNetworks, NetworkHostConfiguration
+from services.chutes.adapters.nft_priority import NftPriority
 from services.chutes.adapters.power import NoPower, SystemPower
 from services.chutes.adapters.store import MIGRATIONS, Store
 from services.chutes.adapters.tokens import AuthTokens

@@ -121,8 +121,6 @@ def _dump(connection: sqlite3.Connection) -> list[str]:
          "PRIVILEGED_NOT_ALLOWED", "config.services.m.requests.privileged"),
         ({"name": "web", "services": {"m": {**REDIS, "requests": {"network-mode": "host"}}}},
          "HOST_NETWORK_NOT_ALLOWED", "config.services.m.requests.network-mode"),
-        ({"name": "web", "services": {"m": {**REDIS, "interfaces": {"e": {"type": "lan"}}}}},
-         "CHUTE_FEATURE_NOT_AVAILABLE", "config.services.m.interfaces"),
         ({"name": "web", "updateClass": "ROUTER"}, "CHUTE_FILE_INVALID", "config.updateClass"),
     ],
 )  # fmt: skip
@@ -251,12 +249,8 @@ async def test_an_image_of_a_registry_may_change(served: Served) -> None:
          "config.services.main"),
         ({"services": {"main": {"requests": {"privileged": True}}}}, "PRIVILEGED_NOT_ALLOWED",
          "config.services.main.requests.privileged"),
-        ({"net": {"wifi": {"type": "wifi", "intfName": "wlan0", "ssid": "Free"}}},
-         "CHUTE_FEATURE_NOT_AVAILABLE", "config.services.main.interfaces"),
         ({"net": {"wifi": {"type": "wifi", "ssid": "Free"}}}, "CHUTE_FILE_INVALID",
          "config.net.wifi.intfName"),
-        ({"services": {"main": {"interfaces": {"e": {"type": "lan"}}}}}, "CHUTE_FEATURE_NOT_AVAILABLE",
-         "config.services.main.interfaces"),
     ],
 )  # fmt: skip
 async def test_a_bad_configuration_changes_nothing(

@@ -200,8 +200,6 @@ def _escaping() -> bytes:
         (chute_tar({"paradrop.yaml": "servces: {}"}), "CHUTE_FILE_INVALID"),
         (chute_tar({"paradrop.yaml": "services: {m: {requests: {privileged: true}}}"}),
          "PRIVILEGED_NOT_ALLOWED"),
-        (chute_tar({"paradrop.yaml": "services: {m: {interfaces: {e: {type: lan}}}}"}),
-         "CHUTE_FEATURE_NOT_AVAILABLE"),
     ],
 )  # fmt: skip
 async def test_bad_files_are_refused_and_leave_nothing(
