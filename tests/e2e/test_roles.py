@@ -39,7 +39,8 @@ def _methods() -> Iterator[Any]:
         (Path(paradrop.__path__[0]) / "descriptors.binpb").read_bytes()
     )
     for file in image.file:
-        if file.package.startswith("paradrop.") and file.service:
+        # What a controller offers to nodes is not offered by a node.
+        if file.package.startswith("paradrop.") and file.package != "paradrop.controller.v1" and file.service:
             __import__(file.name.removesuffix(".proto").replace("/", ".") + "_pb2")
             for service in file.service:
                 found = descriptor_pool.Default().FindServiceByName(f"{file.package}.{service.name}")
