@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast check gen fmt lock wheels wheel bench clean
+.PHONY: help run test test-fast lab check gen fmt lock wheels wheel bench clean
 export PYTHON
 
 BIN := .venv/bin
@@ -24,7 +24,11 @@ test: ## run all tests: fast ones first, then with a real Envoy and a real Docke
 
 test-fast: ## run the tests that need neither Envoy nor an engine (under a minute)
 	@scripts/bootstrap dev
-	@$(BIN)/pytest -n auto -m "not gateway and not engine and not e2e" $(ARGS)
+	@$(BIN)/pytest -n auto -m "not gateway and not engine and not e2e and not lab" $(ARGS)
+
+lab: ## boot a node with simulated radios and two roaming clients to play with
+	@scripts/bootstrap dev
+	@PYTHONPATH=.:build/gen $(BIN)/python -m tests.lab
 
 check: ## check style, types, import rules, protos
 	@scripts/bootstrap dev

@@ -4,7 +4,7 @@ import sys
 
 import docker
 
-from benchmarks import fleet, footprint, info, install, logs, rest, spectrum
+from benchmarks import fleet, footprint, info, install, logs, rest, spectrum, stations
 from tests.support.engine import busybox_image, running_engine
 
 BENCHMARKS = {
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "fleet": fleet.main,
     "spectrum": spectrum.main,
     "logs": logs.main,
+    "stations": stations.main,
 }
 
 with running_engine() as address:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from services.network.domain.wireless import Wireless
 
 log = structlog.get_logger()
 
-DEPARTURES_RETRY_S = 5.0
+EVENTS_RETRY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,9 @@ class WirelessParts:
     async def network_began(
         self, interface: str, lease_file: Path | None, *, access_point: bool = True
     ) -> None:
-        """Takes notice of a network that was set up."""
+        """Takes notice of a network that was set up; its access point has its rules from its start on."""
         if lease_file is not None:
             self.leases.follow(interface, lease_file)
-        if access_point:
-            await self.lists.apply(interface)
 
     async def network_ended(self, interface: str, *, for_good: bool = True) -> None:
         """Takes notice of a network that was removed."""
@@ -71,33 +69,59 @@ async def opened(state_dir: Path, runtime_dir: Path, driver: str = "nl80211") ->
         )
         leases = LeaseBook(lease_files, book.on_leases)
 
+        tasks: set[asyncio.Task[None]] = set()
+
+        def spawn(work: Coroutine[None, None, None]) -> None:
+            task = asyncio.create_task(work)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
         def on_event(interface: str, event: str) -> None:
             book.on_event(interface, event)
             wireless.on_event(interface, event)
+            if event == "REMOVED":
+                book.forget(interface)
+                spawn(lists.forget(interface))
+
+        def on_server(interface: str, lease_file: Path | None) -> None:
+            if lease_file is not None:
+                leases.follow(interface, lease_file)
+            else:
+                spawn(leases.forget(interface))
 
         access_points = await stack.enter_async_context(
-            HostapdAccessPoints.opened(state_dir / "hostapd", runtime_dir / "ap", kernel, on_event, driver)
+            HostapdAccessPoints.opened(
+                state_dir / "hostapd",
+                runtime_dir / "ap",
+                kernel,
+                on_event,
+                lambda interface: lists.commands(interface),
+                driver,
+            )
         )
-        servers = await stack.enter_async_context(DnsmasqServers.opened(state_dir / "dnsmasq"))
+        servers = await stack.enter_async_context(DnsmasqServers.opened(state_dir / "dnsmasq", on_server))
         lists = AccessLists(access_points, JsonRuleStore(state_dir / "access-lists.json"), time.time)
         await lists.load()
         radios = KernelRadios(kernel)
         wireless = Wireless(kernel, radios, access_points, book, lists)
-        departures = asyncio.create_task(_tell_departures(kernel, book))
+        events = asyncio.create_task(_tell_events(kernel, book, access_points))
         try:
             yield WirelessParts(access_points, servers, lease_files, radios, book, leases, lists, wireless)
         finally:
-            departures.cancel()
-            await asyncio.gather(departures, return_exceptions=True)
+            events.cancel()
+            await asyncio.gather(events, *tasks, return_exceptions=True)
             lists.close()
             await book.close()
             await leases.close()
 
 
-async def _tell_departures(kernel: Nl80211, book: StationBook) -> None:
-    """Passes on the last counters of stations; without a wireless kernel there are none."""
+async def _tell_events(kernel: Nl80211, book: StationBook, access_points: HostapdAccessPoints) -> None:
+    """Passes on what the kernel tells; without wireless support it tells nothing."""
     while True:
         with contextlib.suppress(DomainError):
-            async for interface, info in kernel.departures():
-                book.on_departure(interface, info)
-        await asyncio.sleep(DEPARTURES_RETRY_S)
+            async for interface, station in kernel.events():
+                if station is not None:
+                    book.on_departure(interface, station)
+                else:
+                    access_points.interface_gone(interface)
+        await asyncio.sleep(EVENTS_RETRY_S)

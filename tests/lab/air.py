@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.network.domain.hostapd_text import parse
 from tests.lab.machine import LabError, Machine
 
 JOIN_TIMEOUT_S = 30.0
@@ -82,8 +83,7 @@ class Client:
 
     def status(self) -> dict[str, str]:
         """Returns what its wpa_supplicant tells."""
-        pairs = (line.split("=", 1) for line in self.control("status").splitlines() if "=" in line)
-        return {key: value for key, value in pairs}
+        return parse(self.control("status"))
 
     def join(
         self, ssid: str, *, key: str = "", security: str = "none", timeout_s: float = JOIN_TIMEOUT_S
@@ -113,7 +113,7 @@ class Client:
     def is_in(self, ssid: str) -> bool:
         """Tells whether it may pass data in a network."""
         status = self.status()
-        return status.get("wpa_state") == "COMPLETED" and _plain(status.get("ssid", "")) == ssid
+        return status.get("wpa_state") == "COMPLETED" and status.get("ssid") == ssid
 
     def leave(self) -> None:
         """Leaves whatever network it is in."""
@@ -145,12 +145,7 @@ class Client:
             == 0
         )
 
-    def scan(self) -> str:
-        """Returns the names on the air now, as iw prints them."""
-        return str(self.run("iw", "dev", self.interface, "scan", "flush", check=False).output)
-
-
-def _plain(ssid: str) -> str:
-    return re.sub(rb"\\x([0-9a-f]{2})", lambda m: bytes([int(m[1], 16)]), ssid.encode()).decode(
-        errors="replace"
-    )
+    def scan(self, frequency_mhz: int) -> str:
+        """Returns what is on a channel now, as iw prints it."""
+        words = ("iw", "dev", self.interface, "scan", "freq", str(frequency_mhz), "flush")
+        return str(self.run(*words, check=False).output)

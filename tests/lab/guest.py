@@ -10,6 +10,8 @@ import contextlib
 import json
 import os
 import signal
+import socket
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,40 @@ async def _clock() -> dict[str, Any]:
     return {"time_s": time.time(), "monotonic_s": time.monotonic()}
 
 
+async def _radio(command: str, radio_id: int = 0, mac: str = "") -> dict[str, Any]:
+    """Takes a simulated radio out ("del") or puts one in ("new", with an address)."""
+    if command == "del":
+        _hwsim(5, _attribute(10, struct.pack("=I", radio_id)))
+        return {}
+    return {"radio_id": _hwsim(4, _attribute(22, bytes.fromhex(mac.replace(":", ""))))}
+
+
+def _hwsim(command: int, attributes: bytes) -> int:
+    """Sends a command to mac80211_hwsim and returns the number that it answers with."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 16) as netlink:
+        netlink.bind((0, 0))
+        family = _ask(netlink, 16, 3, _attribute(2, b"MAC80211_HWSIM\0"))
+        place = family.index(struct.pack("=HH", 6, 1))
+        (number,) = struct.unpack_from("=H", family, place + 4)
+        reply = _ask(netlink, number, command, attributes)
+        (code,) = struct.unpack_from("=i", reply, 16)
+        if code < 0:
+            raise OSError(-code, os.strerror(-code))
+        return code
+
+
+def _ask(netlink: socket.socket, family: int, command: int, attributes: bytes) -> bytes:
+    body = struct.pack("=BBH", command, 1, 0) + attributes
+    # NLM_F_REQUEST | NLM_F_ACK
+    netlink.send(struct.pack("=IHHII", 16 + len(body), family, 5, 1, 0) + body)
+    return netlink.recv(65536)
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    data = struct.pack("=HH", len(value) + 4, kind) + value
+    return data + b"\0" * (-len(data) % 4)
+
+
 ACTIONS = {
     "run": _run,
     "spawn": _spawn,
@@ -86,6 +122,7 @@ ACTIONS = {
     "write": _write,
     "read": _read,
     "clock": _clock,
+    "radio": _radio,
 }
 
 

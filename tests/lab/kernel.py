@@ -61,18 +61,27 @@ def prepare() -> Kernel:
 
 def _newest_release() -> str:
     """Returns the release that Debian's meta package asks for now, or else the newest that is here."""
-    try:
-        lines = subprocess.run(
-            ["apt-cache", "depends", "linux-image-amd64"], check=True, capture_output=True, text=True
-        ).stdout.split()
-        return next(word for word in lines if word.startswith("linux-image-6")).removeprefix("linux-image-")
-    except (OSError, subprocess.CalledProcessError, StopIteration):
-        kept = sorted(path.parent.name for path in CACHE.glob("*/vmlinuz"))
-        if kept:
-            return kept[-1]
+    kept = sorted(path.parent.name for path in CACHE.glob("*/vmlinuz"))
+    release = _asked_for()
+    if release is None and not kept and os.geteuid() == 0:
+        subprocess.run(["apt-get", "update", "-qq"], check=False, capture_output=True)
+        release = _asked_for()
+    if release is None and not kept:
         raise KernelMissing(
             "The lab needs Debian's package linux-image-amd64; run apt-get update on a Debian system."
-        ) from None
+        )
+    return release or kept[-1]
+
+
+def _asked_for() -> str | None:
+    """Returns the release that the package lists name, if there are any."""
+    command = ["apt-cache", "depends", "linux-image-amd64"]
+    try:
+        words = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    names = (word for word in words if word.startswith("linux-image-") and word[12:13].isdigit())
+    return next((name.removeprefix("linux-image-") for name in names), None)
 
 
 def _unpack(release: str, folder: Path) -> None:

@@ -41,7 +41,6 @@ async def _set_up(parts: WirelessParts, table: NetworkTable, entry: dict[str, An
         DhcpConfig(config.interface, subnet, subnet[10], subnet[200], "12h", lease_file, address=subnet[1])
     )
     table.set(entry["chute"], [entry["name"], entry["section"]], Target(config.interface, lease_file))
-    await parts.network_began(config.interface, lease_file)
 
 
 async def _follow(parts: WirelessParts, table: NetworkTable, plan: Path) -> None:

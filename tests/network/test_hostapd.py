@@ -26,7 +26,7 @@ from paradrop.network.v1.wireless_pb2_grpc import WirelessServiceStub
 from services.common.errors import FailedPrecondition, PermissionDenied, Unavailable
 from services.network import app, wireless
 from services.network.adapters import hostapd_control
-from services.network.adapters.hostapd import virtual_mac
+from services.network.adapters.virtual_interfaces import virtual_mac
 from services.network.domain.access_points import AccessPointConfig, RadioConfig
 from services.network.domain.control_policy import ALLOWED, check_command, without_secrets
 from services.network.domain.hostapd_text import parse
@@ -64,7 +64,6 @@ class Served:
             **{"interface": self.interface, "radio": radio, "ssid": "Free WiFi", **changes}
         )
         await self.parts.access_points.ensure(config)
-        await self.parts.network_began(self.interface, None)
 
     @property
     def pid(self) -> int | None:

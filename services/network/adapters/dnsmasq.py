@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +82,10 @@ def _invalid(field: str, message: str) -> InvalidArgument:
     return InvalidArgument(message, reason="DHCP_INVALID", field=field)
 
 
+ServerSink = Callable[[str, Path | None], None]
+"""Takes an interface and the lease file of its server, or None when that is removed."""
+
+
 @dataclass
 class _Server:
     config: DhcpConfig
@@ -91,17 +95,20 @@ class _Server:
 class DnsmasqServers:
     """The DHCP and DNS servers of this node."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, changed: ServerSink) -> None:
         self._folder = folder
+        self._changed = changed
         self._running: dict[str, _Server] = {}
         self._turns: dict[str, asyncio.Lock] = {}
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, folder: Path) -> AsyncIterator["DnsmasqServers"]:
+    async def opened(
+        cls, folder: Path, changed: ServerSink = lambda _interface, _file: None
+    ) -> AsyncIterator["DnsmasqServers"]:
         """Keeps servers for the time of the context and stops them at its end; leases stay."""
         await asyncio.to_thread(folder.mkdir, 0o700, True, True)
-        servers = cls(folder)
+        servers = cls(folder, changed)
         try:
             yield servers
         finally:
@@ -132,6 +139,7 @@ class DnsmasqServers:
             finally:
                 await asyncio.to_thread(tried.unlink, True)
             await self._start(program, config, file)
+            self._changed(config.interface, config.lease_file)
 
     async def remove(self, interface: str) -> None:
         """Stops the server of an interface and removes its lease file."""
@@ -141,6 +149,7 @@ class DnsmasqServers:
             if present is not None:
                 await asyncio.to_thread(present.config.lease_file.unlink, True)
             await asyncio.to_thread(self._file(interface).unlink, True)
+            self._changed(interface, None)
 
     async def keep_only(self, interfaces: Collection[str]) -> None:
         """Stops all servers of ours on other interfaces."""

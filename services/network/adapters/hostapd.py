@@ -7,12 +7,11 @@ is written before the interface is made and removed after it.
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,10 +22,10 @@ from services.common.files import write_atomically
 from services.network.adapters import hostapd_config, hostapd_control
 from services.network.adapters.nl80211 import Nl80211
 from services.network.adapters.supervised import Supervised
+from services.network.adapters.virtual_interfaces import VirtualInterfaces
 from services.network.domain import hostapd_text
 from services.network.domain.access_points import AccessPointConfig, Health
-from services.network.domain.errors import hostapd_unavailable, radio_not_available
-from services.network.domain.stations import WirelessInterface
+from services.network.domain.errors import hostapd_unavailable
 
 log = structlog.get_logger()
 
@@ -41,7 +40,12 @@ CSA_TIMEOUT_S = 5.0
 
 HwMode = Literal["11a", "11b", "11g"]
 EventSink = Callable[[str, str], None]
-"""Takes an interface and an event of its hostapd; "ATTACHED" first, whenever events begin to come."""
+"""Takes an interface and an event of its hostapd.
+
+"ATTACHED" comes first, whenever events begin to come; "REMOVED" last, when the access point is removed.
+"""
+RulesOf = Callable[[str], list[str]]
+"""Interface to the commands that every fresh hostapd of it is sent."""
 
 
 @dataclass
@@ -51,19 +55,24 @@ class _AccessPoint:
     made: bool
     """Whether the interface is ours to remove."""
     follower: asyncio.Task[None] | None = None
-    on_start: list[str] = field(default_factory=list)
-    """Commands that a fresh hostapd is sent, such as those of its access list."""
 
 
 class HostapdAccessPoints:
     """The access points of this node."""
 
     def __init__(
-        self, folder: Path, control_dir: Path, kernel: Nl80211, sink: EventSink, driver: str = "nl80211"
+        self,
+        folder: Path,
+        control_dir: Path,
+        kernel: Nl80211,
+        sink: EventSink,
+        rules_of: RulesOf,
+        driver: str = "nl80211",
     ) -> None:
+        self._rules_of = rules_of
         self._folder = folder
         self.control_dir = control_dir
-        self._kernel = kernel
+        self._interfaces = VirtualInterfaces(kernel, real=driver == "nl80211")
         self._sink = sink
         self._driver = driver
         """"none" lets hostapd run without a radio, with everything but the air."""
@@ -73,7 +82,13 @@ class HostapdAccessPoints:
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, folder: Path, control_dir: Path, kernel: Nl80211, sink: EventSink, driver: str = "nl80211"
+        cls,
+        folder: Path,
+        control_dir: Path,
+        kernel: Nl80211,
+        sink: EventSink,
+        rules_of: RulesOf,
+        driver: str = "nl80211",
     ) -> AsyncIterator["HostapdAccessPoints"]:
         """Keeps access points for the time of the context and stops them at its end.
 
@@ -81,7 +96,7 @@ class HostapdAccessPoints:
         """
         for path in (folder, control_dir):
             await asyncio.to_thread(path.mkdir, 0o700, True, True)
-        access_points = cls(folder, control_dir, kernel, sink, driver)
+        access_points = cls(folder, control_dir, kernel, sink, rules_of, driver)
         try:
             yield access_points
         finally:
@@ -92,9 +107,12 @@ class HostapdAccessPoints:
         hostapd_config.render(config, self.control_dir, self._driver)  # What is wrong changes nothing.
         async with self._turn(config.interface):
             present = self._running.get(config.interface)
-            if present is not None and present.config == config and present.process.running:
+            alive = (
+                present is not None and present.process.running and self._interfaces.exists(config.interface)
+            )
+            if present is not None and alive and present.config == config:
                 return
-            if present is not None and present.config.radio == config.radio and present.process.running:
+            if present is not None and alive and present.config.radio == config.radio:
                 await self._reload(present, config)
                 return
             if present is not None:
@@ -103,8 +121,13 @@ class HostapdAccessPoints:
 
     async def remove(self, interface: str) -> None:
         """Stops an access point and removes what was made for it."""
+        await self._take_down(interface)
+        self._sink(interface, "REMOVED")
+
+    async def _take_down(self, interface: str) -> None:
         async with self._turn(interface):
             present = self._running.pop(interface, None)
+            self._interfaces.forget(interface)
             if present is not None:
                 await self._stop(present)
             await self._forget(interface)
@@ -116,11 +139,19 @@ class HostapdAccessPoints:
         for interface in sorted((marked | set(self._running)) - set(interfaces)):
             await self.remove(interface)
 
+    def interface_gone(self, interface: str) -> None:
+        """Takes notice that the kernel has removed an interface: its hostapd would wait for ever."""
+        present = self._running.get(interface)
+        if present is not None and not self._interfaces.exists(interface):
+            present.process.kill()  # It is started again, ever more slowly, until the radio is back.
+
     def health(self, interface: str) -> Health:
         """Tells whether the access point runs now."""
         present = self._running.get(interface)
         if present is not None and present.process.running:
-            return Health(True)
+            if self._interfaces.exists(interface):
+                return Health(True)
+            return Health(False, "RADIO_GONE", f"The radio of {interface} was taken out; plug it in again.")
         why = present.process.exit_reason if present is not None else "it was not started"
         return Health(
             False, "HOSTAPD_UNAVAILABLE", f"hostapd does not run on {interface}: {why or 'it ended'}."
@@ -156,12 +187,11 @@ class HostapdAccessPoints:
                 return "FAIL"
         return "OK"
 
-    async def on_start(self, interface: str, commands: list[str]) -> None:
-        """Sends commands now and after every start of the access point."""
+    async def apply_rules(self, interface: str) -> None:
+        """Sends the rules of an access point, which may have changed; there may be none now."""
         present = self._running.get(interface)
         if present is not None:
-            present.on_start = commands
-            await self._send_all(present)
+            await self._send_rules(present)
 
     async def switch_channel(self, phy: str, channel: int, frequency_mhz: int) -> list[str]:
         """Announces a new channel on all access points of a radio at once and waits until they are there.
@@ -198,7 +228,7 @@ class HostapdAccessPoints:
             async with asyncio.timeout(CSA_TIMEOUT_S):
                 while True:
                     # hostapd tells the new channel while it announces it; the kernel tells where it is.
-                    found = await self._find(interface)
+                    found = await self._interfaces.find(interface)
                     if found is not None and found.frequency_mhz == frequency_mhz:
                         return True
                     await asyncio.sleep(POLL_S)
@@ -228,7 +258,7 @@ class HostapdAccessPoints:
             present.process.reload()
             raise
         present.config = config
-        await self._send_all(present)
+        await self._send_rules(present)
 
     async def _reloaded(self, config: AccessPointConfig) -> None:
         """Waits until hostapd tells the name that it was given."""
@@ -260,7 +290,7 @@ class HostapdAccessPoints:
         self._running[interface] = present
         try:
             if made:
-                await self._create(config)
+                await self._interfaces.create(config)
             await present.process.start()
             await self._sending(present)
         except BaseException:
@@ -274,28 +304,10 @@ class HostapdAccessPoints:
         """Tells whether the interface has to be made, or was made by us before a crash."""
         if self._driver != "nl80211":
             return False
-        if await self._find(config.interface) is None:
+        if await self._interfaces.find(config.interface) is None:
             return True
         file = self._file(config.interface)
         return await asyncio.to_thread(lambda: file.exists() and file.read_bytes().startswith(MADE))
-
-    async def _create(self, config: AccessPointConfig) -> None:
-        """Makes the interface anew: what a crash left may belong to a radio that was taken out."""
-        old = await self._find(config.interface)
-        if old is not None:
-            await self._kernel.remove_interface(old.name)
-        radio = next((c for c in await self._kernel.capabilities() if c.phy == config.radio.phy), None)
-        if radio is None:
-            raise radio_not_available(config.interface, f"{config.radio.phy} is gone")
-        interfaces = await self._kernel.interfaces()
-        primary = next((i.mac for i in interfaces if i.phy == radio.index), "02:00:00:00:00:00")
-        mac = virtual_mac(primary, config.interface, {interface.mac for interface in interfaces})
-        await self._kernel.add_access_point(radio.index, config.interface, mac)
-
-    async def _find(self, interface: str) -> WirelessInterface | None:
-        if self._driver != "nl80211":
-            return None
-        return next((i for i in await self._kernel.interfaces() if i.name == interface), None)
 
     async def _sending(self, present: _AccessPoint) -> None:
         """Waits until the access point sends, or raises with hostapd's own words."""
@@ -307,7 +319,7 @@ class HostapdAccessPoints:
                     with contextlib.suppress(DomainError):
                         reply = await hostapd_control.ask(self.control_dir, interface, "STATUS")
                         if hostapd_text.parse(reply).get("state") == "ENABLED":
-                            await self._send_all(present)
+                            await self._send_rules(present)
                             return
                     await asyncio.sleep(POLL_S)
                 await asyncio.sleep(POLL_S)  # Its last words are on their way.
@@ -323,13 +335,13 @@ class HostapdAccessPoints:
             said=said,
         )
 
-    async def _send_all(self, present: _AccessPoint) -> None:
-        for command in present.on_start:
+    async def _send_rules(self, present: _AccessPoint) -> None:
+        for command in self._rules_of(present.config.interface):
             await hostapd_control.order(self.control_dir, present.config.interface, command)
 
     async def _restarted(self, present: _AccessPoint) -> None:
-        if present.made and await self._find(present.config.interface) is None:
-            await self._create(present.config)  # Its radio was taken out and has come back.
+        if present.made and await self._interfaces.find(present.config.interface) is None:
+            await self._interfaces.create(present.config)  # Its radio was taken out and has come back.
         await self._sending(present)
         # A datagram socket does not tell that its peer has gone: listen to the new one at once.
         await self._unfollow(present)
@@ -359,32 +371,17 @@ class HostapdAccessPoints:
         file = self._file(interface)
         made = await asyncio.to_thread(lambda: file.exists() and file.read_bytes().startswith(MADE))
         if made:
-            found = await self._find(interface)
+            found = await self._interfaces.find(interface)
             if found is not None:
-                await self._kernel.remove_interface(interface)
+                await self._interfaces.remove(interface)
         await asyncio.to_thread(file.unlink, True)
 
     async def _close(self) -> None:
         for interface in list(self._running):
             try:
-                await self.remove(interface)
+                await self._take_down(interface)
             except DomainError as error:
                 log.warning("access point is left behind", interface=interface, reason=error.reason)
-
-
-def virtual_mac(primary: str, name: str, taken: Collection[str]) -> str:
-    """Returns the address of a virtual access point: the radio's own but for the first byte.
-
-    Radios filter by the bits in which their addresses differ, so few may. The same name gets the same address
-    again while it is free.
-    """
-    first, rest = int(primary[:2], 16), primary[2:]
-    start = hashlib.sha256(name.encode()).digest()[0]
-    for step in range(64):
-        mac = f"{((first & 0x03) | 0x02) | ((start + step) % 64) << 2:02x}{rest}"
-        if mac not in taken:
-            return mac
-    raise radio_not_available(name, "all its addresses are taken")
 
 
 def _path() -> str:

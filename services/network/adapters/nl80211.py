@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, genlmsg
 from pyroute2.netlink.core import CoreDatagramProtocol
@@ -19,7 +19,7 @@ from pyroute2.netlink.generic import AsyncGenericNetlinkSocket
 
 from services.common.errors import DomainError, FailedPrecondition, NotFound, Unavailable
 from services.network.adapters import nl80211_decode as decode
-from services.network.adapters.netlink_attributes import attribute, table, u32
+from services.network.adapters.netlink_attributes import attribute, table, text, u32
 from services.network.adapters.netlink_endpoint import NetlinkTransport
 from services.network.domain.errors import nl80211_unavailable, permission_missing
 from services.network.domain.stations import (
@@ -173,19 +173,19 @@ class Nl80211:
         found = [access_point for access_point in heard if access_point is not None]
         return sorted(found, key=lambda access_point: -(access_point.signal_dbm or -1000))
 
-    async def departures(self) -> AsyncIterator[tuple[str, StationInfo]]:
-        """Yields interface and last counters of each station that leaves, while it is iterated."""
-        async with _opened() as events:
-            events.add_membership("mlme")
+    async def events(self) -> AsyncIterator[tuple[str, StationInfo | None]]:
+        """Yields, while it is iterated, what goes.
+
+        An interface with the last counters of a station that leaves it, or with None if itself is gone.
+        """
+        async with _opened() as listener:
+            for group in ("mlme", "config"):
+                listener.add_membership(group)
             while True:
-                async for message in events.get():
-                    if message["cmd"] != DEL_STATION:
-                        continue
-                    station = decode.station(message.payload)
-                    index = u32(table(message.payload).get(decode.IFINDEX, b""))
-                    with suppress(OSError):
-                        if station is not None:
-                            yield socket.if_indextoname(index), station
+                async for message in listener.get():
+                    event = _event(message["cmd"], message.payload)
+                    if event is not None:
+                        yield event
 
     async def _dump(self, command: int, payload: bytes = b"") -> list[bytes]:
         with _translated():
@@ -220,6 +220,19 @@ async def _opened() -> AsyncIterator[_Socket]:
         yield opened
     finally:
         opened.close()
+
+
+def _event(command: int, payload: bytes) -> tuple[str, StationInfo | None] | None:
+    found = table(payload)
+    if command == DEL_INTERFACE and decode.IFNAME in found:
+        return text(found[decode.IFNAME]), None
+    station = decode.station(payload) if command == DEL_STATION else None
+    if station is None:
+        return None
+    try:
+        return socket.if_indextoname(u32(found.get(decode.IFINDEX, b""))), station
+    except OSError:
+        return None
 
 
 async def _scan_end(events: _Socket, index: int) -> None:

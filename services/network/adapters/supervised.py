@@ -84,6 +84,11 @@ class Supervised:
         if self._process is not None and self.running:
             self._process.send_signal(signal.SIGHUP)
 
+    def kill(self) -> None:
+        """Ends the program at once; it is started again."""
+        if self._process is not None and self.running:
+            self._process.kill()
+
     async def ended(self) -> None:
         """Waits until the program has ended."""
         if self._process is not None:

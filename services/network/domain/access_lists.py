@@ -80,7 +80,7 @@ class AccessLists:
         rules = self._of(interface)
         before, rules.list = rules.list, AccessList(mode, tuple(checked))
         try:
-            await self.apply(interface)
+            await self._control.apply_rules(interface)
         except DomainError:
             rules.list = before
             raise
@@ -99,7 +99,7 @@ class AccessLists:
         before = rules.bans.get(mac)
         rules.bans[mac] = until_s = self._clock() + ban_s
         try:
-            await self.apply(interface)
+            await self._control.apply_rules(interface)
         except DomainError:
             if before is None:
                 del rules.bans[mac]
@@ -114,11 +114,11 @@ class AccessLists:
         """Lets a station in again."""
         rules = self._of(interface)
         if rules.bans.pop(mac, None) is not None:
-            await self.apply(interface)
+            await self._control.apply_rules(interface)
             await self._save()
 
-    async def apply(self, interface: str) -> None:
-        """Tells hostapd the rules, now and after each of its starts."""
+    def commands(self, interface: str) -> list[str]:
+        """Returns what every fresh hostapd of the access point is told."""
         rules = self._of(interface)
         denied = {mac for mac, until_s in rules.bans.items() if until_s > self._clock()}
         allowed: set[str] = set()
@@ -132,8 +132,7 @@ class AccessLists:
             f"SET macaddr_acl {int(rules.list.mode == 'allow')}",
         ]
         commands += [f"ACCEPT_ACL ADD_MAC {mac}" for mac in sorted(allowed)]
-        commands += [f"DENY_ACL ADD_MAC {mac}" for mac in sorted(denied)]
-        await self._control.on_start(interface, commands)
+        return commands + [f"DENY_ACL ADD_MAC {mac}" for mac in sorted(denied)]
 
     async def forget(self, interface: str) -> None:
         """Drops the rules of a network that is removed."""
@@ -175,7 +174,7 @@ class AccessLists:
         self._schedule(interface, rules)
         # Without an access point now, the next start of it is told without the ban.
         with contextlib.suppress(DomainError):
-            await self.apply(interface)
+            await self._control.apply_rules(interface)
         await self._save()
 
     async def _save(self) -> None:

@@ -82,7 +82,7 @@ class StationBook:
         book = self._books.get(interface)
         present = book.stations.get(info.mac) if book else None
         if book is not None and present is not None:
-            book.stations[info.mac] = replace(present, info=info)
+            book.stations = {**book.stations, info.mac: replace(present, info=info)}
             self._spawn(self._refresh_quietly(interface))
 
     def on_leases(self, interface: str) -> None:

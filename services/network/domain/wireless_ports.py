@@ -64,8 +64,8 @@ class AccessPointControl(Protocol):
     async def set_ssid(self, interface: str, ssid: str) -> str:
         """Changes the name on the air; returns "OK" or "FAIL"."""
 
-    async def on_start(self, interface: str, commands: list[str]) -> None:
-        """Sends commands now and after every start of the access point."""
+    async def apply_rules(self, interface: str) -> None:
+        """Sends the rules of an access point, which may have changed; there may be none now."""
 
     async def switch_channel(self, phy: str, channel: int, frequency_mhz: int) -> list[str]:
         """Moves all access points of a radio; FailedPrecondition (CHANNEL_SWITCH_REFUSED) if they stay."""

@@ -1,7 +1,7 @@
 """The RPCs of the network service about access points and their stations."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from paradrop.network.v1 import network_pb2 as pb
@@ -13,7 +13,7 @@ from services.common.identity import current_principal
 from services.common.streams import heartbeat, with_end
 from services.network.domain.control_policy import check_command, without_secrets
 from services.network.domain.hostapd_text import parse
-from services.network.domain.station_book import StationBook
+from services.network.domain.station_book import Association, StationBook
 from services.network.domain.stations import normal_mac
 from services.network.domain.wireless import Target, Targets, Wireless
 from services.network.domain.wireless_ports import AccessPointControl, ControlSession
@@ -36,6 +36,7 @@ class AccessPointRpcs:
         self._control = control
         self._book = book
         self._wireless = wireless
+        self._built: dict[str, tuple[Mapping[str, Association], list[pb.Station]]] = {}
 
     async def GetSsid(self, request: pb.GetSsidRequest, _context: Any) -> pb.GetSsidResponse:
         """Returns the name of a network and what else hostapd tells."""
@@ -115,10 +116,14 @@ class AccessPointRpcs:
         return self._targets.target(current_principal(), request.chute, request.network)
 
     async def _stations(self, target: Target) -> list[pb.Station]:
+        """Returns the messages of the stations; they are built once for each answer of the kernel."""
         self._control.config(target.interface)
-        return [
-            to_station(station.info) for station in (await self._book.associations(target.interface)).values()
-        ]
+        stations = await self._book.associations(target.interface)
+        known = self._built.get(target.interface)
+        if known is None or known[0] is not stations:
+            known = (stations, [to_station(station.info) for station in stations.values()])
+            self._built[target.interface] = known
+        return known[1]
 
 
 async def _pass_on(

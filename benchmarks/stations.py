@@ -1,0 +1,207 @@
+"""The list of 50 stations beside a service that spawns `iw` for each call, and what watching them costs.
+
+Few build machines have radios, so both sides are given what a kernel with 50 stations answers, laid out as it
+lays it out: ours the netlink messages, which are decoded anew whenever the service would ask the kernel; the
+baseline a program that prints the text of `iw station dump` at once (`cat`, which is faster than iw).
+"""
+
+import asyncio
+import os
+import re
+import shutil
+import statistics
+import struct
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+from paradrop.network.v1 import network_pb2 as pb
+from paradrop.network.v1 import network_pb2_grpc, wireless_pb2_grpc
+from paradrop.network.v1 import wireless_pb2 as wpb
+
+from benchmarks.support import table
+from services.common.errors import DomainError
+from services.common.identity import TokenVerifier
+from services.common.server import serving
+from services.network.adapters import nl80211_decode as decode
+from services.network.adapters.netlink_attributes import attribute
+from services.network.domain.station_book import StationBook
+from services.network.domain.station_text import station_texts
+from services.network.domain.stations import StationInfo
+from services.network.domain.targets import NetworkTable
+from services.network.domain.wireless import Target
+from services.network.rpc.servicer import NetworkServicer
+from services.network.rpc.wireless import WirelessServicer
+from tests.support.publisher import Publisher
+
+STATIONS = 50
+DURATION_S = 3.0
+IDLE_S = 10.0
+SUBSCRIBERS = 5
+CONNECTIONS = (1, 16)
+AIM_RATIO, AIM_P99_MS, AIM_IDLE_PERCENT = 20.0, 20.0, 1.0
+CHUTE, NETWORK = "captive-portal", "wifi"
+
+
+def _message(number: int, passed: int) -> bytes:
+    rate = [
+        attribute(5, 1444),
+        attribute(1, struct.pack("=H", 1444)),
+        attribute(2, b"\x0f"),
+        attribute(4, b""),
+    ]
+    counters = {1: 10 + number, 2: 5000, 3: 7000, 9: 90, 10: 80, 11: 3, 12: 1, 16: 300, 18: 0, 27: 46875}
+    return attribute(decode.MAC, bytes([2, 0, 0, 0, 1, number])) + attribute(
+        decode.STA_INFO,
+        [
+            *(attribute(kind, value) for kind, value in counters.items()),
+            attribute(23, struct.pack("=Q", 5_000_000_000 + passed)),
+            attribute(24, struct.pack("=Q", 7_000_000_000)),
+            attribute(7, struct.pack("b", -45)),
+            attribute(13, struct.pack("b", -46)),
+            attribute(25, [attribute(0, struct.pack("b", -49)), attribute(1, struct.pack("b", -48))]),
+            attribute(8, rate),
+            attribute(14, rate),
+            attribute(15, [attribute(3, b""), attribute(4, b"\x02"), attribute(5, struct.pack("=H", 100))]),
+            attribute(17, struct.pack("=II", 0xFE, 0xAA)),
+        ],
+    )
+
+
+class _Kernel:
+    """Answers each question with 50 messages, which are decoded as those of the kernel are."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    async def stations(self, _interface: str) -> list[StationInfo]:
+        self._asked += 1
+        messages = [_message(number, self._asked if number < 5 else 0) for number in range(STATIONS)]
+        return [station for data in messages if (station := decode.station(data)) is not None]
+
+
+class _Control:
+    """Has one access point."""
+
+    def config(self, _interface: str) -> None:
+        return None
+
+
+def main() -> None:
+    """Measures lists and idle watching."""
+    asyncio.run(_measure())
+
+
+async def _measure() -> None:
+    book = StationBook(_Kernel(), time.time, time.monotonic)  # type: ignore[arg-type]
+    networks = NetworkTable()
+    networks.set(CHUTE, [NETWORK], Target("vwlan7e1b", None))
+    with tempfile.TemporaryDirectory(prefix="pd-") as folder:
+        publisher = Publisher(Path(folder))
+        servicer = NetworkServicer(networks, _Control(), book, None)  # type: ignore
+        watching = WirelessServicer(networks, _Control(), None, book, None, None)  # type: ignore[arg-type]
+
+        def register(server: grpc.aio.Server) -> None:
+            network_pb2_grpc.add_NetworkServiceServicer_to_server(servicer, server)
+            wireless_pb2_grpc.add_WirelessServiceServicer_to_server(watching, server)
+
+        address = f"unix:{folder}/network.sock"
+        metadata = (("authorization", f"Bearer {publisher.token('owner')}"),)
+        async with (
+            serving(address, [], register, TokenVerifier(Path(folder))),
+            grpc.aio.insecure_channel(address) as channel,
+        ):
+            stub = network_pb2_grpc.NetworkServiceStub(channel)
+            request = pb.ListStationsRequest(chute=CHUTE, network=NETWORK)
+
+            async def ours() -> None:
+                reply = await stub.ListStations(request, metadata=metadata)
+                assert len(reply.stations) == STATIONS
+
+            await _compare(ours, await _spawning(Path(folder)))
+            await _idle(wireless_pb2_grpc.WirelessServiceStub(channel), metadata)
+    await book.close()
+
+
+async def _spawning(folder: Path) -> Callable[[], Awaitable[None]]:
+    """Returns what the original did at each call: spawn, read, parse."""
+    text = folder / "dump"
+    stations = await _Kernel().stations("")
+    text.write_text("".join(_printed(station) for station in stations))
+    program = shutil.which("cat") or "/bin/cat"
+
+    async def call() -> None:
+        process = await asyncio.create_subprocess_exec(program, text, stdout=asyncio.subprocess.PIPE)
+        output, _ = await process.communicate()
+        found: list[dict[str, str]] = []
+        for line in output.decode().splitlines():
+            if match := re.match(r"Station (\S+) ", line):
+                found.append({"mac_addr": match[1]})
+            elif ":" in line:
+                label, _, value = line.strip().partition(":")
+                found[-1][re.sub(r"[ /]", "_", label.lower())] = value.strip()
+        assert len(found) == STATIONS
+
+    return call
+
+
+def _printed(station: StationInfo) -> str:
+    texts = station_texts(station)
+    lines = (f"\t{key.replace('_', ' ')}:\t{value}\n" for key, value in texts.items() if key != "mac_addr")
+    return f"Station {station.mac} (on vwlan7e1b)\n{''.join(lines)}"
+
+
+async def _compare(ours: Callable[[], Awaitable[None]], theirs: Callable[[], Awaitable[None]]) -> None:
+    rows = []
+    for connections in CONNECTIONS:
+        baseline, _ = await _load(theirs, connections)
+        rate, p99_ms = await _load(ours, connections)
+        rows.append(
+            [str(connections), f"{baseline:.0f}", f"{rate:.0f}", f"{rate / baseline:.1f}", f"{p99_ms:.1f}"]
+        )
+    title = f"Stations list, {STATIONS} stations (aims: ratio {AIM_RATIO:.0f}, p99 {AIM_P99_MS:.0f} ms)"
+    table(title, ["callers", "spawn and parse, calls/s", "over gRPC, calls/s", "ratio", "p99 ms"], rows)
+
+
+async def _load(call: Callable[[], Awaitable[None]], connections: int) -> tuple[float, float]:
+    """Returns calls per second and the 99th percentile in milliseconds."""
+    times_s: list[float] = []
+    end_s = time.monotonic() + DURATION_S
+
+    async def caller() -> None:
+        while (began_s := time.monotonic()) < end_s:
+            await call()
+            times_s.append(time.monotonic() - began_s)
+
+    await asyncio.gather(*(caller() for _ in range(connections)))
+    return len(times_s) / DURATION_S, statistics.quantiles(times_s, n=100)[98] * 1000
+
+
+async def _idle(stub: wireless_pb2_grpc.WirelessServiceStub, metadata: tuple[tuple[str, str], ...]) -> None:
+    """Tells what five subscribers cost while five of the stations send; readers are part of the figure."""
+    calls = [
+        stub.WatchStations(wpb.WatchStationsRequest(chute=CHUTE, network=NETWORK), metadata=metadata)
+        for _ in range(SUBSCRIBERS)
+    ]
+
+    async def read(call: Any) -> None:
+        try:
+            async for _ in call:
+                pass
+        except (grpc.aio.AioRpcError, asyncio.CancelledError, DomainError):
+            pass
+
+    readers = [asyncio.create_task(read(call)) for call in calls]
+    await asyncio.sleep(1)
+    before_s = sum(os.times()[:2])
+    await asyncio.sleep(IDLE_S)
+    percent = 100 * (sum(os.times()[:2]) - before_s) / IDLE_S
+    for call in calls:
+        call.cancel()
+    await asyncio.gather(*readers)
+    aim = f"aim: {AIM_IDLE_PERCENT:.0f} %"
+    print(f"\nIdle, {STATIONS} stations and {SUBSCRIBERS} subscribers ({aim}): {percent:.2f} % of a core,")
+    print("readers included.")
