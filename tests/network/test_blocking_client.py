@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import grpc
-import uvloop
 from paradrop.network.v1 import network_pb2, network_pb2_grpc
 
 from services.network.app import running
@@ -27,13 +26,3 @@ def test_a_blocking_client_reads_the_configuration(tmp_path: Path) -> None:
             assert not stub.ListDevices(
                 network_pb2.ListDevicesRequest(), metadata=metadata, timeout=30
             ).devices
-
-
-def test_the_service_starts_in_the_loop_that_nodes_run_in(tmp_path: Path) -> None:
-    async def start() -> None:
-        async with running(settings):
-            pass
-
-    with settings_in(tmp_path) as settings:
-        settings.prepare()
-        uvloop.run(start())

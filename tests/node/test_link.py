@@ -325,7 +325,8 @@ async def test_tls_is_checked_with_the_given_authority(world: World) -> None:
 async def test_a_refused_node_says_so_and_does_not_knock_all_the_time(world: World) -> None:
     reply = await world.provision(token="wrong")
     assert not reply.http_connected
-    assert world.controller.refused == 1
+    # gRPC may lose the words of the first refusal; then the node asks once more.
+    assert world.controller.refused in (1, 2)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await world.stub.StartUpdate(node_pb2.StartUpdateRequest(), metadata=world.metadata, timeout=20)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE

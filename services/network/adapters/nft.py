@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from typing import Any
 
 from services.common.errors import DomainError, FailedPrecondition, Unavailable
@@ -60,15 +59,13 @@ class NftFirewall:
     async def _run(self, batch: list[dict[str, Any]]) -> None:
         await self._nft("-j", "-f", "-", stdin=json.dumps({"nftables": batch}).encode())
 
-    async def _nft(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        # nft opens /dev/stdin anew, which a file allows and a socket, as uvloop has it for a pipe, does not.
-        file = await asyncio.to_thread(_file_of, stdin)
+    async def _nft(self, *arguments: str, stdin: bytes | None = None) -> bytes:
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._prefix,
                 "nft",
                 *arguments,
-                stdin=file,
+                stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
             )
@@ -77,11 +74,9 @@ class NftFirewall:
                 "The firewall needs the program nft; install the package nftables.",
                 reason="NFT_NOT_INSTALLED",
             ) from None
-        finally:
-            os.close(file)
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                output, complaint = await process.communicate()
+                output, complaint = await process.communicate(stdin)
         except TimeoutError:
             raise Unavailable(
                 "nft did not answer in time; see whether the machine is overloaded.", reason="NFT_FAILED"
@@ -93,14 +88,6 @@ class NftFirewall:
         if process.returncode:
             raise _refused(complaint.decode(errors="replace"))
         return output
-
-
-def _file_of(content: bytes) -> int:
-    """Returns a descriptor of a file in memory."""
-    file = os.memfd_create("nft")
-    os.write(file, content)
-    os.lseek(file, 0, os.SEEK_SET)
-    return file
 
 
 def _refused(complaint: str) -> DomainError:

@@ -13,14 +13,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, genlmsg
-from pyroute2.netlink.core import CoreDatagramProtocol
 from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic import AsyncGenericNetlinkSocket
 
 from services.common.errors import DomainError, FailedPrecondition, NotFound, Unavailable
 from services.network.adapters import nl80211_decode as decode
 from services.network.adapters.netlink_attributes import attribute, table, text, u32
-from services.network.adapters.netlink_endpoint import NetlinkTransport
 from services.network.domain.errors import nl80211_unavailable, permission_missing
 from services.network.domain.stations import (
     Capabilities,
@@ -67,15 +65,6 @@ class _Message(genlmsg):  # type: ignore[misc]  # pyroute2 has no types.
 
 class _Socket(AsyncGenericNetlinkSocket):  # type: ignore[misc]
     module_err_level = "debug"  # The absence of a wireless kernel is reported by us.
-
-    async def setup_endpoint(self) -> None:
-        """Reads the socket in whatever event loop runs."""
-        if getattr(self.local, "transport", None) is None:
-            protocol = CoreDatagramProtocol(
-                self.connection_lost, self.enqueue, self._error_event, self.status
-            )
-            self.local.transport = NetlinkTransport(self.event_loop, self.socket, protocol)
-            self.local.protocol = protocol
 
     async def ask(self, command: int, payload: bytes, flags: int) -> AsyncIterator[_Message]:
         message = _Message()
