@@ -88,6 +88,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                     *node_changes(SystemPower() if settings.power else NoPower()),
                     SetHostConfig(NetworkHostConfiguration(network, settings.service_token_file)),
                 ],
+                concurrent_builds=settings.concurrent_builds,
             )
             uploads = Uploads(folders, settings.max_upload_bytes)
             async with (

@@ -86,6 +86,8 @@ _BY_SERVICE: dict[str, dict[str, Access]] = {
         "RevokeToken": TRUSTED,
         "GetUsage": USER_OR_CHUTE,
         "StreamUsage": USER_OR_CHUTE,
+        "LockChute": TRUSTED,
+        "UnlockChute": TRUSTED,
         "StreamLogs": USER_OR_CHUTE,
     },
     "paradrop.chutes.v1.ChuteProcessService": {"GetChuteProcesses": SERVICES},

@@ -16,6 +16,8 @@ WEB_DOMAIN = "chute.paradrop.org"
 """Below it each chute has a host name of its own."""
 DEFAULT_LISTEN = "127.0.0.1:8080"
 DEFAULT_MAX_UPLOAD_MIB = 1024
+DEFAULT_CONCURRENT_BUILDS = 2
+MAX_CONCURRENT_BUILDS = 16
 
 
 class SettingError(Exception):
@@ -66,6 +68,8 @@ class Settings:
     """PARADROP_HOST_NETWORK: "managed" runs the host's own interfaces, "kept" leaves them alone."""
     allow_monitor_mode: bool
     """PARADROP_ALLOW_MONITOR_MODE: whether chutes may have whole radios to listen."""
+    concurrent_builds: int
+    """PARADROP_CONCURRENT_BUILDS: so many images of chutes are built side by side; default 2."""
     addresses: Mapping[str, str]
     """PARADROP_AUTH_ADDRESS and so on: where each service listens, as gRPC writes it."""
 
@@ -148,6 +152,9 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         controller_key=_file(environment, "PARADROP_CONTROLLER_KEY"),
         host_network=_choice(environment, "PARADROP_HOST_NETWORK", ("kept", "managed")),
         allow_monitor_mode=_flag(environment, "PARADROP_ALLOW_MONITOR_MODE"),
+        concurrent_builds=_count(
+            environment, "PARADROP_CONCURRENT_BUILDS", DEFAULT_CONCURRENT_BUILDS, MAX_CONCURRENT_BUILDS
+        ),
         addresses={
             service: environment.get(f"PARADROP_{service.upper()}_ADDRESS")
             or f"unix:{runtime / service}.sock"
@@ -241,3 +248,10 @@ def _mebibytes(environment: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise SettingError(f"{name} must be a whole number of mebibytes from 1 on, not {text!r}.")
     return int(text) * 1024 * 1024
+
+
+def _count(environment: Mapping[str, str], name: str, default: int, largest: int) -> int:
+    text = environment.get(name) or str(default)
+    if not text.isdecimal() or not 1 <= int(text) <= largest:
+        raise SettingError(f"{name} must be a whole number from 1 to {largest}, not {text!r}.")
+    return int(text)

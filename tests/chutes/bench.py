@@ -13,7 +13,7 @@ from services.chutes.adapters.downloads import Downloads
 from services.chutes.adapters.envoy_files import EnvoyFiles
 from services.chutes.adapters.folders import DiskFolders
 from services.chutes.adapters.store import MIGRATIONS, Store
-from services.chutes.domain import executor, gate, supervisor
+from services.chutes.domain import executor, gate, steps, supervisor
 from services.chutes.domain.assembly import Domain, running_domain
 from services.chutes.domain.change import Change
 from services.chutes.domain.containers import NodeAddress
@@ -113,7 +113,7 @@ class Bench:
         """Everything in the folders of the chutes."""
         return sorted(
             str(path.relative_to(self.home))
-            for folder in ("data", "system", "work", "trash", "uploads")
+            for folder in ("data", "system", "work", "trash", "uploads", "kept")
             for path in (self.home / folder).rglob("*")
         )
 
@@ -166,6 +166,8 @@ def without_pauses() -> Iterator[None]:
     """Lets retries follow each other at once: the fakes need no time to recover."""
     patched = [
         (executor, "TRY_INTERVAL_S"),
+        (executor, "LOCK_INTERVAL_S"),
+        (steps, "LOCK_INTERVAL_S"),
         (gate, "RETRY_INTERVAL_S"),
         (supervisor, "RETRY_INTERVAL_S"),
     ]

@@ -1,6 +1,7 @@
 """A gRPC client of the chute service, as a controller has one."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -23,10 +24,22 @@ class Client:
     """One caller with one token."""
 
     def __init__(self, channel: grpc.aio.Channel, token: str | None) -> None:
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._metadata: tuple[tuple[str, str], ...] = ()
+        if token:
+            self._metadata = (("authorization", f"Bearer {token}"),)
         self._chutes = chutes_pb2_grpc.ChuteServiceStub(channel)
         self._changes = changes_pb2_grpc.ChangeServiceStub(channel)
         self._uploads = uploads_pb2_grpc.ChuteUploadServiceStub(channel)
+
+    @contextmanager
+    def idempotency_key(self, key: str) -> Iterator[None]:
+        """Sends a key with each call in the context."""
+        before = self._metadata
+        self._metadata = (*before, ("idempotency-key", key))
+        try:
+            yield
+        finally:
+            self._metadata = before
 
     async def call(self, rpc: str, **fields: Any) -> Any:
         """Calls a unary RPC by name."""

@@ -25,7 +25,7 @@ def _names(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-EMPTY = {"data", "system", "work", "trash", "uploads"}
+EMPTY = {"data", "system", "work", "trash", "uploads", "kept"}
 
 
 async def test_folders_come_and_go(folders: DiskFolders, tmp_path: Path) -> None:

@@ -391,7 +391,6 @@ async def test_a_change_document_does_what_the_command_does(served: Served) -> N
 
 LATER = [
     ("CreateChange", {"change": _change(CHANGE | {"updateType": "create"})}),
-    ("CancelChange", {"change_id": 1}),
 ]
 
 

@@ -116,7 +116,7 @@ async def test_changes_wait_for_an_engine_that_is_down(bench: Bench) -> None:
     bench.engine.down = True
     async with bench.running() as node:
         change = await node.install(spec(), ends=False)
-        await _until(lambda: change.step == "waiting for the engine")
+        await _until(lambda: change.waiting is not None and change.waiting.reason == "ENGINE_DOWN")
         assert change.status == "queued"
         bench.engine.down = False
         assert (await node.ended(change.id)).status == "succeeded"
@@ -186,7 +186,7 @@ async def test_a_full_disk_delays_a_change_and_does_not_lose_it(bench: Bench, mo
     bench.engine.down = True
     async with bench.running() as node:
         change = await node.install(spec(description="long " * 10_000), ends=False)
-        await _until(lambda: change.step == "waiting for the engine")
+        await _until(lambda: change.waiting is not None and change.waiting.reason == "ENGINE_DOWN")
         await node.database.run(lambda connection: connection.execute("PRAGMA max_page_count = 1"))
         bench.engine.down = False
         await asyncio.sleep(0.1)

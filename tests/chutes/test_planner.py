@@ -66,6 +66,7 @@ def test_an_update_builds_before_it_takes_down() -> None:
         "build_image back",
         "create_folders",
         "create_network",
+        "await_unlock",
         *TAKE_DOWN,
         "issue_token",
         *BRING_UP,
@@ -83,6 +84,7 @@ def test_a_restart_builds_nothing() -> None:
     assert _names(_situation("restart", INSTALLED)) == [
         "create_folders",
         "create_network",
+        "await_unlock",
         *TAKE_DOWN,
         "issue_token",
         *BRING_UP,
@@ -91,20 +93,24 @@ def test_a_restart_builds_nothing() -> None:
 
 def test_a_stop_only_takes_down_and_ends_the_token() -> None:
     plan = make_plan(_situation("stop", INSTALLED))
-    assert [step.name for step in plan.steps] == TAKE_DOWN
+    assert [step.name for step in plan.steps] == ["await_unlock", *TAKE_DOWN]
     assert [step.name for step in plan.finish] == ["revoke_token"]
 
 
 def test_a_removal_erases_data_only_after_the_commit() -> None:
     plan = make_plan(_situation("delete", INSTALLED))
-    assert [step.name for step in plan.steps] == [*TAKE_DOWN, "remove_network"]
+    assert [step.name for step in plan.steps] == ["await_unlock", *TAKE_DOWN, "remove_network"]
     assert [step.name for step in plan.finish] == ["revoke_token", "remove_images", "remove_folders"]
 
 
 def test_what_is_not_there_is_not_taken_down() -> None:
     assert _names(_situation("stop", INSTALLED, {})) == ["revoke_token"]
     one = {"web-back": RUNNING["web-back"]}
-    assert _names(_situation("stop", INSTALLED, one)) == ["remove_container back", "revoke_token"]
+    assert _names(_situation("stop", INSTALLED, one)) == [
+        "await_unlock",
+        "remove_container back",
+        "revoke_token",
+    ]
 
 
 def test_steps_of_a_plan_have_names_of_their_own() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from services.chutes.adapters import store
 from services.chutes.domain import progress, queue
-from services.chutes.domain.executor import PARALLEL_BUILDS
+from services.chutes.domain.executor import CONCURRENT_BUILDS
 from services.common.errors import DomainError
 from tests.chutes.bench import ADMIN, Bench, RunningBench, spec
 
@@ -23,14 +23,14 @@ async def test_builds_run_side_by_side_within_a_bound(bench: Bench) -> None:
     async with bench.running() as node:
         bench.engine.build_pause.clear()
         ids = [(await node.install(spec(name), ends=False)).id for name in "abcdef"]
-        await _until(lambda: bench.engine.builds_at_once == PARALLEL_BUILDS)
-        processing = [change for change in node.domain.queue.unfinished() if change.status == "processing"]
-        await _until(lambda: bench.engine.calls["build_image"] == PARALLEL_BUILDS)
-        assert len(processing) <= queue.MAX_PARALLEL
+        await _until(lambda: bench.engine.builds_at_once == CONCURRENT_BUILDS)
+        unfinished = list(node.domain.queue.unfinished())
+        await _until(lambda: {change.status for change in unfinished} == {"processing"})
+        assert bench.engine.calls["build_image"] == CONCURRENT_BUILDS
         bench.engine.build_pause.set()
         for change_id in ids:
             assert (await node.ended(change_id)).status == "succeeded"
-        assert bench.engine.most_builds_at_once == PARALLEL_BUILDS
+        assert bench.engine.most_builds_at_once == CONCURRENT_BUILDS
 
 
 async def test_changes_of_one_chute_keep_their_order(bench: Bench) -> None:
@@ -150,8 +150,7 @@ async def test_messages_of_a_crashed_change_are_kept(bench: Bench) -> None:
     async with bench.running() as node:
         bench.engine.build_pause.clear()
         change = await node.install(spec(), ends=False)
-        await _until(lambda: change.step.startswith("build_image"))
-        await asyncio.sleep(0.05)
+        await _until(lambda: bench.engine.builds_at_once == 1)
     bench.engine.build_pause.set()
     async with bench.running() as node:
         await node.ended(change.id)

@@ -71,6 +71,36 @@ def test_a_known_query_parameter_arrives(gateway: Gateway) -> None:
     assert (request.chute, request.page_size, request.include_ended) == ("web", 5, True)
 
 
+CHANGES = "paradrop.chutes.v1.ChangeService"
+
+
+def test_changes_are_controlled_through_paths_parameters_and_one_header(gateway: Gateway) -> None:
+    document = {"updateClass": "CHUTE", "updateType": "stop", "name": "web"}
+    headers = {"Idempotency-Key": "key-1"}
+    answer = gateway.send_json("POST", "/api/v1/changes/?dry_run=true", document, headers=headers)
+    assert answer.status == 200
+    last = gateway.doubles.last
+    assert (last.rpc, last.request.dry_run) == (f"{CHANGES}.CreateChange", True)
+    assert dict(last.request.change) == document
+    assert last.metadata["idempotency-key"] == "key-1"
+
+    assert gateway.request("POST", "/api/v1/changes/7/cancel").status == 200
+    assert (gateway.doubles.last.rpc, gateway.doubles.last.request.change_id) == (
+        f"{CHANGES}.CancelChange",
+        7,
+    )
+
+    assert gateway.send_json("PUT", "/api/v1/chutes/web/lock", {"reason": "busy"}).status == 200
+    assert gateway.doubles.last.rpc == f"{CHUTES}.LockChute"
+    assert (gateway.doubles.last.request.chute, gateway.doubles.last.request.reason) == ("web", "busy")
+    assert gateway.request("DELETE", "/api/v1/chutes/web/lock").status == 200
+    assert gateway.doubles.last.rpc == f"{CHUTES}.UnlockChute"
+
+    assert gateway.request("DELETE", "/api/v1/chutes/web?keep_data=true&force=true").status == 200
+    request = gateway.doubles.last.request
+    assert (request.chute, request.keep_data, request.force) == ("web", True, True)
+
+
 def test_a_query_parameter_of_the_wrong_type_is_400(gateway: Gateway) -> None:
     answer = gateway.request("GET", "/api/v1/changes?page_size=many")
 

@@ -5,10 +5,13 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import structlog
 
+from services.chutes.adapters import updatelock
+from services.chutes.domain.chute import Actor
 from services.common.files import sync_dir
 
 CHUTE_UID = 999
@@ -22,7 +25,7 @@ class DiskFolders:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        for name in ("data", "system", "work", "trash", "uploads"):
+        for name in ("data", "system", "work", "trash", "uploads", "kept"):
             (root / name).mkdir(mode=0o700, exist_ok=True)
 
     @property
@@ -65,6 +68,43 @@ class DiskFolders:
     async def remove(self, chute: str) -> None:
         """Removes the folders of a chute at once, even if their content takes long."""
         await asyncio.to_thread(self._remove, [self.data(chute), self.system(chute)])
+
+    async def keep(self, chute: str, owner: Actor) -> None:
+        """Puts the data of a chute aside for its owner, in place of what was put aside before."""
+        await asyncio.to_thread(self._keep, self.data(chute), self._kept(chute, owner))
+
+    async def has_kept(self, chute: str, owner: Actor) -> bool:
+        """Tells whether data of a chute of this name was put aside for somebody."""
+        return await asyncio.to_thread(self._kept(chute, owner).is_dir)
+
+    async def take_kept(self, chute: str, owner: Actor) -> None:
+        """Makes what was put aside the data of a chute; it stays if it has been made so already."""
+        await asyncio.to_thread(self._keep, self._kept(chute, owner), self.data(chute))
+
+    def _kept(self, chute: str, owner: Actor) -> Path:
+        # A controller may name its users as it likes.
+        key = sha256(f"{owner.domain}\0{owner.name}".encode()).hexdigest()[:16]
+        return self._root / "kept" / f"{chute}.{key}"
+
+    def _keep(self, source: Path, target: Path) -> None:
+        if not source.is_dir():
+            return
+        self._remove([target])
+        source.rename(target)
+        sync_dir(source.parent)
+        sync_dir(target.parent)
+
+    async def lock(self, chute: str) -> str | None:
+        """Returns why a chute does not want to be taken down, "" without a reason; None if it may be."""
+        return await asyncio.to_thread(updatelock.read, self.data(chute))
+
+    async def set_lock(self, chute: str, reason: str) -> bool:
+        """Locks a chute; tells whether it was not locked before."""
+        return await asyncio.to_thread(updatelock.write, self.data(chute), reason)
+
+    async def remove_lock(self, chute: str) -> None:
+        """Ends the lock of a chute."""
+        await asyncio.to_thread(self._remove, [self.data(chute) / updatelock.FILE_NAME])
 
     async def remove_workspace(self, name: str) -> None:
         """Removes what an upload was unpacked to."""

@@ -39,6 +39,7 @@ MIGRATIONS = (
         PRIMARY KEY (change_id, number)
     ) STRICT, WITHOUT ROWID;
     """,
+    "ALTER TABLE changes ADD COLUMN cancelled_by TEXT NOT NULL DEFAULT ''",
 )
 
 
@@ -122,6 +123,16 @@ class Store:
 
         await self._database.run(work)
 
+    async def cancel(self, change: Change) -> None:
+        """Records who has cancelled a change."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "UPDATE changes SET cancelled_by = ? WHERE id = ?", (change.cancelled_by, change.id)
+            )
+
+        await self._database.run(work)
+
     async def requeue(self, change: Change) -> None:
         """Records that a change was undone and waits to be run again."""
 
@@ -202,6 +213,7 @@ def _change(row: sqlite3.Row) -> Change:
         start_time_s=row["start_time_s"],
         end_time_s=row["end_time_s"],
         situation=Situation.from_document(json.loads(situation)) if situation else None,
+        cancelled_by=row["cancelled_by"],
     )
 
 

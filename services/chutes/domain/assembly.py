@@ -73,7 +73,7 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
                 gate,
                 registry,
                 queue,
-                ChuteManager(registry, queue, world.tokens, world.policy, world.clock),
+                ChuteManager(registry, queue, world.tokens, world.folders, world.policy, world.clock),
                 NodeManager(kinds, queue),
                 ChangeWatcher(queue, registry, world.journal),
                 LogReader(world.engine, registry),

@@ -27,6 +27,34 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """What a change that has not begun waits for."""
+
+    reason: str
+    """"EARLIER_CHANGE", "EXCLUSIVE_CHANGE", "ENGINE_DOWN" or "UPDATE_LOCKED"."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On which terms somebody asks for a change, whatever it is."""
+
+    request_id: str = ""
+    """What the caller calls the request: sent again, it makes no second change. Empty if nothing."""
+    force: bool = False
+    """Whether the update lock of the chute does not count."""
+    keep_data: bool = False
+    """Whether the data of a chute that is removed stays for its owner's next one of the name."""
+
+    def to_document(self) -> dict[str, Any]:
+        """Returns what is stored."""
+        return {"request_id": self.request_id, "force": self.force, "keep_data": self.keep_data}
+
+
+NO_TERMS = Terms()
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What somebody asked for."""
 
@@ -45,8 +73,7 @@ class Request:
     """Replaces the environment, for start and restart."""
     payload: Mapping[str, Any] | None = None
     """What a change of the node was asked for with."""
-    request_id: str = ""
-    """What the caller calls the request: sent again, it makes no second change. Empty if nothing."""
+    terms: Terms = NO_TERMS
     download: Download | None = None
     """Where the files are, as long as they have to be fetched."""
     document: Mapping[str, Any] | None = None
@@ -70,7 +97,7 @@ class Request:
             "workspace": self.workspace,
             "environment": dict(self.environment) if self.environment is not None else None,
             "payload": self.payload,
-            "request_id": self.request_id,
+            "terms": self.terms.to_document(),
             "download": asdict(self.download) if self.download else None,
             "document": self.document,
             "credentials": {service: asdict(given) for service, given in self.credentials.items()},
@@ -80,9 +107,10 @@ class Request:
     def from_document(cls, document: Mapping[str, Any]) -> "Request":
         """Returns what `to_document` described."""
         spec = document["spec"]
+        known = {name: value for name, value in document.items() if name in cls.__dataclass_fields__}
         return cls(
             **{
-                **document,
+                **known,
                 "user": Actor(**document["user"]),
                 "spec": spec_from_document(spec) if spec else None,
                 "download": _download(document.get("download")),
@@ -90,6 +118,7 @@ class Request:
                     service: Credentials(**given)
                     for service, given in (document.get("credentials") or {}).items()
                 },
+                "terms": Terms(**document.get("terms", {})),
             }
         )
 
@@ -122,6 +151,12 @@ class Situation:
     """Container of the old chute to its published ports, such as "80/tcp" to 49153."""
     payload: Mapping[str, Any] | None = None
     """What a change of the node was asked for with; None for a change of a chute."""
+    heeds_lock: bool = False
+    """Whether the containers stay as long as the chute has its update lock."""
+    keeps_data: bool = False
+    """Whether the data stays when the chute goes."""
+    takes_kept: bool = False
+    """Whether a new chute gets what its owner has kept of an earlier one."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What a change of the node found before it began."""
     credentials: Mapping[str, Credentials] = field(default_factory=dict, compare=False)
@@ -138,6 +173,9 @@ class Situation:
             "statuses": dict(self.statuses),
             "host_ports": {container: dict(ports) for container, ports in self.host_ports.items()},
             "payload": self.payload,
+            "heeds_lock": self.heeds_lock,
+            "keeps_data": self.keeps_data,
+            "takes_kept": self.takes_kept,
             "facts": self.facts,
         }
 
@@ -178,6 +216,10 @@ class Change:
     start_time_s: float | None = None
     end_time_s: float | None = None
     situation: Situation | None = None
+    waiting: Wait | None = None
+    """What it waits for, before it begins."""
+    cancelled_by: str = ""
+    """Name of the user who does not want it any more."""
 
     @property
     def ended(self) -> bool:

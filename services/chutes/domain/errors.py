@@ -1,5 +1,6 @@
 """The refusals that several parts of the domain give, each worded once."""
 
+from services.chutes.domain.change import Change
 from services.chutes.domain.chute import Actor, Version
 from services.common.errors import (
     AlreadyExists,
@@ -116,4 +117,34 @@ def container_name_taken(chute: str, container: str, other: str) -> AlreadyExist
         chute=chute,
         container=container,
         other=other,
+    )
+
+
+def change_not_cancellable(change: Change) -> FailedPrecondition:
+    """The change has ended or will do so in any case."""
+    how = "has ended" if change.ended else "is being undone" if change.failure else "is past its commit"
+    return FailedPrecondition(
+        f"Change {change.id} {how} and cannot be cancelled; "
+        f"see its outcome with GET /api/v1/changes/{change.id}.",
+        reason="CHANGE_NOT_CANCELLABLE",
+        change_id=str(change.id),
+    )
+
+
+def request_id_reused(request_id: str, change: Change) -> AlreadyExists:
+    """The same idempotency key came with another request."""
+    return AlreadyExists(
+        f"The idempotency key {request_id} was used for change {change.id}, a {change.request.type} of "
+        f"{change.request.chute}; use a new one for each new request.",
+        reason="IDEMPOTENCY_KEY_REUSED",
+        change_id=str(change.id),
+    )
+
+
+def chute_locked(chute: str) -> FailedPrecondition:
+    """The chute has its update lock already."""
+    return FailedPrecondition(
+        f"Chute {chute} is locked already; end the lock with DELETE /api/v1/chutes/{chute}/lock first.",
+        reason="CHUTE_LOCKED",
+        chute=chute,
     )

@@ -1,7 +1,6 @@
 """Brings changes to their end: does their steps, or undoes them."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -11,13 +10,15 @@ from typing import Literal
 import structlog
 
 from services.chutes.domain import fetching
-from services.chutes.domain.change import Change, Failure, Situation
+from services.chutes.domain.change import Change, Failure, Request, Situation, Wait
 from services.chutes.domain.chute import Chute
 from services.chutes.domain.containers import NodeAddress
 from services.chutes.domain.gate import EngineGate
+from services.chutes.domain.interruptions import Interruptions, cancelled
 from services.chutes.domain.networkport import Networks, NoNetworks
 from services.chutes.domain.nodechange import NodeChange
-from services.chutes.domain.planner import Plan, make_plan, situation_of
+from services.chutes.domain.outcomes import begun, failure_of, percent, told
+from services.chutes.domain.planner import Plan, heeds_lock, make_plan, situation_of
 from services.chutes.domain.policy import NodePolicy
 from services.chutes.domain.ports import (
     Engine,
@@ -31,15 +32,17 @@ from services.chutes.domain.ports import (
 from services.chutes.domain.progress import Progress
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.spec import Download
-from services.chutes.domain.steps import Run, Step
-from services.common.errors import DeadlineExceeded, DomainError, FailedPrecondition, Unavailable
+from services.chutes.domain.steps import LOCK_INTERVAL_S, Run, Step, update_locked
+from services.chutes.domain.turns import Turns
+from services.common.errors import Aborted, DeadlineExceeded, DomainError, FailedPrecondition, Unavailable
 
 MAX_ATTEMPTS = 3
 TRIES = 3
 TRY_INTERVAL_S = 1.0
 SETTLE_S = 0.3
-PARALLEL_BUILDS = 2
-WAITING = "waiting for the engine"
+CONCURRENT_BUILDS = 2
+ENGINE_DOWN = Wait("ENGINE_DOWN", "Waiting for the container engine to answer.")
+EXCLUSIVE = Wait("EXCLUSIVE_CHANGE", "Waiting because a change of the whole node runs alone.")
 
 Observer = Callable[[Literal["before", "after"], str], None]
 """Is told of each step; tests use it to crash there."""
@@ -64,6 +67,7 @@ class World:
     policy: NodePolicy = field(default_factory=NodePolicy)
     clock: Callable[[], float] = time.time
     settle_s: float = SETTLE_S
+    concurrent_builds: int = CONCURRENT_BUILDS
 
 
 class Executor:
@@ -82,17 +86,63 @@ class Executor:
         self._registry = registry
         self._gate = gate
         self._observer = observer or (lambda _moment, _step: None)
-        self._builds = asyncio.Semaphore(PARALLEL_BUILDS)
+        self._builds = asyncio.Semaphore(world.concurrent_builds)
+        self._turns = Turns()
+        self._interruptions = Interruptions()
 
     async def run(self, change: Change, progress: Progress) -> None:
         """Brings a change to its end, from wherever the journal says it is."""
         while not change.ended:
-            if change.phase == "waiting":
-                await self._attempt(change, progress)
-            elif change.phase == "finishing":
-                await self._finish(change, progress)
-            else:
+            try:
+                await self._interruptions.run(change, self._ready(change, progress))
+            except Aborted as error:
+                change.failure, change.phase = failure_of(change, error), "undoing"
                 await self._back_out(change, progress)
+                return
+            try:
+                await self._advance(change, progress)
+            finally:
+                self._turns.release()
+
+    async def preview(self, request: Request) -> Plan:
+        """Returns what a change would do if it ran now, or raises why it would fail at once."""
+        return self._plan(await self._look(Change(0, request, self._world.clock())))
+
+    def interrupt(self, change: Change) -> None:
+        """Cuts off what can be interrupted of a change that has just been cancelled."""
+        self._interruptions.interrupt(change)
+
+    async def _ready(self, change: Change, progress: Progress) -> None:
+        """Waits until a change may go on, and takes its turn."""
+
+        def wait(reason: Wait) -> None:
+            if change.waiting != reason:
+                change.waiting = reason
+                progress.say(reason.message)
+
+        if change.phase == "waiting":
+            while locked := await self._lock(change):
+                wait(locked)
+                await asyncio.sleep(LOCK_INTERVAL_S)
+            if self._needs_engine(change) and not self._gate.is_open:
+                wait(ENGINE_DOWN)
+                await self._gate.passed()
+        await self._turns.take(self.is_exclusive(change), lambda: wait(EXCLUSIVE))
+        change.waiting = None
+
+    async def _lock(self, change: Change) -> Wait | None:
+        installed = self._registry.installed.get(change.request.chute)
+        if installed is None or not heeds_lock(change.request, installed):
+            return None
+        return await update_locked(self._world.folders, installed.name)
+
+    async def _advance(self, change: Change, progress: Progress) -> None:
+        if change.phase == "waiting":
+            await self._attempt(change, progress)
+        if change.phase == "finishing":
+            await self._finish(change, progress)
+        elif change.phase != "waiting":
+            await self._back_out(change, progress)
 
     async def _fetch(self, change: Change, download: Download, progress: Progress) -> None:
         """Brings in the files of a chute that are elsewhere; only then it is known what to install."""
@@ -104,30 +154,32 @@ class Executor:
         change.attempts += 1
         change.status = "processing"
         await self._enter(change, progress, fetching.STEP)
-        try:
-            async with asyncio.timeout(fetching.DEADLINE_S):
-                change.request = await fetching.fetched(
+
+        async def fetch() -> Request:
+            async with self._builds, asyncio.timeout(fetching.DEADLINE_S):
+                return await fetching.fetched(
                     change.request, download, world.fetcher, world.folders, world.policy, progress.say
                 )
+
+        try:
+            change.request = await self._interruptions.run(change, fetch())
             await world.journal.amend(change)
             change.attempts -= 1
             self._observer("after", fetching.STEP)
         except TimeoutError:
             change.failure, change.phase = _timed_out(fetching.STEP), "undoing"
         except Exception as error:
-            change.failure, change.phase = _failure(change, error), "undoing"
+            change.failure, change.phase = failure_of(change, error), "undoing"
 
     async def _attempt(self, change: Change, progress: Progress) -> None:
         if change.request.download is not None:
             await self._fetch(change, change.request.download, progress)
             if change.phase != "waiting":
                 return
-        if self._needs_engine(change):
-            await self._wait_for_engine(change, progress)
         try:
             situation = await self._look(change)
         except Exception as error:
-            failure = _failure(change, error)
+            failure = failure_of(change, error)
             if failure is None:
                 await self._gate.passed_again()
                 return
@@ -148,23 +200,20 @@ class Executor:
         plan, run = self._plan(situation), self._run_of(situation, progress)
         try:
             for number, step in enumerate(plan.steps):
-                change.percent = _percent(plan, number)
+                run.advance = _advance_of(change, plan, number)
+                run.advance(0.0)
                 await self._enter(change, progress, step.name)
-                await self._within_deadline(step, step.do(run))
+                await self._interruptions.run(change, self._within_deadline(step, step.do, run))
                 self._observer("after", step.name)
+            if change.cancelled_by:
+                raise cancelled(change)
         except Exception as error:  # Whatever it was: what was done is undone.
-            change.failure = _failure(change, error)
+            change.failure = failure_of(change, error)
             change.phase = "undoing"
             if change.failure is None:
                 progress.say("The container engine went away; what was done is undone when it is back.")
             return
         await self._commit(change, plan, situation, run)
-
-    async def _wait_for_engine(self, change: Change, progress: Progress) -> None:
-        if not self._gate.is_open:
-            change.step = WAITING
-            progress.say("Waiting for the container engine to answer.")
-            await self._gate.passed()
 
     def is_exclusive(self, change: Change) -> bool:
         """Tells whether no other change may run at the same time."""
@@ -190,7 +239,10 @@ class Executor:
         containers = engine.containers()
         if containers is None:
             raise Unavailable("The container engine does not answer.", reason="ENGINE_DOWN")
-        return situation_of(change, self._registry.installed, containers)
+        request, installed = change.request, self._registry.installed
+        new = request.chute not in installed
+        kept = new and await self._world.folders.has_kept(request.chute, request.user)
+        return situation_of(change, installed, containers, kept)
 
     async def _look_at_node(self, change: Change) -> Situation:
         request = change.request
@@ -221,12 +273,12 @@ class Executor:
                 chute = replace(chute, network_interfaces=run.network_interfaces)
             outcome = {change.request.chute: chute}
         change.phase = "finishing"
-        change.percent = _percent(plan, len(plan.steps))
+        change.percent = percent(plan, len(plan.steps))
         try:
             self._observer("before", "commit")
             await self._world.journal.commit(change, outcome)
         except Exception as error:
-            change.failure = _failure(change, error)
+            change.failure = failure_of(change, error)
             change.phase = "undoing"
             return
         self._registry.update(outcome)
@@ -237,7 +289,7 @@ class Executor:
         if situation is not None:
             plan, run = self._plan(situation), self._run_of(situation, progress)
             for number, step in enumerate(plan.finish, start=len(plan.steps) + 1):
-                change.step, change.percent = step.name, _percent(plan, number)
+                change.step, change.percent = step.name, percent(plan, number)
                 progress.say(f"Calling {step.name}")
                 self._observer("before", step.name)
                 await self._insist(step, step.do, run)
@@ -254,6 +306,8 @@ class Executor:
         undone = await self._undo(change, progress)
         if change.situation is not None:
             await self._sweep(change)
+        if change.failure is None and change.cancelled_by:
+            change.failure = failure_of(change, cancelled(change))
         if change.failure is None and change.attempts < MAX_ATTEMPTS:
             change.status, change.phase, change.step, change.percent = "queued", "waiting", "", 0
             change.situation = None
@@ -274,7 +328,7 @@ class Executor:
             return True
         run = self._run_of(situation, progress)
         undone = True
-        for step in reversed(_begun(self._plan(situation).steps, change.step)):
+        for step in reversed(begun(self._plan(situation).steps, change.step)):
             progress.say(f"Undoing {step.name}")
             self._observer("before", f"undo {step.name}")
             undone &= await self._insist(step, step.undo, run)
@@ -286,7 +340,7 @@ class Executor:
         tries = 0
         while True:
             try:
-                await self._within_deadline(step, act(run))
+                await self._within_deadline(step, act, run)
                 return True
             except Exception as error:
                 reason = getattr(error, "reason", None)
@@ -298,7 +352,7 @@ class Executor:
                     await asyncio.sleep(TRY_INTERVAL_S)
                     continue
                 log.exception("a step cannot be done or undone", step=step.name)
-                run.say(f"{step.name}: {_told(error)}")
+                run.say(f"{step.name}: {told(error)}")
                 return False
 
     async def _sweep(self, change: Change) -> None:
@@ -359,10 +413,10 @@ class Executor:
             token=chute.token if chute else "",
         )
 
-    async def _within_deadline(self, step: Step, work: Awaitable[None]) -> None:
+    async def _within_deadline(self, step: Step, act: Callable[[Run], Awaitable[None]], run: Run) -> None:
         try:
             async with asyncio.timeout(step.deadline_s):
-                await work
+                await act(run)
         except TimeoutError:
             raise DeadlineExceeded(
                 f"{step.name} took too long; see whether the container engine is overloaded, then try again.",
@@ -371,31 +425,12 @@ class Executor:
             ) from None
 
 
-def _begun(steps: Sequence[Step], last: str) -> Sequence[Step]:
-    names = [step.name for step in steps]
-    # A plan made by another version of this software may not know the step: then all are undone.
-    return steps[: names.index(last) + 1] if last in names else steps
+def _advance_of(change: Change, plan: Plan, number: int) -> Callable[[float], None]:
+    def advance(fraction: float) -> None:
+        change.percent = percent(plan, number + fraction)
 
-
-def _percent(plan: Plan, number: int) -> int:
-    return 100 * number // (len(plan.steps) + len(plan.finish) + 1)
-
-
-def _failure(change: Change, error: Exception) -> Failure | None:
-    """Returns why a change fails; None if only the engine went away, so that it is tried again."""
-    if isinstance(error, DomainError):
-        if error.reason == "ENGINE_DOWN":
-            return None
-        return Failure(error.reason, str(error), undone=False)
-    log_id = secrets.token_hex(6)
-    log.error("a change met an unexpected error", change_id=change.id, log_id=log_id, exc_info=error)
-    message = f"Unexpected error; the node's log has the details under {log_id}."
-    return Failure("INTERNAL", message, undone=False)
+    return advance
 
 
 def _timed_out(step: str) -> Failure:
     return Failure("STEP_TIMED_OUT", f"{step} took too long; try again.", undone=False)
-
-
-def _told(error: Exception) -> str:
-    return str(error) if isinstance(error, DomainError) else "unexpected error; see the node's log"

@@ -7,12 +7,18 @@ from typing import Any, Literal
 from services.chutes.domain import configuration
 from services.chutes.domain.access import may_see, require_access, require_sight, sees
 from services.chutes.domain.allocation import fraction_of, refuse_too_much
-from services.chutes.domain.change import Request
+from services.chutes.domain.change import NO_TERMS, Request, Terms
 from services.chutes.domain.chute import Actor, Chute, Desired
-from services.chutes.domain.errors import chute_exists, chute_not_found, chute_running, chute_stopped
-from services.chutes.domain.planner import configured, refuse_shared_names
+from services.chutes.domain.errors import (
+    chute_exists,
+    chute_locked,
+    chute_not_found,
+    chute_running,
+    chute_stopped,
+)
+from services.chutes.domain.planner import Plan, configured, refuse_shared_names
 from services.chutes.domain.policy import NodePolicy
-from services.chutes.domain.ports import TokenIssuer
+from services.chutes.domain.ports import Folders, TokenIssuer
 from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.spec import ChuteSpec, Definition
@@ -22,6 +28,7 @@ from services.common.identity import Principal
 Command = Literal["start", "stop", "restart", "delete"]
 
 MAX_ENVIRONMENT_VARIABLES = 200
+MAX_LOCK_REASON_BYTES = 200
 MAX_ENVIRONMENT_CHARACTERS = 32 * 1024
 
 
@@ -42,6 +49,7 @@ class ChuteManager:
         registry: Registry,
         queue: ChangeQueue,
         tokens: TokenIssuer,
+        folders: Folders,
         policy: NodePolicy,
         clock: Callable[[], float],
     ) -> None:
@@ -49,6 +57,7 @@ class ChuteManager:
         self._registry = registry
         self._queue = queue
         self._tokens = tokens
+        self._folders = folders
         self._clock = clock
 
     def visible(self, principal: Principal) -> Sequence[Chute]:
@@ -78,8 +87,50 @@ class ChuteManager:
         name: str,
         principal: Principal,
         environment: Mapping[str, str] | None = None,
+        terms: Terms = NO_TERMS,
     ) -> int:
         """Accepts a change to a chute and returns its id."""
+        request, check = self._asked(command, name, principal, environment, terms)
+        return (await self._queue.accept(request, check)).id
+
+    async def preview(
+        self,
+        command: Command,
+        name: str,
+        principal: Principal,
+        environment: Mapping[str, str] | None = None,
+        terms: Terms = NO_TERMS,
+    ) -> Plan:
+        """Returns what a change to a chute would do now."""
+        request, check = self._asked(command, name, principal, environment, terms)
+        return await self._queue.preview(request, check)
+
+    async def lock(self, name: str, principal: Principal, reason: str) -> None:
+        """Locks a chute against being taken down."""
+        self.find(name, principal)
+        if len(reason.encode()) > MAX_LOCK_REASON_BYTES or not reason.isprintable():
+            raise InvalidArgument(
+                f"The reason of a lock is one line of at most {MAX_LOCK_REASON_BYTES} bytes.",
+                reason="LOCK_REASON_INVALID",
+                field="reason",
+            )
+        if not await self._folders.set_lock(name, reason):
+            raise chute_locked(name)
+
+    async def unlock(self, name: str, principal: Principal) -> None:
+        """Ends the lock of a chute, whoever set it."""
+        self.find(name, principal)
+        await self._folders.remove_lock(name)
+
+    def _asked(
+        self,
+        command: Command,
+        name: str,
+        principal: Principal,
+        environment: Mapping[str, str] | None,
+        terms: Terms,
+    ) -> tuple[Request, Callable[[], None]]:
+        """Returns a change and what must hold when it is accepted."""
         _check_environment(environment or {})
         user = Actor.of(principal)
 
@@ -95,16 +146,22 @@ class ChuteManager:
             if command in ("start", "restart"):
                 self._refuse_too_much(prospect.spec)
 
-        request = Request(command, name, user, environment=dict(environment) if environment else None)
-        return (await self._queue.accept(request, check)).id
+        replaced = dict(environment) if environment else None
+        return Request(command, name, user, environment=replaced, terms=terms), check
 
     async def install(
-        self, definition: Definition, workspace: str | None, principal: Principal, replace: bool
+        self,
+        definition: Definition,
+        workspace: str | None,
+        principal: Principal,
+        replace: bool,
+        terms: Terms = NO_TERMS,
     ) -> int:
         """Accepts a chute to install and returns the id of the change; `replace` allows an update.
 
-        When it returns, the workspace belongs to the change. Files that have to be fetched are fetched by the
-        change, and what they say of the chute counts where the description says nothing.
+        When it returns, the workspace belongs to the change, or is removed if the same request had become a
+        change before. Files that have to be fetched are fetched by the change, and what they say of the chute
+        counts where the description says nothing.
         """
         spec, download = definition.spec, definition.download
         request = Request(
@@ -117,12 +174,18 @@ class ChuteManager:
             download=download,
             document=definition.document if download else None,
             credentials=definition.credentials,
+            terms=terms,
         )
         if workspace is None and download is None:
             _require_images(spec)
-        return (await self._queue.accept(request, lambda: self.check_install(spec, principal, replace))).id
+        change = await self._queue.accept(request, lambda: self.check_install(spec, principal, replace))
+        if change.request is not request and workspace is not None:
+            await self._folders.remove_workspace(workspace)
+        return change.id
 
-    async def configure(self, name: str, document: Mapping[str, Any], principal: Principal) -> int:
+    async def configure(
+        self, name: str, document: Mapping[str, Any], principal: Principal, terms: Terms = NO_TERMS
+    ) -> int:
         """Accepts another configuration of a chute and returns the id of the change."""
         chute = self.find(name, principal)
         definition = configuration.read(chute, document)
@@ -136,7 +199,9 @@ class ChuteManager:
             self._require_possible(definition.spec)
             configured(self._registry.find(name), definition.spec, 0)
 
-        request = Request("restart", name, user, spec=definition.spec, credentials=definition.credentials)
+        request = Request(
+            "restart", name, user, spec=definition.spec, credentials=definition.credentials, terms=terms
+        )
         return (await self._queue.accept(request, check)).id
 
     def check_install(self, spec: ChuteSpec, principal: Principal, replace: bool) -> None:

@@ -26,7 +26,7 @@ class NodeChange:
     needs_engine: ClassVar[bool] = False
     """Whether it waits for the container engine and sweeps it afterwards."""
     exclusive: ClassVar[bool] = False
-    """Whether no change of a chute may run at the same time: those before it end first, the others wait."""
+    """Whether no change of a chute may run at the same time: those that run end first, the others wait."""
 
     def check(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         """Returns what is kept of the document's own keys (JSON), or raises InvalidArgument.

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from services.chutes.domain.change import NODE_NAME, Request
+from services.chutes.domain.change import NO_TERMS, NODE_NAME, Request, Terms
 from services.chutes.domain.chute import Actor
 from services.chutes.domain.nodechange import NodeChange
+from services.chutes.domain.planner import Plan
 from services.chutes.domain.queue import ChangeQueue
 from services.common.errors import InvalidArgument, PermissionDenied
 from services.common.identity import Principal
@@ -24,9 +25,20 @@ class NodeManager:
         return sorted(self._kinds)
 
     async def accept(
-        self, kind: str, payload: Mapping[str, Any], principal: Principal, request_id: str = ""
+        self, kind: str, payload: Mapping[str, Any], principal: Principal, terms: Terms = NO_TERMS
     ) -> int:
         """Accepts a change of the node and returns its id; `payload` holds the kind's own keys."""
+        request = await self._request(kind, payload, principal, terms)
+        return (await self._queue.accept(request, lambda: None)).id
+
+    async def preview(self, kind: str, payload: Mapping[str, Any], principal: Principal) -> Plan:
+        """Returns what a change of the node would do now."""
+        request = await self._request(kind, payload, principal, NO_TERMS)
+        return await self._queue.preview(request, lambda: None)
+
+    async def _request(
+        self, kind: str, payload: Mapping[str, Any], principal: Principal, terms: Terms
+    ) -> Request:
         change = self._kinds[kind]
         if principal.kind != "service" and principal.role < change.role:
             raise PermissionDenied(
@@ -46,5 +58,4 @@ class NodeManager:
                 )
         kept = change.check(payload)
         await change.admit(kept)
-        request = Request(kind, NODE_NAME, Actor.of(principal), payload=kept, request_id=request_id)
-        return (await self._queue.accept(request, lambda: None)).id
+        return Request(kind, NODE_NAME, Actor.of(principal), payload=kept, terms=terms)

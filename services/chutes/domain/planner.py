@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from services.chutes.domain.access import require_access
 from services.chutes.domain.allocation import refuse_too_much
 from services.chutes.domain.change import Change, Request, Situation
-from services.chutes.domain.chute import Chute, Version, image_tags, is_newer
+from services.chutes.domain.chute import NODE, Chute, Version, image_tags, is_newer
 from services.chutes.domain.errors import (
     build_needed,
     chute_exists,
@@ -27,6 +27,7 @@ from services.chutes.domain.networks import (
 from services.chutes.domain.ports import ContainerState
 from services.chutes.domain.spec import ChuteSpec
 from services.chutes.domain.steps import (
+    AwaitUnlock,
     BuildImage,
     CreateContainer,
     CreateFolders,
@@ -59,9 +60,15 @@ class Plan:
 
 
 def situation_of(
-    change: Change, installed: Mapping[str, Chute], containers: Mapping[str, ContainerState]
+    change: Change,
+    installed: Mapping[str, Chute],
+    containers: Mapping[str, ContainerState],
+    kept: bool = False,
 ) -> Situation:
-    """Returns from where a change starts and what it leads to, or raises why it cannot be."""
+    """Returns from where a change starts and what it leads to, or raises why it cannot be.
+
+    `kept` tells whether there is data that the one who asks has kept of an earlier chute of the name.
+    """
     request = change.request
     old = installed.get(request.chute)
     if old is not None:
@@ -80,6 +87,9 @@ def situation_of(
         old=old,
         new=new,
         workspace=request.workspace,
+        heeds_lock=old is not None and heeds_lock(request, old),
+        keeps_data=request.terms.keep_data,
+        takes_kept=kept and old is None,
         statuses={name: state.status for name, state in present.items()},
         host_ports={name: dict(state.ports) for name, state in present.items() if state.ports},
         credentials=request.credentials,
@@ -90,7 +100,7 @@ def make_plan(situation: Situation) -> Plan:
     """Returns what a change does."""
     old, new = situation.old, situation.new
     if new is None:
-        return Plan(tuple(_remove(situation)), tuple(_forget(old)) if old else ())
+        return Plan(tuple(_remove(situation)), tuple(_forget(situation, old)) if old else ())
     if new.desired == "stopped":
         return Plan(tuple(_take_down(situation)), (RevokeToken(new.name),))
     return Plan(tuple(_bring_up(situation, new)), tuple(_drop_old_images(old, new)))
@@ -106,6 +116,12 @@ def refuse_shared_names(spec: ChuteSpec, others: Iterable[ChuteSpec]) -> None:
         if other.name != spec.name:
             for container in needed.intersection(map(other.container_name, other.services)):
                 raise container_name_taken(spec.name, container, other.name)
+
+
+def heeds_lock(request: Request, installed: Chute) -> bool:
+    """Tells whether a change waits while the chute has its update lock."""
+    takes_down = request.type in ("update", "stop", "restart", "delete")
+    return takes_down and installed.desired == "running" and request.user != NODE and not request.terms.force
 
 
 def _wanted(change: Change, old: Chute | None) -> Chute | None:
@@ -190,7 +206,7 @@ def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
             yield PullImage(new, service, situation.credentials.get(service))
         else:
             yield BuildImage(new, service, situation.workspace or "")
-    yield CreateFolders(new.name, new=old is None)
+    yield CreateFolders(new.name, new=old is None, kept_for=new.owner if situation.takes_kept else None)
     yield CreateNetwork(new.name, new=old is None)
     if old is not None and wanted_networks(old.spec):
         yield LeaveNetworks(old)
@@ -227,6 +243,8 @@ def _take_down(situation: Situation) -> Iterator[Step]:
 def _remove_containers(situation: Situation) -> Iterator[Step]:
     if situation.old is None:
         return
+    if situation.heeds_lock and situation.statuses:
+        yield AwaitUnlock(situation.old.name)
     for service in reversed(situation.old.spec.start_order):
         container = situation.old.containers[service]
         status = situation.statuses.get(container)
@@ -234,10 +252,10 @@ def _remove_containers(situation: Situation) -> Iterator[Step]:
             yield RemoveContainer(situation.old, service, status, situation.host_ports.get(container, {}))
 
 
-def _forget(old: Chute) -> Iterator[Step]:
+def _forget(situation: Situation, old: Chute) -> Iterator[Step]:
     yield RevokeToken(old.name)
     yield RemoveImages(tuple(old.images.values()))
-    yield RemoveFolders(old.name)
+    yield RemoveFolders(old.name, old.owner if situation.keeps_data else None)
 
 
 def _drop_old_images(old: Chute | None, new: Chute) -> Iterator[Step]:

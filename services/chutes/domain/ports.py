@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from services.chutes.domain.change import Change, Request, Situation
-from services.chutes.domain.chute import Chute
+from services.chutes.domain.chute import Actor, Chute
 from services.chutes.domain.spec import Credentials, Download, NetworkMode, PortBinding
 from services.common.feed import Subscription
 
@@ -275,6 +275,9 @@ class Journal(Protocol):
     async def commit(self, change: Change, outcome: Mapping[str, Chute | None]) -> None:
         """Makes the outcome of a change the truth: each chute as it is now, None if it is gone."""
 
+    async def cancel(self, change: Change) -> None:
+        """Records who has cancelled a change."""
+
     async def requeue(self, change: Change) -> None:
         """Records that a change was undone and waits to be run again."""
 
@@ -313,6 +316,24 @@ class Folders(Protocol):
 
     async def remove(self, chute: str) -> None:
         """Removes the folders of a chute at once, even if their content takes long."""
+
+    async def keep(self, chute: str, owner: Actor) -> None:
+        """Puts the data of a chute aside for its owner, in place of what was put aside before."""
+
+    async def has_kept(self, chute: str, owner: Actor) -> bool:
+        """Tells whether data of a chute of this name was put aside for somebody."""
+
+    async def take_kept(self, chute: str, owner: Actor) -> None:
+        """Makes what was put aside the data of a chute; it stays if it has been made so already."""
+
+    async def lock(self, chute: str) -> str | None:
+        """Returns why a chute does not want to be taken down, "" without a reason; None if it may be."""
+
+    async def set_lock(self, chute: str, reason: str) -> bool:
+        """Locks a chute; tells whether it was not locked before."""
+
+    async def remove_lock(self, chute: str) -> None:
+        """Ends the lock of a chute."""
 
     async def remove_workspace(self, name: str) -> None:
         """Removes what an upload was unpacked to."""

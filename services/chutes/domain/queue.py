@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from services.chutes.domain.change import Change, Request
-from services.chutes.domain.errors import change_not_found
+from services.chutes.domain.change import Change, Request, Wait
+from services.chutes.domain.errors import change_not_cancellable, change_not_found, request_id_reused
 from services.chutes.domain.executor import Executor
+from services.chutes.domain.planner import Plan
 from services.chutes.domain.ports import Journal
 from services.chutes.domain.progress import Progress
 from services.common.errors import ResourceExhausted
 
-MAX_PARALLEL = 4
 MAX_UNFINISHED = 100
 KEPT_CHANGES = 1000
 RETRY_INTERVAL_S = 5.0
@@ -33,6 +33,8 @@ class ChangeQueue:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._accepting = asyncio.Lock()
         self._accepted: set[asyncio.Task[Change]] = set()
+        self._requests: dict[tuple[str, str, str], int] = {}
+        """Domain and name of a user and what they called a request, to the change that it became."""
 
     @asynccontextmanager
     async def running(self, changes: Sequence[Change]) -> AsyncIterator[None]:
@@ -41,7 +43,7 @@ class ChangeQueue:
         What runs at the end of it is cut off as by a crash, and taken up at the next start.
         """
         for change in changes:
-            self._changes[change.id] = change
+            self._remember(change)
             if not change.ended:
                 self._progress[change.id] = Progress(await self._journal.lines(change.id))
         self._dispatch()
@@ -67,6 +69,9 @@ class ChangeQueue:
 
     async def _accept(self, request: Request, check: Callable[[], None]) -> Change:
         async with self._accepting:
+            known = self._known(request)
+            if known is not None:
+                return known
             check()
             if sum(1 for _ in self.unfinished()) >= MAX_UNFINISHED:
                 raise ResourceExhausted(
@@ -76,10 +81,42 @@ class ChangeQueue:
                     limit=str(MAX_UNFINISHED),
                 )
             change = await self._journal.accept(request, self._clock())
-            self._changes[change.id] = change
+            self._remember(change)
             self._progress[change.id] = Progress()
         self._dispatch()
         return change
+
+    def _remember(self, change: Change) -> None:
+        self._changes[change.id] = change
+        if change.request.terms.request_id:
+            self._requests[_key(change.request)] = change.id
+
+    def _known(self, request: Request) -> Change | None:
+        """Returns the change that the same request became when it was sent before."""
+        if not request.terms.request_id:
+            return None
+        change = self._changes.get(self._requests.get(_key(request), 0))
+        if change is not None and (change.request.chute, change.request.type) != (
+            request.chute,
+            request.type,
+        ):
+            raise request_id_reused(request.terms.request_id, change)
+        return change
+
+    async def preview(self, request: Request, check: Callable[[], None]) -> Plan:
+        """Returns what a change would do now, unless `check` raises; nothing is accepted."""
+        check()
+        return await self._executor.preview(request)
+
+    async def cancel(self, change: Change, user: str) -> None:
+        """Cancels a change that has not reached its commit; when it returns, that is on disk."""
+        if change.phase == "finishing" or change.ended or change.failure is not None:
+            raise change_not_cancellable(change)
+        if not change.cancelled_by:
+            change.cancelled_by = user
+            await self._journal.cancel(change)
+        self._executor.interrupt(change)
+        self._dispatch()
 
     def find(self, change_id: int) -> Change:
         """Returns a change, ended or not, or raises NotFound (CHANGE_NOT_FOUND)."""
@@ -104,18 +141,17 @@ class ChangeQueue:
         return self._progress.get(change.id)
 
     def _dispatch(self) -> None:
-        if any(self._executor.is_exclusive(self._changes[i]) for i in self._tasks):
-            return
-        busy = {self._changes[i].request.chute for i in self._tasks}
+        first = {self._changes[i].request.chute: i for i in self._tasks}
         for change in self.unfinished():
-            if len(self._tasks) >= MAX_PARALLEL:
-                return
-            exclusive = self._executor.is_exclusive(change)
-            if change.request.chute not in busy and not (exclusive and self._tasks):
+            if change.id in self._tasks:
+                continue
+            before = first.setdefault(change.request.chute, change.id)
+            # One that is cancelled only has to be told so, and need not wait for that.
+            if before == change.id or change.cancelled_by:
+                change.waiting = None
                 self._tasks[change.id] = asyncio.create_task(self._run(change), name=f"change {change.id}")
-            if exclusive:
-                return
-            busy.add(change.request.chute)
+            else:
+                change.waiting = Wait("EARLIER_CHANGE", f"Waiting for the end of change {before}.")
 
     async def _run(self, change: Change) -> None:
         progress = self._progress[change.id]
@@ -136,3 +172,8 @@ class ChangeQueue:
     def _forget_oldest(self) -> None:
         for change in self.ended()[KEPT_CHANGES:]:
             del self._changes[change.id]
+            self._requests.pop(_key(change.request), None)
+
+
+def _key(request: Request) -> tuple[str, str, str]:
+    return request.user.domain, request.user.name, request.terms.request_id

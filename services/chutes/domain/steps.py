@@ -6,11 +6,13 @@ crash nobody knows how far the last one came.
 # ruff: noqa: D102 (`Step` says what every do and undo is.)
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from services.chutes.domain.chute import Chute
+from services.chutes.domain.change import Wait
+from services.chutes.domain.chute import Actor, Chute
 from services.chutes.domain.containers import NodeAddress, container_plan
 from services.chutes.domain.light import light_dockerfile
 from services.chutes.domain.networkport import Networks
@@ -22,6 +24,8 @@ from services.common.errors import DomainError, FailedPrecondition
 BUILD_DEADLINE_S = 1800.0
 DEADLINE_S = 120.0
 LAST_LINES = 40
+LOCK_INTERVAL_S = 2.0
+_BUILD_STEP = re.compile(r"Step (\d+)/(\d+) :")
 
 
 @dataclass(slots=True)
@@ -43,6 +47,8 @@ class Run:
     """What the networks of the chute became on the way; None if they stayed as they were."""
     token: str = field(default="", repr=False)
     """Token of the chute; issued on the way if it is new."""
+    advance: Callable[[float], None] = lambda _fraction: None
+    """Tells how much of the step is done, from 0 to 1."""
 
 
 class Step:
@@ -50,11 +56,17 @@ class Step:
 
     label: ClassVar[str]
     deadline_s: ClassVar[float | None] = DEADLINE_S
+    """None for a step that bounds its own work, because it also waits for others."""
 
     @property
     def name(self) -> str:
         """Name in the plan, unique in it."""
         return self.label
+
+    @property
+    def description(self) -> str:
+        """What the step does, in a sentence."""
+        return (type(self).__doc__ or self.label).partition("\n")[0]
 
     async def do(self, run: Run) -> None:
         """Does the step."""
@@ -87,11 +99,17 @@ class BuildImage(ServiceStep):
     async def do(self, run: Run) -> None:
         tag = self.chute.images[self.service]
         context = run.folders.workspace(self.workspace)
+
+        def on_line(line: str) -> None:
+            run.say(line)
+            if match := _BUILD_STEP.match(line):
+                run.advance((int(match[1]) - 1) / max(1, int(match[2])))
+
         spec = self.chute.spec.services[self.service]
         dockerfile = light_dockerfile(spec, run.policy.base_images) if spec.type == "light" else None
         async with run.builds, asyncio.timeout(BUILD_DEADLINE_S):
             await run.engine.build_image(
-                tag, self.chute.name, context, run.say, source=spec.source, dockerfile=dockerfile
+                tag, self.chute.name, context, on_line, source=spec.source, dockerfile=dockerfile
             )
 
     async def undo(self, run: Run) -> None:
@@ -120,18 +138,25 @@ class PullImage(ServiceStep):
 
 @dataclass(frozen=True)
 class CreateFolders(Step):
-    """Makes the folders of the chute; those of a new one are empty and go again."""
+    """Makes the folders of the chute: empty for a new one, or with what its owner has kept."""
 
     label = "create_folders"
     chute: str
     new: bool
+    kept_for: Actor | None = None
+    """Whose kept data it is that a new chute gets; None for empty folders."""
 
     async def do(self, run: Run) -> None:
-        await run.folders.create(self.chute, empty=self.new)
+        if self.kept_for is not None:
+            await run.folders.take_kept(self.chute, self.kept_for)
+        await run.folders.create(self.chute, empty=self.new and self.kept_for is None)
 
     async def undo(self, run: Run) -> None:
-        if self.new:
-            await run.folders.remove(self.chute)
+        if not self.new:
+            return
+        if self.kept_for is not None:
+            await run.folders.keep(self.chute, self.kept_for)
+        await run.folders.remove(self.chute)
 
 
 @dataclass(frozen=True)
@@ -181,6 +206,36 @@ class RemoveNetwork(Step):
 
     async def undo(self, run: Run) -> None:
         await run.engine.ensure_network(self.chute, self.chute)
+
+
+@dataclass(frozen=True)
+class AwaitUnlock(Step):
+    """Waits until the chute does not mind any more that its containers are taken down."""
+
+    label = "await_unlock"
+    deadline_s = None  # The chute decides; its owner may end the lock or cancel the change.
+    chute: str
+
+    async def do(self, run: Run) -> None:
+        told: Wait | None = None
+        while locked := await update_locked(run.folders, self.chute):
+            if locked != told:
+                run.say(locked.message)
+                told = locked
+            await asyncio.sleep(LOCK_INTERVAL_S)
+
+
+async def update_locked(folders: Folders, chute: str) -> Wait | None:
+    """Returns the update lock of a chute as something to wait for."""
+    reason = await folders.lock(chute)
+    if reason is None:
+        return None
+    why = f" ({reason})." if reason else "."
+    return Wait(
+        "UPDATE_LOCKED",
+        f"Chute {chute} has locked itself against being taken down{why} To go on, end the lock with DELETE "
+        f"/api/v1/chutes/{chute}/lock, or cancel this change and ask again with force.",
+    )
 
 
 @dataclass(frozen=True)
@@ -289,12 +344,16 @@ class RemoveImages(Step):
 
 @dataclass(frozen=True)
 class RemoveFolders(Step):
-    """Removes the data of a chute that is gone."""
+    """Removes the folders of a chute that is gone; its data stays if that was asked for."""
 
     label = "remove_folders"
     chute: str
+    keep_for: Actor | None = None
+    """Who gets the data back when they install a chute of the name; None removes it."""
 
     async def do(self, run: Run) -> None:
+        if self.keep_for is not None:
+            await run.folders.keep(self.chute, self.keep_for)
         await run.folders.remove(self.chute)
 
 

@@ -22,6 +22,8 @@ class WatchEvent:
     synced: bool = False
     ended: Change | None = None
     dropped: int = 0
+    moved: Change | None = None
+    """The change, when its step, percent or what it waits for is another than was told before."""
 
 
 class ChangeWatcher:
@@ -51,6 +53,11 @@ class ChangeWatcher:
             with progress.watch() as (lines, subscription):
                 yield WatchEvent(lines)
                 yield WatchEvent(synced=True)
+                told = None
                 async for batch in subscription.batches(IDLE_S):
                     yield WatchEvent(batch, dropped=subscription.take_dropped())
+                    now = (change.status, change.step, change.percent, change.waiting)
+                    if now != told and not change.ended:
+                        told = now
+                        yield WatchEvent(moved=change)
         yield WatchEvent(ended=change)

@@ -31,6 +31,8 @@ class WantedChange:
     command: Command
     chute: str
     environment: Mapping[str, str] | None
+    force: bool = False
+    keep_data: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,21 @@ def read_change(struct: struct_pb2.Struct, node_types: Sequence[str] = ()) -> Wa
     allowed = [*COMMON_KEYS]
     if command in ("start", "restart"):
         allowed.append("environment")
+    if command != "start":
+        allowed.append("force")
+    if command == "delete":
+        allowed.append("keep_data")
     for key in document:
         if key not in allowed:
             who = "is decided by the node" if key in SERVER_KEYS else "is not known"
             raise _wrong(key, f"{who}; a {command} change takes {', '.join(allowed)}")
-    return WantedChange(command, _text(document, "name"), _environment(document.get("environment")))
+    return WantedChange(
+        command,
+        _text(document, "name"),
+        _environment(document.get("environment")),
+        _flag(document, "force"),
+        _flag(document, "keep_data"),
+    )
 
 
 def _read_node_change(document: Mapping[str, Any], update_type: str) -> WantedNodeChange:
@@ -86,6 +98,13 @@ def _text(document: Mapping[str, Any], key: str) -> str:
     value = document.get(key)
     if not isinstance(value, str) or not value:
         raise _wrong(key, "must be a text that is not empty")
+    return value
+
+
+def _flag(document: Mapping[str, Any], key: str) -> bool:
+    value = document.get(key, False)
+    if not isinstance(value, bool):
+        raise _wrong(key, "must be true or false")
     return value
 
 

@@ -1,13 +1,14 @@
 """Answers ChangeService."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 from paradrop.chutes.v1 import changes_pb2 as pb
 from paradrop.chutes.v1 import changes_pb2_grpc
 from paradrop.type.v1 import stream_pb2
 
-from services.chutes.domain.change import Change
+from services.chutes.domain.change import Change, Status
 from services.chutes.domain.chute import Actor
 from services.chutes.domain.factoryreset import KEPT, REMOVED
 from services.chutes.domain.manager import ChuteManager
@@ -15,9 +16,10 @@ from services.chutes.domain.nodemanager import NodeManager
 from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.watch import ChangeWatcher, WatchEvent
 from services.chutes.rpc.change_documents import WantedNodeChange, read_change
-from services.chutes.rpc.messages import to_change
+from services.chutes.rpc.messages import to_change, to_plan
+from services.chutes.rpc.terms import terms_of
 from services.common.documents import bare
-from services.common.errors import NotImplementedYet
+from services.common.errors import InvalidArgument
 from services.common.identity import current_principal
 from services.common.paging import MAX_PAGE_SIZE, page_size, token_invalid
 from services.common.pending import leave_pending
@@ -38,14 +40,13 @@ class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):
     async def ListChanges(self, request: pb.ListChangesRequest, context: Any) -> pb.ListChangesResponse:
         """Lists the changes: running, queued and, if asked, ended."""
         size = page_size(request.page_size, default=MAX_PAGE_SIZE)
-        changes = [*self._queue.unfinished(), *(self._queue.ended() if request.include_ended else ())]
+        if request.status not in ("", *get_args(Status)):
+            raise _status_unknown(request.status)
+        ended = request.include_ended or request.status in ("succeeded", "failed")
+        changes = [*self._queue.unfinished(), *(self._queue.ended() if ended else ())]
         after = _read_token(request.page_token)
         wanted = sorted(
-            (
-                change
-                for change in changes
-                if _order(change) > after and request.chute in ("", change.request.chute)
-            ),
+            (change for change in changes if _order(change) > after and _is_wanted(change, request)),
             key=_order,
         )
         page = wanted[:size]
@@ -60,13 +61,18 @@ class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):
         """Accepts a change given as a document."""
         wanted = read_change(request.change, self._node.types)
         principal = current_principal()
+        terms = terms_of(context)
         if isinstance(wanted, WantedNodeChange):
-            change_id = await self._node.accept(wanted.type, wanted.payload, principal)
-        else:
-            change_id = await self._chutes.command(
-                wanted.command, wanted.chute, principal, wanted.environment
-            )
-        return pb.CreateChangeResponse(change_id=change_id)
+            if request.dry_run:
+                plan = await self._node.preview(wanted.type, wanted.payload, principal)
+                return pb.CreateChangeResponse(plan=to_plan(plan))
+            change_id = await self._node.accept(wanted.type, wanted.payload, principal, terms)
+            return pb.CreateChangeResponse(change_id=change_id)
+        terms = replace(terms, force=wanted.force, keep_data=wanted.keep_data)
+        asked = (wanted.command, wanted.chute, principal, wanted.environment, terms)
+        if request.dry_run:
+            return pb.CreateChangeResponse(plan=to_plan(await self._chutes.preview(*asked)))
+        return pb.CreateChangeResponse(change_id=await self._chutes.command(*asked))
 
     async def SetHostConfig(self, request: pb.SetHostConfigRequest, context: Any) -> pb.SetHostConfigResponse:
         """Accepts a change of the host configuration; the document is bare or in an envelope."""
@@ -101,9 +107,10 @@ class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):
         return reply
 
     async def CancelChange(self, request: pb.CancelChangeRequest, context: Any) -> pb.CancelChangeResponse:
-        """Cancelling is left for a later version."""
-        self._queue.find(request.change_id)
-        raise NotImplementedYet("This version cannot cancel a change; wait for its end.")
+        """Cancels a change."""
+        user = Actor.of(current_principal())
+        await self._queue.cancel(self._watcher.find(request.change_id, user), user.name)
+        return pb.CancelChangeResponse()
 
 
 leave_pending(ChangeServicer, pb.DESCRIPTOR.services_by_name["ChangeService"])
@@ -112,6 +119,9 @@ leave_pending(ChangeServicer, pb.DESCRIPTOR.services_by_name["ChangeService"])
 async def _watch_responses(events: AsyncIterator[WatchEvent]) -> AsyncIterator[pb.WatchChangeResponse]:
     async for event in events:
         dropped = event.dropped
+        if event.moved:
+            yield pb.WatchChangeResponse(change=to_change(event.moved), dropped_count=dropped)
+            continue
         for time_s, message in event.lines:
             yield pb.WatchChangeResponse(
                 progress=pb.Progress(time=time_s, message=message), dropped_count=dropped
@@ -123,6 +133,23 @@ async def _watch_responses(events: AsyncIterator[WatchEvent]) -> AsyncIterator[p
             yield pb.WatchChangeResponse(ended=to_change(event.ended))
         elif not event.lines:
             yield pb.WatchChangeResponse(heartbeat=heartbeat(), dropped_count=dropped)
+
+
+def _is_wanted(change: Change, request: pb.ListChangesRequest) -> bool:
+    return (
+        request.chute in ("", change.request.chute)
+        and request.status in ("", change.status)
+        and request.update_type in ("", change.request.type)
+        and request.user in ("", change.request.user.name)
+    )
+
+
+def _status_unknown(status: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"status must be one of {', '.join(get_args(Status))}, not {status!r}.",
+        reason="STATUS_UNKNOWN",
+        field="status",
+    )
 
 
 def _order(change: Change) -> tuple[int, int]:

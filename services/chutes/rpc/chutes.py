@@ -15,7 +15,8 @@ from services.chutes.domain.ports import Folders, LoggedLine, TimeSpan
 from services.chutes.domain.usage import UsageMeter
 from services.chutes.rpc import documents
 from services.chutes.rpc.chute_list import ChuteList
-from services.chutes.rpc.messages import to_cache, to_config
+from services.chutes.rpc.messages import to_cache, to_chute, to_config
+from services.chutes.rpc.terms import terms_of
 from services.chutes.rpc.usage import DEFAULT_INTERVAL_S, to_usage, usage_responses
 from services.common.errors import InvalidArgument
 from services.common.identity import Principal, Role, current_principal
@@ -90,39 +91,46 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
     async def StartChute(self, request: pb.StartChuteRequest, context: Any) -> pb.StartChuteResponse:
         """Starts a stopped chute."""
         change_id = await self._chutes.command(
-            "start", request.chute, current_principal(), dict(request.environment)
+            "start", request.chute, current_principal(), dict(request.environment), terms_of(context)
         )
         return pb.StartChuteResponse(change_id=change_id)
 
     async def StopChute(self, request: pb.StopChuteRequest, context: Any) -> pb.StopChuteResponse:
         """Stops a running chute."""
-        change_id = await self._chutes.command("stop", request.chute, current_principal())
+        terms = terms_of(context, request.force)
+        change_id = await self._chutes.command("stop", request.chute, current_principal(), terms=terms)
         return pb.StopChuteResponse(change_id=change_id)
 
     async def RestartChute(self, request: pb.RestartChuteRequest, context: Any) -> pb.RestartChuteResponse:
         """Creates the containers of a chute anew."""
+        terms = terms_of(context, request.force)
         change_id = await self._chutes.command(
-            "restart", request.chute, current_principal(), dict(request.environment)
+            "restart", request.chute, current_principal(), dict(request.environment), terms
         )
         return pb.RestartChuteResponse(change_id=change_id)
 
     async def DeleteChute(self, request: pb.DeleteChuteRequest, context: Any) -> pb.DeleteChuteResponse:
         """Removes a chute."""
-        change_id = await self._chutes.command("delete", request.chute, current_principal())
+        terms = terms_of(context, request.force, request.keep_data)
+        change_id = await self._chutes.command("delete", request.chute, current_principal(), terms=terms)
         return pb.DeleteChuteResponse(change_id=change_id)
 
     async def InstallChute(self, request: pb.InstallChuteRequest, context: Any) -> pb.InstallChuteResponse:
         """Installs a chute by its description."""
         with documents.told_of_config():
             definition = documents.read_install(request.config)
-            change_id = await self._chutes.install(definition, None, current_principal(), replace=False)
+            change_id = await self._chutes.install(
+                definition, None, current_principal(), replace=False, terms=terms_of(context)
+            )
         return pb.InstallChuteResponse(change_id=change_id)
 
     async def UpdateChute(self, request: pb.UpdateChuteRequest, context: Any) -> pb.UpdateChuteResponse:
         """Updates a chute by its description, or installs it if it is absent."""
         with documents.told_of_config():
             definition = documents.read_install(request.config, request.chute)
-            change_id = await self._chutes.install(definition, None, current_principal(), replace=True)
+            change_id = await self._chutes.install(
+                definition, None, current_principal(), replace=True, terms=terms_of(context)
+            )
         return pb.UpdateChuteResponse(change_id=change_id)
 
     async def SetChuteConfig(
@@ -131,7 +139,7 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
         """Gives a chute another specification."""
         with documents.told_of_config():
             change_id = await self._chutes.configure(
-                request.chute, documents.to_mapping(request.config), current_principal()
+                request.chute, documents.to_mapping(request.config), current_principal(), terms_of(context)
             )
         return pb.SetChuteConfigResponse(change_id=change_id)
 
@@ -140,6 +148,16 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
     ) -> pb.GetChuteSchemaResponse:
         """Returns the JSON Schema of descriptions of chutes."""
         return pb.GetChuteSchemaResponse(schema=documents.schema())
+
+    async def LockChute(self, request: pb.LockChuteRequest, context: Any) -> pb.LockChuteResponse:
+        """Locks a chute against being taken down."""
+        await self._chutes.lock(request.chute, current_principal(), request.reason)
+        return pb.LockChuteResponse()
+
+    async def UnlockChute(self, request: pb.UnlockChuteRequest, context: Any) -> pb.UnlockChuteResponse:
+        """Ends the lock of a chute."""
+        await self._chutes.unlock(request.chute, current_principal())
+        return pb.UnlockChuteResponse()
 
     async def RevokeToken(self, request: pb.RevokeTokenRequest, context: Any) -> pb.RevokeTokenResponse:
         """Ends the token of a chute."""

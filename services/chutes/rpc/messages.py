@@ -10,6 +10,7 @@ from services.chutes.domain import configuration
 from services.chutes.domain.change import Change
 from services.chutes.domain.chute import Actor, Chute
 from services.chutes.domain.containers import DATA_DIR, SYSTEM_DIR
+from services.chutes.domain.planner import Plan
 from services.chutes.domain.ports import Folders
 from services.chutes.domain.state import Containers, ServiceState, chute_state, service_states
 
@@ -73,7 +74,12 @@ def to_change(change: Change) -> changes_pb2.Change:
         step=change.step,
         percent=change.percent,
         create_time=to_timestamp(change.create_time_s),
+        cancelled_by=change.cancelled_by,
     )
+    if change.waiting is not None:
+        message.waiting.CopyFrom(
+            changes_pb2.Change.Waiting(reason=change.waiting.reason, message=change.waiting.message)
+        )
     # A failure that is still being undone is no outcome yet.
     if failure is not None and change.ended:
         message.failure.CopyFrom(
@@ -84,6 +90,17 @@ def to_change(change: Change) -> changes_pb2.Change:
     if change.end_time_s is not None:
         message.end_time.CopyFrom(to_timestamp(change.end_time_s))
     return message
+
+
+def to_plan(plan: Plan) -> changes_pb2.Plan:
+    """Returns what a change would do."""
+    steps = [*((step, False) for step in plan.steps), *((step, True) for step in plan.finish)]
+    return changes_pb2.Plan(
+        steps=[
+            changes_pb2.PlannedStep(name=step.name, description=step.description, after_commit=after_commit)
+            for step, after_commit in steps
+        ]
+    )
 
 
 def to_principal(actor: Actor) -> chutes_pb2.Principal:

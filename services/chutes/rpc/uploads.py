@@ -9,6 +9,7 @@ from paradrop.chutes.v1 import uploads_pb2_grpc
 
 from services.chutes.adapters.uploads import Piece, Uploads
 from services.chutes.domain.manager import ChuteManager
+from services.chutes.rpc.terms import terms_of
 from services.common.identity import current_principal
 
 
@@ -23,14 +24,18 @@ class ChuteUploadServicer(uploads_pb2_grpc.ChuteUploadServiceServicer):
         self, requests: AsyncIterator[pb.UploadChuteRequest], context: Any
     ) -> pb.UploadChuteResponse:
         """Installs a chute."""
-        install = partial(self._chutes.install, principal=current_principal(), replace=False)
+        install = partial(
+            self._chutes.install, principal=current_principal(), replace=False, terms=terms_of(context)
+        )
         return pb.UploadChuteResponse(change_id=await self._uploads.take(_pieces(requests), install))
 
     async def UploadChuteUpdate(
         self, requests: AsyncIterator[pb.UploadChuteUpdateRequest], context: Any
     ) -> pb.UploadChuteUpdateResponse:
         """Updates a chute, or installs it if it is absent."""
-        install = partial(self._chutes.install, principal=current_principal(), replace=True)
+        install = partial(
+            self._chutes.install, principal=current_principal(), replace=True, terms=terms_of(context)
+        )
         change_id = await self._uploads.take(_named_pieces(requests), install, named=True)
         return pb.UploadChuteUpdateResponse(change_id=change_id)
 

@@ -1,0 +1,43 @@
+"""Lets changes of different chutes run side by side, and some changes of the node alone."""
+
+import asyncio
+from collections.abc import Callable
+
+
+class Turns:
+    """Who runs. While somebody waits to run alone nobody else begins, so that the wait has an end."""
+
+    def __init__(self) -> None:
+        self._running = 0
+        self._alone = False
+        self._waiting_alone = 0
+        self._freed = asyncio.Event()
+
+    async def take(self, alone: bool, on_wait: Callable[[], None]) -> None:
+        """Waits for a turn; `on_wait` is called if it is not free at once."""
+        if self._free(alone):
+            self._begin(alone)
+            return
+        on_wait()
+        self._waiting_alone += alone
+        try:
+            while not self._free(alone):
+                self._freed.clear()
+                await self._freed.wait()
+        finally:
+            self._waiting_alone -= alone
+            self._freed.set()
+        self._begin(alone)
+
+    def _free(self, alone: bool) -> bool:
+        return self._running == 0 if alone else not (self._alone or self._waiting_alone)
+
+    def _begin(self, alone: bool) -> None:
+        self._running += 1
+        self._alone = alone
+
+    def release(self) -> None:
+        """Gives a turn back."""
+        self._running -= 1
+        self._alone = False
+        self._freed.set()

@@ -1,0 +1,27 @@
+"""Reads on which terms a change is asked for: by fields, and by metadata of every call."""
+
+import re
+from typing import Any
+
+from services.chutes.domain.change import Terms
+from services.common.errors import InvalidArgument
+
+IDEMPOTENCY_KEY = "idempotency-key"
+MAX_KEY_CHARACTERS = 128
+_KEY = re.compile(r"[!-~]+")
+
+
+def terms_of(context: Any, force: bool = False, keep_data: bool = False) -> Terms:
+    """Returns the terms of a call."""
+    keys = [value for name, value in context.invocation_metadata() or () if name == IDEMPOTENCY_KEY]
+    if not keys:
+        return Terms("", force, keep_data)
+    key = keys[0]
+    if len(keys) > 1 or len(key) > MAX_KEY_CHARACTERS or not _KEY.fullmatch(key):
+        raise InvalidArgument(
+            f"{IDEMPOTENCY_KEY} must be given once and be up to {MAX_KEY_CHARACTERS} printable ASCII "
+            "characters without spaces.",
+            reason="IDEMPOTENCY_KEY_INVALID",
+            field=IDEMPOTENCY_KEY,
+        )
+    return Terms(key, force, keep_data)
