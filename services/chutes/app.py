@@ -110,7 +110,7 @@ def node_changes(power: Power) -> tuple[NodeChange, ...]:
 
 def servicers(world: World, domain: Domain, uploads: Uploads) -> Register:
     """Returns what adds the RPCs of the service to a server."""
-    chute_list = ChuteList(domain.registry, world.engine)
+    chute_list = ChuteList(domain.registry, world.engine, domain.supervisor)
     chutes = ChuteServicer(domain.manager, chute_list, domain.logs, domain.usage, world.folders)
     changes = ChangeServicer(domain.queue, domain.manager, domain.node, domain.watcher)
 

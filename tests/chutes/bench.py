@@ -70,6 +70,7 @@ class Bench:
     networks: Networks = field(default_factory=NoNetworks)
 
     priority: FakePriority = field(default_factory=FakePriority)
+    grace_s: float = 0.0
 
     @property
     def web(self) -> Path:
@@ -98,6 +99,7 @@ class Bench:
                 policy=self.policy,
                 clock=self.clock,
                 settle_s=self.settle_s,
+                grace_s=self.grace_s,
             )
             async with running_domain(world, observer) as domain:
                 yield RunningBench(self, domain, folders, world, database)
@@ -168,6 +170,7 @@ def without_pauses() -> Iterator[None]:
         (executor, "TRY_INTERVAL_S"),
         (executor, "LOCK_INTERVAL_S"),
         (steps, "LOCK_INTERVAL_S"),
+        (steps, "VERIFY_INTERVAL_S"),
         (gate, "RETRY_INTERVAL_S"),
         (supervisor, "RETRY_INTERVAL_S"),
     ]

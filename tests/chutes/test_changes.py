@@ -51,6 +51,7 @@ async def test_messages_tell_the_steps_and_then_the_outcome(bench: Bench) -> Non
         change = await node.install(spec())
         lines = await node.lines(change.id)
         assert lines == [
+            "Calling check_disk",
             "Calling build_image main",
             "Step 1/1 : FROM scratch",
             "Calling create_folders",

@@ -310,3 +310,64 @@ async def _until_running(client: Client, name: str) -> None:
     async with asyncio.timeout(20):
         while await client.chutes() != {name: "running"}:
             await asyncio.sleep(0.02)
+
+
+async def test_an_update_that_fails_its_health_check_is_taken_back(
+    client: Client, name: str, docker_client: docker.APIClient, settings: Settings
+) -> None:
+    check = "HEALTHCHECK --interval=1s --timeout=1s --retries=1 CMD test -e /data/well\n"
+    well = small_chute(name, f"touch /data/well; {IDLE}")
+    well["Dockerfile"] += check
+    await client.done(await client.upload(chute_tar(well)))
+    before = _ours(docker_client, settings)
+    ill = small_chute(name, f"rm -f /data/well; {IDLE}")
+    ill["Dockerfile"] += check
+    _, failure = await client.failed(await client.update(name, chute_tar(ill)))
+    assert failure.reason == "SERVICE_UNHEALTHY"
+    assert _ours(docker_client, settings) == before
+    assert await client.chutes() == {name: "running"}
+
+
+async def test_what_somebody_takes_away_by_hand_comes_back(
+    client: Client, name: str, docker_client: docker.APIClient
+) -> None:
+    await client.done(await client.upload(chute_tar(small_chute(name, IDLE))))
+    first = (await asyncio.to_thread(docker_client.inspect_container, f"{name}-main"))["Id"]
+    await asyncio.to_thread(docker_client.remove_container, f"{name}-main", force=True)
+
+    async def until_restarts(count: int) -> None:
+        async with asyncio.timeout(40):
+            while True:
+                answer = await client.call("ListChanges", status="succeeded", user="__paradrop__")
+                if len(answer.changes) == count:
+                    return
+                await asyncio.sleep(0.1)
+
+    await until_restarts(1)
+    second = (await asyncio.to_thread(docker_client.inspect_container, f"{name}-main"))["Id"]
+    assert second != first
+    await asyncio.to_thread(docker_client.kill, f"{name}-main")
+    await until_restarts(2)
+    assert await client.chutes() == {name: "running"}
+
+
+async def test_a_service_that_ignores_sigterm_is_stopped_all_the_same(client: Client, name: str) -> None:
+    stubborn = "trap '' TERM; while true; do sleep 1; done"
+    await client.done(await client.upload(chute_tar(small_chute(name, stubborn))))
+    async with asyncio.timeout(60):
+        await client.done(await client.call_id("StopChute", chute=name))
+    assert await client.chutes() == {name: "stopped"}
+
+
+async def test_a_build_that_is_cancelled_leaves_nothing(
+    client: Client, name: str, docker_client: docker.APIClient, settings: Settings
+) -> None:
+    files = small_chute(name, IDLE)
+    files["Dockerfile"] = f"FROM {BUSYBOX}\nRUN echo building; sleep 300\n"
+    change_id = await client.upload(chute_tar(files))
+    async for event in client.stream("WatchChange", change_id=change_id):
+        if event.progress.message == "building":
+            await client.call("CancelChange", change_id=change_id)
+    _, failure = await client.failed(change_id)
+    assert failure.reason == "CHANGE_CANCELLED"
+    assert _ours(docker_client, settings) == NOTHING

@@ -51,6 +51,7 @@ INSTALL: dict[str, Any] = {"spec": web_spec(version=2), "workspace": "w", "versi
 
 def test_an_install_makes_everything() -> None:
     assert _names(_situation("create", None, {}, **INSTALL)) == [
+        "check_disk",
         "build_image front",
         "build_image back",
         "create_folders",
@@ -62,6 +63,7 @@ def test_an_install_makes_everything() -> None:
 
 def test_an_update_builds_before_it_takes_down() -> None:
     assert _names(_situation("update", INSTALLED, **INSTALL)) == [
+        "check_disk",
         "build_image front",
         "build_image back",
         "create_folders",

@@ -33,6 +33,7 @@ class FakeContainer:
     shares: int = 1024
     usage: Measurement = field(default_factory=lambda: Measurement(0.0, 0, 0, None, 0, 0, 0, 0, 1))
     number: int = field(default_factory=count().__next__)
+    health: str = ""
 
     def state(self) -> ContainerState:
         running = self.status == "running"
@@ -44,6 +45,7 @@ class FakeContainer:
             self.status,
             ports if running else {},
             self.exit_code,
+            health=self.health if running else "",
             id=f"id-{self.number}",
             address="172.18.0.2" if running else "",
         )
@@ -72,6 +74,10 @@ class FakeEngine:
         """Methods at whose next calls the engine goes away."""
         self.exits_at_once: set[str] = set()
         """Chutes whose containers end when they are started."""
+        self.health: dict[str, str] = {}
+        """Chute to what the health checks of its containers say when they start."""
+        self.free: int | None = None
+        """Bytes that are free for images."""
         self.hangs: set[str] = set()
         """Methods that never return."""
         self.process_id = os.getpid()
@@ -189,6 +195,10 @@ class FakeEngine:
         self.images.pop(tag, None)
         self._done("remove_image")
 
+    async def free_bytes(self) -> int | None:
+        await self._called("free_bytes")
+        return self.free
+
     async def has_image(self, tag: str) -> bool:
         await self._called("has_image")
         return tag in self.images
@@ -225,6 +235,7 @@ class FakeEngine:
         if container is None:
             raise NotFound("No such container.", reason="CONTAINER_NOT_FOUND")
         container.status, container.exit_code = "running", None
+        container.health = self.health.get(container.plan.chute, "")
         if container.plan.chute in self.exits_at_once:
             container.status, container.exit_code = "exited", 3
             container.lines = ("cannot go on",)

@@ -30,6 +30,7 @@ _TAKEN_PORT = re.compile(
     r"|host port (?:for )?(?:[\d.]+|\[[^\]]*\]):(\d+)\S*: address already in use"
 )
 """As engines up to version 27 word it, and as later ones do."""
+_HEALTH = re.compile(r"\((?:health: )?(starting|healthy|unhealthy)\)$")
 _EXIT_CODE = re.compile(r"Exited \((-?\d+)\)")
 
 
@@ -66,6 +67,7 @@ def _state(summary: Mapping[str, Any]) -> ContainerState | None:
         status=summary["State"],
         ports=_ports(summary.get("Ports") or ()),
         exit_code=int(exited[1]) if exited else None,
+        health=_health(summary.get("Status", "")),
         id=summary["Id"],
         address=_address(summary, labels.get(CHUTE, "")),
     )
@@ -84,6 +86,11 @@ def _address(summary: Mapping[str, Any], chute: str) -> str:
         ),
         "",
     )
+
+
+def _health(status: str) -> str:
+    found = _HEALTH.search(status)
+    return found[1] if found else ""
 
 
 def _ports(published: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -1,6 +1,8 @@
 """The container engine of the node: Docker, through its official SDK."""
 
 import asyncio
+import os
+import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, suppress
@@ -135,6 +137,13 @@ class DockerEngine:
         """Removes an image of ours by its tag."""
         await self._connection.call(lambda client: docker_images.remove(client, self._node_id, tag))
 
+    async def free_bytes(self) -> int | None:
+        """Returns how much room there is for images; None if that cannot be known."""
+        if not self._connection.address.startswith("unix:"):
+            return None
+        root = await self._connection.call(lambda client: client.info().get("DockerRootDir"))
+        return await asyncio.to_thread(_free_bytes, root)
+
     async def has_image(self, tag: str) -> bool:
         """Tells whether an image of ours has this tag."""
         found = await self._connection.call(
@@ -186,3 +195,8 @@ class DockerEngine:
     ) -> AbstractAsyncContextManager[AsyncIterator[Sequence[LoggedLine]]]:
         """Opens a container's output."""
         return read_logs(self._connection, self._node_id, container, service, tail, follow, span)
+
+
+def _free_bytes(root: str | None) -> int | None:
+    # An engine in a virtual machine, or seen through a container's mount, names a folder that is not here.
+    return shutil.disk_usage(root).free if root and os.path.isdir(root) else None

@@ -32,8 +32,11 @@ class Event:
 
 DEPTH = 256
 
-# Health checks of images make three exec events each time; they say nothing about a state.
-EVENTS = ["create", "start", "restart", "die", "stop", "kill", "pause", "unpause", "rename", "destroy"]
+# Health checks of images make three exec events each time, which say nothing; their outcomes do.
+EVENTS = [
+    *("create", "start", "restart", "die", "stop", "kill", "pause", "unpause", "rename", "destroy"),
+    "health_status",
+]
 SETTLE_S = 0.02
 """Events come in bursts; one list answers the whole burst."""
 CONFIRM_S = 0.5

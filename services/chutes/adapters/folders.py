@@ -106,6 +106,14 @@ class DiskFolders:
         """Ends the lock of a chute."""
         await asyncio.to_thread(self._remove, [self.data(chute) / updatelock.FILE_NAME])
 
+    async def free_bytes(self) -> int:
+        """Returns how much room there is for the files of chutes."""
+        return (await asyncio.to_thread(shutil.disk_usage, self._root)).free
+
+    async def workspace_bytes(self, name: str) -> int:
+        """Returns how large an unpacked upload is."""
+        return await asyncio.to_thread(_tree_bytes, self.workspace(name))
+
     async def remove_workspace(self, name: str) -> None:
         """Removes what an upload was unpacked to."""
         await asyncio.to_thread(self._remove, [self.workspace(name)])
@@ -145,3 +153,9 @@ def _delete(path: Path) -> None:
         log.warning(
             "cannot delete a folder; it is tried again at the next start", path=str(path), error=str(error)
         )
+
+
+def _tree_bytes(root: Path) -> int:
+    return sum(
+        os.lstat(os.path.join(folder, name)).st_size for folder, _, names in os.walk(root) for name in names
+    )

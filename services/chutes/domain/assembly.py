@@ -33,6 +33,7 @@ class Domain:
     watcher: ChangeWatcher
     logs: LogReader
     usage: UsageMeter
+    supervisor: Supervisor
 
 
 @asynccontextmanager
@@ -78,6 +79,7 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
                 ChangeWatcher(queue, registry, world.journal),
                 LogReader(world.engine, registry),
                 UsageMeter(world.engine, registry),
+                supervisor,
             )
         finally:
             watching.cancel()

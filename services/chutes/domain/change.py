@@ -74,6 +74,8 @@ class Request:
     payload: Mapping[str, Any] | None = None
     """What a change of the node was asked for with."""
     terms: Terms = NO_TERMS
+    only_fallen: bool = False
+    """Whether a restart leaves the services alone that run."""
     download: Download | None = None
     """Where the files are, as long as they have to be fetched."""
     document: Mapping[str, Any] | None = None
@@ -98,6 +100,7 @@ class Request:
             "environment": dict(self.environment) if self.environment is not None else None,
             "payload": self.payload,
             "terms": self.terms.to_document(),
+            "only_fallen": self.only_fallen,
             "download": asdict(self.download) if self.download else None,
             "document": self.document,
             "credentials": {service: asdict(given) for service, given in self.credentials.items()},
@@ -151,6 +154,8 @@ class Situation:
     """Container of the old chute to its published ports, such as "80/tcp" to 49153."""
     payload: Mapping[str, Any] | None = None
     """What a change of the node was asked for with; None for a change of a chute."""
+    untouched: tuple[str, ...] = ()
+    """Services whose containers stay as they are."""
     heeds_lock: bool = False
     """Whether the containers stay as long as the chute has its update lock."""
     keeps_data: bool = False
@@ -173,6 +178,7 @@ class Situation:
             "statuses": dict(self.statuses),
             "host_ports": {container: dict(ports) for container, ports in self.host_ports.items()},
             "payload": self.payload,
+            "untouched": list(self.untouched),
             "heeds_lock": self.heeds_lock,
             "keeps_data": self.keeps_data,
             "takes_kept": self.takes_kept,
@@ -188,6 +194,7 @@ class Situation:
                 **document,
                 "old": Chute.from_document(old) if old else None,
                 "new": Chute.from_document(new) if new else None,
+                "untouched": tuple(document.get("untouched", ())),
             }
         )
 

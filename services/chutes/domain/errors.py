@@ -8,7 +8,10 @@ from services.common.errors import (
     InvalidArgument,
     NotFound,
     PermissionDenied,
+    ResourceExhausted,
 )
+
+MEBIBYTE = 1024 * 1024
 
 
 def chute_not_found(chute: str) -> NotFound:
@@ -147,4 +150,15 @@ def chute_locked(chute: str) -> FailedPrecondition:
         f"Chute {chute} is locked already; end the lock with DELETE /api/v1/chutes/{chute}/lock first.",
         reason="CHUTE_LOCKED",
         chute=chute,
+    )
+
+
+def disk_full(needed_bytes: int, free_bytes: int) -> ResourceExhausted:
+    """There is too little room for what a change would write."""
+    return ResourceExhausted(
+        f"The change may need {needed_bytes // MEBIBYTE + 1} MB of disk and {free_bytes // MEBIBYTE} MB are "
+        "free; remove chutes, images or other files, then try again.",
+        reason="DISK_FULL",
+        needed_bytes=str(needed_bytes),
+        free_bytes=str(free_bytes),
     )

@@ -40,6 +40,7 @@ MAX_ATTEMPTS = 3
 TRIES = 3
 TRY_INTERVAL_S = 1.0
 SETTLE_S = 0.3
+GRACE_S = 3.0
 CONCURRENT_BUILDS = 2
 ENGINE_DOWN = Wait("ENGINE_DOWN", "Waiting for the container engine to answer.")
 EXCLUSIVE = Wait("EXCLUSIVE_CHANGE", "Waiting because a change of the whole node runs alone.")
@@ -67,6 +68,7 @@ class World:
     policy: NodePolicy = field(default_factory=NodePolicy)
     clock: Callable[[], float] = time.time
     settle_s: float = SETTLE_S
+    grace_s: float = GRACE_S
     concurrent_builds: int = CONCURRENT_BUILDS
 
 
@@ -408,6 +410,7 @@ class Executor:
             node=world.node,
             builds=self._builds,
             settle_s=world.settle_s,
+            grace_s=world.grace_s,
             policy=world.policy,
             say=progress.say,
             token=chute.token if chute else "",

@@ -7,6 +7,7 @@ from services.chutes.domain.access import require_access
 from services.chutes.domain.allocation import refuse_too_much
 from services.chutes.domain.change import Change, Request, Situation
 from services.chutes.domain.chute import NODE, Chute, Version, image_tags, is_newer
+from services.chutes.domain.deviation import may_rest
 from services.chutes.domain.errors import (
     build_needed,
     chute_exists,
@@ -29,6 +30,7 @@ from services.chutes.domain.spec import ChuteSpec
 from services.chutes.domain.steps import (
     AwaitUnlock,
     BuildImage,
+    CheckDisk,
     CreateContainer,
     CreateFolders,
     CreateNetwork,
@@ -86,6 +88,7 @@ def situation_of(
         type=request.type,
         old=old,
         new=new,
+        untouched=_untouched(old, present) if old is not None and request.only_fallen else (),
         workspace=request.workspace,
         heeds_lock=old is not None and heeds_lock(request, old),
         keeps_data=request.terms.keep_data,
@@ -116,6 +119,16 @@ def refuse_shared_names(spec: ChuteSpec, others: Iterable[ChuteSpec]) -> None:
         if other.name != spec.name:
             for container in needed.intersection(map(other.container_name, other.services)):
                 raise container_name_taken(spec.name, container, other.name)
+
+
+def _untouched(old: Chute, present: Mapping[str, ContainerState]) -> tuple[str, ...]:
+    """Returns the services that are as they should be."""
+    return tuple(
+        service
+        for service, container in old.containers.items()
+        if (state := present.get(container)) is not None
+        and (state.status == "running" or may_rest(old.spec.services[service], state))
+    )
 
 
 def heeds_lock(request: Request, installed: Chute) -> bool:
@@ -199,6 +212,8 @@ def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
     if wanted_networks(new.spec):
         yield CheckNetworks(new)
     present = set(old.images.values()) if old else set()
+    if present.isdisjoint(new.images.values()):
+        yield CheckDisk(situation.workspace)
     for service in new.spec.services:
         if new.images[service] in present:
             continue
@@ -214,14 +229,17 @@ def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
     if wanted_networks(new.spec) or (old is not None and wanted_networks(old.spec)):
         yield SetUpNetworks(new, old)
     # After the removal: until then the containers before need theirs, and undone, they get it back first.
-    yield IssueToken(new.name, former=old.token if old and old.desired == "running" else "")
+    if not situation.untouched:
+        yield IssueToken(new.name, former=old.token if old and old.desired == "running" else "")
     for service, container in new.containers.items():
-        yield CreateContainer(new, service, situation.host_ports.get(container, {}))
+        if service not in situation.untouched:
+            yield CreateContainer(new, service, situation.host_ports.get(container, {}))
     for service in new.spec.start_order:
-        yield StartContainer(new, service)
+        if service not in situation.untouched:
+            yield StartContainer(new, service)
     if wanted_networks(new.spec):
         yield AttachNetworks(new)
-    yield VerifyRunning(new)
+    yield VerifyRunning(new, replaces=old is not None and new.images != old.images)
 
 
 def _remove(situation: Situation) -> Iterator[Step]:
@@ -248,7 +266,7 @@ def _remove_containers(situation: Situation) -> Iterator[Step]:
     for service in reversed(situation.old.spec.start_order):
         container = situation.old.containers[service]
         status = situation.statuses.get(container)
-        if status is not None:
+        if status is not None and service not in situation.untouched:
             yield RemoveContainer(situation.old, service, status, situation.host_ports.get(container, {}))
 
 

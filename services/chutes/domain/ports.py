@@ -27,6 +27,8 @@ class ContainerState:
     ports: Mapping[str, int] = field(default_factory=dict)
     """Published port such as "80/tcp" to port on the node."""
     exit_code: int | None = None
+    health: str = ""
+    """"starting", "healthy" or "unhealthy" by the image's health check; "" without one."""
     id: str = ""
     address: str = ""
     """IP address at which the node reaches it; empty if it has none."""
@@ -167,6 +169,9 @@ class Engine(Protocol):
 
     async def remove_image(self, tag: str) -> None:
         """Removes an image of ours by its tag."""
+
+    async def free_bytes(self) -> int | None:
+        """Returns how much room there is for images; None if that cannot be known from here."""
 
     async def has_image(self, tag: str) -> bool:
         """Tells whether an image of ours has this tag."""
@@ -334,6 +339,12 @@ class Folders(Protocol):
 
     async def remove_lock(self, chute: str) -> None:
         """Ends the lock of a chute."""
+
+    async def free_bytes(self) -> int:
+        """Returns how much room there is for the files of chutes."""
+
+    async def workspace_bytes(self, name: str) -> int:
+        """Returns how large an unpacked upload is."""
 
     async def remove_workspace(self, name: str) -> None:
         """Removes what an upload was unpacked to."""

@@ -50,6 +50,8 @@ class ServiceSpec:
     build: Mapping[str, Any] = field(default_factory=dict)
     interfaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Networks by the name of their interface, as `services.chutes.domain.interfaces` writes them."""
+    restart: str = "always"
+    """Whether a container that has ended is started again: "always", "no", or "on-failure" if not with 0."""
     requests: Mapping[str, Any] = field(default_factory=dict)
     """What else the author asks for: "as-root", "cpu-fraction" and so on."""
     dns: tuple[str, ...] = ()

@@ -43,6 +43,7 @@ def _service_document(service: ServiceSpec) -> dict[str, Any]:
         "requests": requests,
         "dns": list(service.dns),
         "depends-on": list(service.depends_on),
+        **({"restart": service.restart} if service.restart != "always" else {}),
     }
 
 
@@ -97,6 +98,8 @@ def _service(name: str, given: Mapping[str, Any], field: str) -> ServiceSpec:
         requests=requests,
         dns=addresses(fields.texts(given.get("dns")), f"{field}.dns"),
         depends_on=tuple(depends_on),
+        # YAML reads a bare "no" as false.
+        restart="no" if given.get("restart") is False else given.get("restart") or "always",
         memory_limit_bytes=fields.memory_bytes(
             requests.get("memory-limit"), f"{field}.requests.memory-limit"
         ),

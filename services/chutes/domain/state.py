@@ -1,13 +1,11 @@
 """What a chute's containers add up to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.chutes.domain.chute import Chute
 from services.chutes.domain.containers import port_bindings
-from services.chutes.domain.ports import ContainerState
-
-Containers = Mapping[str, ContainerState] | None
+from services.chutes.domain.deviation import Containers, may_rest
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +17,9 @@ class ServiceState:
     ports: Sequence[tuple[str, int]]
     """Port in the container such as "80/tcp", and port on the node or 0."""
     exit_code: int | None
+    health: str = ""
+    resting: bool = False
+    """Whether it has ended and may stay so."""
 
 
 def service_states(chute: Chute, containers: Containers) -> list[ServiceState]:
@@ -28,7 +29,8 @@ def service_states(chute: Chute, containers: Containers) -> list[ServiceState]:
 
 def chute_state(chute: Chute, services: Sequence[ServiceState]) -> str:
     """Returns "running" when all services run, else "stopped" or the state of the first that does not."""
-    fallen = next((service.state for service in services if service.state != "running"), None)
+    awake = [service for service in services if not service.resting] or services
+    fallen = next((service.state for service in awake if service.state != "running"), None)
     if fallen is None:
         return "running"
     return "stopped" if chute.desired == "stopped" else fallen
@@ -44,4 +46,11 @@ def _service_state(chute: Chute, service: str, containers: Containers) -> Servic
     if container.status == "running":
         published |= container.ports
     exit_code = container.exit_code if container.status in ("exited", "dead") else None
-    return ServiceState(service, container.status, tuple(sorted(published.items())), exit_code)
+    return ServiceState(
+        service,
+        container.status,
+        tuple(sorted(published.items())),
+        exit_code,
+        container.health,
+        may_rest(chute.spec.services[service], container),
+    )

@@ -14,16 +14,21 @@ from typing import Any, ClassVar
 from services.chutes.domain.change import Wait
 from services.chutes.domain.chute import Actor, Chute
 from services.chutes.domain.containers import NodeAddress, container_plan
+from services.chutes.domain.deviation import may_rest
+from services.chutes.domain.errors import disk_full
 from services.chutes.domain.light import light_dockerfile
 from services.chutes.domain.networkport import Networks
 from services.chutes.domain.policy import NodePolicy
 from services.chutes.domain.ports import Engine, Folders, OnLine, TokenIssuer
 from services.chutes.domain.spec import Credentials
-from services.common.errors import DomainError, FailedPrecondition
+from services.common.errors import DomainError, FailedPrecondition, Unavailable
 
 BUILD_DEADLINE_S = 1800.0
 DEADLINE_S = 120.0
 LAST_LINES = 40
+HEALTH_DEADLINE_S = 300.0
+VERIFY_INTERVAL_S = 0.5
+MIN_FREE_BYTES = 64 * 1024 * 1024
 LOCK_INTERVAL_S = 2.0
 _BUILD_STEP = re.compile(r"Step (\d+)/(\d+) :")
 
@@ -40,6 +45,8 @@ class Run:
     """Bounds the builds that run side by side."""
     settle_s: float
     """How long a new container must stay up to count as running."""
+    grace_s: float
+    """How long one must that replaces an earlier version, before that is given up."""
     say: OnLine
     networks: Networks
     policy: NodePolicy = field(default_factory=NodePolicy)
@@ -84,6 +91,24 @@ class ServiceStep(Step):
     @property
     def name(self) -> str:
         return f"{self.label} {self.service}"
+
+
+@dataclass(frozen=True)
+class CheckDisk(Step):
+    """Makes sure that there is room for the new images before anything is written."""
+
+    label = "check_disk"
+    workspace: str | None
+    """Where the files of the new images are; None if all of them are fetched."""
+
+    async def do(self, run: Run) -> None:
+        needed = MIN_FREE_BYTES
+        if self.workspace is not None:
+            # The engine gets the files once as they are and once in a layer.
+            needed += 2 * await run.folders.workspace_bytes(self.workspace)
+        for free in (await run.engine.free_bytes(), await run.folders.free_bytes()):
+            if free is not None and free < needed:
+                raise disk_full(needed, free)
 
 
 @dataclass(frozen=True)
@@ -296,27 +321,53 @@ class StartContainer(ServiceStep):
 
 @dataclass(frozen=True)
 class VerifyRunning(Step):
-    """Fails if a container does not stay up."""
+    """Fails unless all containers stay up, and are healthy where their images say what that is."""
 
     label = "verify_running"
+    deadline_s = None  # The images say how long a health check may take; there is a limit of its own.
     chute: Chute
+    replaces: bool = False
+    """Whether there is an earlier version to go back to, so that it is worth to look longer."""
 
     async def do(self, run: Run) -> None:
-        await asyncio.sleep(run.settle_s)
-        await run.engine.refresh()
-        states = run.engine.containers() or {}
+        clock = asyncio.get_running_loop().time
+        settled_s = clock() + (run.grace_s if self.replaces else run.settle_s)
+        deadline_s = clock() + HEALTH_DEADLINE_S
+        while True:
+            await asyncio.sleep(min(VERIFY_INTERVAL_S, max(0.0, settled_s - clock()) or VERIFY_INTERVAL_S))
+            await run.engine.refresh()
+            starting = await self._not_yet_healthy(run)
+            if not starting and clock() >= settled_s:
+                return
+            if clock() >= deadline_s:
+                raise await self._failed(run, starting[0], "SERVICE_UNHEALTHY", "does not become healthy")
+
+    async def _not_yet_healthy(self, run: Run) -> list[str]:
+        states = run.engine.containers()
+        if states is None:
+            raise Unavailable("The container engine does not answer.", reason="ENGINE_DOWN")
+        starting = []
         for service, container in self.chute.containers.items():
             state = states.get(container)
-            if state is not None and state.status == "running":
-                continue
-            await tell_last_lines(run, container, service)
-            how = f"with status {state.exit_code}" if state is not None else "and is gone"
-            raise FailedPrecondition(
-                f"Service {service} ended {how} right after its start; "
-                "the messages of the change show its last lines.",
-                reason="SERVICE_EXITED",
-                service=service,
-            )
+            if state is None:
+                raise await self._failed(run, service, "SERVICE_EXITED", "is gone right after its start")
+            if state.status == "running":
+                if state.health == "unhealthy":
+                    raise await self._failed(run, service, "SERVICE_UNHEALTHY", "fails its health check")
+                if state.health == "starting":
+                    starting.append(service)
+            elif state.exit_code != 0 or not may_rest(self.chute.spec.services[service], state):
+                how = f"ended with status {state.exit_code} right after its start"
+                raise await self._failed(run, service, "SERVICE_EXITED", how)
+        return starting
+
+    async def _failed(self, run: Run, service: str, reason: str, how: str) -> FailedPrecondition:
+        await tell_last_lines(run, self.chute.containers[service], service)
+        return FailedPrecondition(
+            f"Service {service} {how}; the messages of the change show its last lines.",
+            reason=reason,
+            service=service,
+        )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from services.chutes.domain.ports import Folders, LoggedLine, TimeSpan
 from services.chutes.domain.usage import UsageMeter
 from services.chutes.rpc import documents
 from services.chutes.rpc.chute_list import ChuteList
-from services.chutes.rpc.messages import to_cache, to_chute, to_config
+from services.chutes.rpc.messages import to_cache, to_config
 from services.chutes.rpc.terms import terms_of
 from services.chutes.rpc.usage import DEFAULT_INTERVAL_S, to_usage, usage_responses
 from services.common.errors import InvalidArgument

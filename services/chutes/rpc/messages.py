@@ -10,19 +10,22 @@ from services.chutes.domain import configuration
 from services.chutes.domain.change import Change
 from services.chutes.domain.chute import Actor, Chute
 from services.chutes.domain.containers import DATA_DIR, SYSTEM_DIR
+from services.chutes.domain.deviation import Containers, Deviation
 from services.chutes.domain.planner import Plan
 from services.chutes.domain.ports import Folders
-from services.chutes.domain.state import Containers, ServiceState, chute_state, service_states
+from services.chutes.domain.state import ServiceState, chute_state, service_states
 
 NULL = struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
 
 
-def to_chute(chute: Chute, containers: Containers, shares: Mapping[str, int]) -> chutes_pb2.Chute:
+def to_chute(
+    chute: Chute, containers: Containers, shares: Mapping[str, int], deviation: Deviation | None = None
+) -> chutes_pb2.Chute:
     """Returns a chute with the present state of its containers; `shares` are those of all containers."""
     services = service_states(chute, containers)
     specs = chute.spec.services
     own = {service: shares.get(container, 0) for service, container in chute.containers.items()}
-    return chutes_pb2.Chute(
+    message = chutes_pb2.Chute(
         name=chute.name,
         owner=to_principal(chute.owner),
         state=chute_state(chute, services),
@@ -40,6 +43,18 @@ def to_chute(chute: Chute, containers: Containers, shares: Mapping[str, int]) ->
         allocation=_allocation(sum(own.values()), any(one.prioritize_traffic for one in specs.values())),
         create_time=to_timestamp(chute.create_time_s),
     )
+    if deviation is not None:
+        message.deviation.CopyFrom(_deviation(deviation))
+    return message
+
+
+def _deviation(deviation: Deviation) -> chutes_pb2.Chute.Deviation:
+    message = chutes_pb2.Chute.Deviation(
+        reason=deviation.reason, message=deviation.message, attempts=deviation.attempts
+    )
+    if deviation.next_attempt_time_s is not None:
+        message.next_attempt_time.CopyFrom(to_timestamp(deviation.next_attempt_time_s))
+    return message
 
 
 def to_config(chute: Chute) -> struct_pb2.Struct:
@@ -139,6 +154,7 @@ def _service(service: ServiceState, shares: int, first: bool) -> chutes_pb2.Chut
             for container_port, host_port in service.ports
         ],
         exit_code=service.exit_code,
+        health=service.health,
     )
 
 
