@@ -172,6 +172,8 @@ def running(radios: int, clients: int, plan: list[dict[str, Any]]) -> Iterator[L
             machines.running(radios + clients, {SERVICE_PORT: port}, shared=shared) as machine,
             grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
         ):
+            # Its clock counts from whole seconds; a token of this second would not be valid there yet.
+            machine.run("date", "-s", f"@{time.time():.3f}")
             machine.run("mkdir", "-p", GUEST_HOME)
             machine.run("ln", "-sfn", "/run/lab/shared/home/public", f"{GUEST_HOME}/public")
             roaming = [

@@ -74,8 +74,16 @@ def test_a_station_of_a_protected_network(
     lab: LabNode, client: Client, plan: dict[str, Any], network: str, security: str
 ) -> None:
     client.join(plan["ssid"], key=plan["key"], security=security)
-    stations = lab.get(f"/api/v1/chutes/seccam/networks/{network}/stations")
-    assert [(station["mac_addr"], station["authorized"]) for station in stations] == [(client.mac, "yes")]
+    stations = wait_until(
+        "the station may pass data",
+        lambda: [
+            station
+            for station in lab.get(f"/api/v1/chutes/seccam/networks/{network}/stations")
+            if station["authorized"] == "yes"
+        ],
+        timeout_s=3,
+    )
+    assert [station["mac_addr"] for station in stations] == [client.mac]
     assert stations[0]["mfp"] == "yes"
     settings = lab.get(f"/api/v1/chutes/seccam/networks/{network}/ssid")
     assert settings["ssid"] == plan["ssid"]
