@@ -12,9 +12,23 @@ from services.launcher.engine import DEFAULT_ADDRESS, ask
 
 PACKAGES = {
     "busybox": "busybox-static",  # the base of the images that tests build: no registry is needed
+    "chromium": "chromium",
     "curl": "curl",  # the README's first chute
+    "dnsmasq": "dnsmasq-base",
     "git": "git",  # pdtools imports it
+    "hostapd": "hostapd",
+    "ip": "iproute2",
+    "iw": "iw",
+    "nft": "nftables",
+    "pactl": "pulseaudio-utils",
+    "ping": "iputils-ping",
+    "pulseaudio": "pulseaudio",
+    "qemu-system-x86_64": "qemu-system-x86",  # the lab with simulated radios
     "setpriv": "util-linux",
+    "snap": "snapd",
+    "ssh-keygen": "openssh-client",
+    "systemd-analyze": "systemd",
+    "wpa_supplicant": "wpasupplicant",
 }
 ENGINE_PACKAGES = {"dockerd": "docker.io", "iptables": "iptables"}
 SYSTEM_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
