@@ -147,14 +147,21 @@ def _body(binding: HttpBinding, rpc: _Rpc, schemas: Schemas) -> dict[str, Any] |
         return None
     if binding.body != "*":
         field = _field(schemas, rpc, binding.body)
-        return {"required": False, "content": {JSON: {"schema": schemas.field(field)}}}
+        whole = schemas.field(field)
+        if "$ref" in whole:
+            whole = _with_nulls(schemas.object(field.type_name))
+        return {"required": False, "content": {JSON: {"schema": whole}}}
     schema = schemas.object(rpc.method.input_type, lambda field: field.name not in binding.variables)
-    # In requests null is the same as nothing.
-    schema["properties"] = {key: _or_null(value) for key, value in schema["properties"].items()}
+    schema = _with_nulls(schema)
     # What takes nothing looks at nothing.
     schema["additionalProperties"] = not binding.body_keys
     required = bool(schema.get("required"))
     return {"required": required, "content": {JSON: {"schema": schema}}}
+
+
+def _with_nulls(schema: Schema) -> Schema:
+    """In requests null is the same as nothing."""
+    return {**schema, "properties": {key: _or_null(value) for key, value in schema["properties"].items()}}
 
 
 def _or_null(schema: Schema) -> Schema:
