@@ -173,7 +173,8 @@ def test_metrics_tell_of_the_node(node: NodeProcess) -> None:
 
 def test_the_command_line_shows_the_log_and_what_is_wrong(node: NodeProcess) -> None:
     command = str(Path(sys.executable).with_name("paradrop"))
-    environment = os.environ | {"PARADROP_HOME": str(node.home), "PARADROP_LISTEN": node.target}
+    own = {"PARADROP_HOME": str(node.home), "PARADROP_LISTEN": node.target}
+    environment = os.environ | node.environment | own
     logs = subprocess.run(
         [command, "logs", "--json", "--service", "chutes"], env=environment, capture_output=True, text=True,
     )  # fmt: skip

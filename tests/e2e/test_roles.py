@@ -212,4 +212,5 @@ async def test_a_token_that_was_ended_opens_nothing(node: Node) -> None:
 
 
 def _named(name: str) -> dict[str, str]:
-    return {"chute": "web"} if "chute" in METHODS[name].input_type.fields_by_name else {}
+    field = METHODS[name].input_type.fields_by_name.get("chute")
+    return {"chute": "web"} if field is not None and field.message_type is None else {}

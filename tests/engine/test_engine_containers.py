@@ -78,7 +78,7 @@ async def test_a_container_is_set_up_as_the_contract_says(engine: DockerEngine, 
     assert not host["Privileged"]
     assert not host["CapAdd"]
     assert host["ExtraHosts"] == ["paradrop.io:host-gateway"]
-    assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}}
+    assert host["LogConfig"] == {"Type": "json-file", "Config": {"max-size": "5m", "max-file": "2"}}
     assert set(found["NetworkSettings"]["Networks"]) == {"bridge", node.chute}
     assert "main" in found["NetworkSettings"]["Networks"][node.chute]["Aliases"]
 
