@@ -99,6 +99,8 @@ def test_changes_are_controlled_through_paths_parameters_and_one_header(gateway:
     assert gateway.request("DELETE", "/api/v1/chutes/web?keep_data=true&force=true").status == 200
     request = gateway.doubles.last.request
     assert (request.chute, request.keep_data, request.force) == ("web", True, True)
+    assert gateway.request("POST", "/api/v1/chutes/web/stop?force=true").status == 200
+    assert gateway.doubles.last.request.force
 
 
 def test_a_query_parameter_of_the_wrong_type_is_400(gateway: Gateway) -> None:
