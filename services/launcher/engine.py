@@ -179,6 +179,8 @@ class EngineKeeper:
         if self._own is None:
             return
         await asyncio.to_thread(_end, self._own)
+        if isinstance(self._own, psutil.Popen):
+            self._own.poll()  # Lets Python's own record of it know as well.
         await asyncio.to_thread(self._record.unlink, missing_ok=True)
         self._own = None
 
