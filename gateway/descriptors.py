@@ -19,6 +19,8 @@ from services.common.settings import SERVICES
 
 PACKAGE = re.compile(r"paradrop\.([a-z]+)\.v\d+")
 VARIABLE = re.compile(r"\{([^}=]+)(?:=[^}]*)?\}")
+TERMS = ("dry_run", "force", "keep_data")
+"""Fields of a body that may be given in the query as well: dropped there, they would do harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def _binding(
         body=rule.body,
         body_shape=_shape(rule.body, request),
         body_keys=_keys(others) if rule.body == "*" else (),
-        query_keys=() if rule.body == "*" else _keys(f for f in others if f.name != rule.body and _scalar(f)),
+        query_keys=_keys(_in_query(rule.body, others)),
         unwrap=reply[rule.response_body].json_name if rule.response_body else "",
         client_streaming=method.client_streaming,
         server_streaming=method.server_streaming,
@@ -164,6 +166,12 @@ def _shape(body: str, request: Iterable[FieldDescriptorProto]) -> str:
         field.type == FieldDescriptorProto.TYPE_MESSAGE and field.type_name != ".google.protobuf.Value"
     )
     return "object" if is_object else ""
+
+
+def _in_query(body: str, fields: Iterable[FieldDescriptorProto]) -> Iterator[FieldDescriptorProto]:
+    for field in fields:
+        if field.name != body and (field.name in TERMS if body == "*" else _scalar(field)):
+            yield field
 
 
 def _keys(fields: Iterator[FieldDescriptorProto] | list[FieldDescriptorProto]) -> tuple[str, ...]:

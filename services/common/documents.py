@@ -19,8 +19,11 @@ def to_value(value: Any) -> struct_pb2.Value:
 
 
 def from_struct(struct: struct_pb2.Struct) -> dict[str, Any]:
-    """Returns a JSON object of the wire; whole numbers are integers again; infinite ones stay."""
-    return {key: _from_value(value) for key, value in struct.fields.items()}
+    """Returns a JSON object of the wire: keys in the order of the alphabet, as theirs is lost.
+
+    Whole numbers are integers again; infinite ones stay.
+    """
+    return {key: _from_value(struct.fields[key]) for key in sorted(struct.fields)}
 
 
 def _from_value(value: struct_pb2.Value) -> Any:

@@ -1,6 +1,6 @@
 """A gRPC client of the chute service, as a controller has one."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,29 +24,29 @@ class Client:
     """One caller with one token."""
 
     def __init__(self, channel: grpc.aio.Channel, token: str | None) -> None:
-        self._metadata: tuple[tuple[str, str], ...] = ()
+        self.metadata: tuple[tuple[str, str], ...] = ()
         if token:
-            self._metadata = (("authorization", f"Bearer {token}"),)
+            self.metadata = (("authorization", f"Bearer {token}"),)
         self._chutes = chutes_pb2_grpc.ChuteServiceStub(channel)
         self._changes = changes_pb2_grpc.ChangeServiceStub(channel)
-        self._uploads = uploads_pb2_grpc.ChuteUploadServiceStub(channel)
+        self.uploads = uploads_pb2_grpc.ChuteUploadServiceStub(channel)
 
     @contextmanager
     def idempotency_key(self, key: str) -> Iterator[None]:
         """Sends a key with each call in the context."""
-        before = self._metadata
-        self._metadata = (*before, ("idempotency-key", key))
+        before = self.metadata
+        self.metadata = (*before, ("idempotency-key", key))
         try:
             yield
         finally:
-            self._metadata = before
+            self.metadata = before
 
     async def call(self, rpc: str, **fields: Any) -> Any:
         """Calls a unary RPC by name."""
         stub = self._chutes if hasattr(self._chutes, rpc) else self._changes
         module = chutes_pb2 if stub is self._chutes else changes_pb2
         request = getattr(module, f"{rpc}Request")(**fields)
-        return await getattr(stub, rpc)(request, metadata=self._metadata, timeout=60)
+        return await getattr(stub, rpc)(request, metadata=self.metadata, timeout=60)
 
     async def call_id(self, rpc: str, **fields: Any) -> int:
         """Calls an RPC that accepts a change and returns its id."""
@@ -56,18 +56,23 @@ class Client:
         """Opens a streaming RPC by name."""
         stub = self._chutes if hasattr(self._chutes, rpc) else self._changes
         module = chutes_pb2 if stub is self._chutes else changes_pb2
-        return getattr(stub, rpc)(getattr(module, f"{rpc}Request")(**fields), metadata=self._metadata)
+        return getattr(stub, rpc)(getattr(module, f"{rpc}Request")(**fields), metadata=self.metadata)
 
     async def upload(self, pieces: bytes | Iterable[bytes], content_type: str = TAR) -> int:
         """Sends a new chute and returns the id of its change."""
-        return (
-            await self._uploads.UploadChute(_new(pieces, content_type), metadata=self._metadata)
-        ).change_id
+        return int((await self.send(pieces, content_type)).change_id)
 
     async def update(self, chute: str, pieces: bytes | Iterable[bytes], content_type: str = TAR) -> int:
         """Sends a chute by its name and returns the id of its change."""
-        stream = _named(chute, pieces, content_type)
-        return (await self._uploads.UploadChuteUpdate(stream, metadata=self._metadata)).change_id
+        return int((await self.send(pieces, content_type, chute=chute)).change_id)
+
+    async def send(self, pieces: bytes | Iterable[bytes], content_type: str = TAR, **fields: Any) -> Any:
+        """Sends a chute, an update if `fields` name it, and returns the answer."""
+        request = (
+            uploads_pb2.UploadChuteUpdateRequest if "chute" in fields else uploads_pb2.UploadChuteRequest
+        )
+        call = self.uploads.UploadChuteUpdate if "chute" in fields else self.uploads.UploadChute
+        return await call(_requests(request, fields, pieces, content_type), metadata=self.metadata)
 
     async def watch(self, change_id: int) -> tuple[list[str], changes_pb2.Change]:
         """Watches a change to its end and returns its messages and how it ended."""
@@ -103,16 +108,11 @@ def _cut(pieces: bytes | Iterable[bytes]) -> Iterable[bytes]:
     return [pieces[start : start + PIECE_BYTES] for start in range(0, len(pieces), PIECE_BYTES)]
 
 
-async def _new(pieces: bytes | Iterable[bytes], content_type: str) -> AsyncIterator[Any]:
+async def _requests(
+    make: Callable[..., Any], fields: Mapping[str, Any], pieces: bytes | Iterable[bytes], content_type: str
+) -> AsyncIterator[Any]:
     for piece in _cut(pieces):
-        request = uploads_pb2.UploadChuteRequest()
-        request.content.content_type, request.content.data = content_type, piece
-        yield request
-
-
-async def _named(chute: str, pieces: bytes | Iterable[bytes], content_type: str) -> AsyncIterator[Any]:
-    for piece in _cut(pieces):
-        request = uploads_pb2.UploadChuteUpdateRequest(chute=chute)
+        request = make(**fields)
         request.content.content_type, request.content.data = content_type, piece
         yield request
 

@@ -389,18 +389,6 @@ async def test_a_change_document_does_what_the_command_does(served: Served) -> N
     assert (await _refused(client.call("CreateChange", change=_change(CHANGE))))[1] == "CHUTE_NOT_FOUND"
 
 
-LATER = [
-    ("CreateChange", {"change": _change(CHANGE | {"updateType": "create"})}),
-]
-
-
-@pytest.mark.parametrize(("rpc", "fields"), LATER)
-async def test_what_comes_later_says_so(rpc: str, fields: dict[str, Any], served: Served) -> None:
-    await served.node.install(spec())
-    refused = await _refused(served.client().call(rpc, **fields))
-    assert refused == ("UNIMPLEMENTED", "NOT_IMPLEMENTED_YET", "")
-
-
 @pytest.mark.parametrize("rpc", ["InstallChute", "UpdateChute", "SetChuteConfig"])
 async def test_an_empty_description_is_refused_first(rpc: str, served: Served) -> None:
     await served.node.install(spec())

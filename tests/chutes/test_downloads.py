@@ -68,6 +68,18 @@ def left(node: Served) -> list[str]:
     return [path for path in node.bench.files() if not path.startswith(("data", "system"))]
 
 
+async def test_a_preview_fetches_the_files_and_removes_them(node: Served, server: FilesServer) -> None:
+    client, before = node.client(), node.bench.files()
+    document = {"name": "web", "download": {"url": server.url("/web.tar")}}
+    reply = await client.call("InstallChute", config=struct(document), dry_run=True)
+    assert [step.name for step in reply.plan.steps][:2] == ["check_disk", "build_image main"]
+    assert node.bench.files() == before
+    document["download"] = {"url": server.url("/missing.tar")}
+    assert (await refused(client.call("InstallChute", config=struct(document), dry_run=True)))[1]
+    assert node.bench.files() == before
+    assert (await client.call("ListChanges", include_ended=True)).changes == []
+
+
 async def test_a_tar_is_fetched_and_installed(node: Served, server: FilesServer) -> None:
     client = node.client()
     lines = await install(client, name="web", download={"url": server.url("/web.tar")})

@@ -158,7 +158,7 @@ async def test_a_caller_that_goes_away_leaves_nothing(served: Served) -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    async def install(_spec: Any, _workspace: str) -> int:
+    async def install(_spec: Any, _workspace: Any, _first: Piece) -> int:
         raise AssertionError("half an upload was installed")
 
     task = asyncio.create_task(served.uploads.take(pieces(), install))
@@ -175,7 +175,7 @@ async def test_a_caller_that_goes_away_at_the_end_does_not_stop_the_change(serve
     async def pieces() -> AsyncIterator[Piece]:
         yield Piece(GOOD, "application/x-tar")
 
-    async def install(_spec: Any, workspace: str) -> int:
+    async def install(_spec: Any, workspace: Any, _first: Piece) -> int:
         accepting.set()
         await accepted.wait()
         assert await asyncio.to_thread((served.node.folders.workspace(workspace) / "Dockerfile").exists)
@@ -253,7 +253,7 @@ async def test_a_large_upload_takes_little_memory(served: Served, tmp_path: Path
             yield Piece(bytes(262_144), "application/x-tar")
         yield Piece(bytes(1024), "application/x-tar")
 
-    async def install(_spec: Any, workspace: str) -> int:
+    async def install(_spec: Any, workspace: Any, _first: Piece) -> int:
         path = served.node.folders.workspace(workspace) / "large"
         assert (await asyncio.to_thread(path.stat)).st_size == size
         return 7
@@ -270,5 +270,5 @@ def _peak_bytes() -> int:
     raise AssertionError("the kernel does not tell the peak")
 
 
-async def _never(_spec: Any, _workspace: str) -> int:
+async def _never(_spec: Any, _workspace: Any, _first: Piece) -> int:
     raise AssertionError("a bad upload was installed")

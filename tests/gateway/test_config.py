@@ -59,7 +59,8 @@ class TestDescriptors:
         start = binding(bindings, "StartChute")
         assert (logs.method, logs.service, logs.server_streaming) == ("GET", "chutes", True)
         assert logs.query_keys == ("service", "tail", "follow", "since", "until")
-        assert (start.body, start.body_keys, start.query_keys) == ("*", ("environment",), ())
+        taken = ("environment", "dry_run")
+        assert (start.body, start.body_keys, start.query_keys) == ("*", taken, ("dry_run",))
         assert binding(bindings, "ListSshKeys").unwrap == "keys"
         assert binding(bindings, "RemoveStation").variables == ("chute", "network", "mac")
 

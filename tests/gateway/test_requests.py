@@ -103,6 +103,60 @@ def test_changes_are_controlled_through_paths_parameters_and_one_header(gateway:
     assert gateway.doubles.last.request.force
 
 
+BY_QUERY = [
+    ("POST", "/api/v1/chutes/", {"config": {"name": "web"}}, "InstallChute", False),
+    ("PUT", "/api/v1/chutes/web", {"config": {}}, "UpdateChute", True),
+    ("PUT", "/api/v1/chutes/web/config", {"net": {}}, "SetChuteConfig", True),
+    ("POST", "/api/v1/chutes/web/start", {"environment": {}}, "StartChute", False),
+    ("POST", "/api/v1/chutes/web/stop", {}, "StopChute", True),
+    ("POST", "/api/v1/chutes/web/restart", {}, "RestartChute", True),
+    ("DELETE", "/api/v1/chutes/web", None, "DeleteChute", True),
+    ("PUT", HOSTCONFIG, {}, "SetHostConfig", False),
+    ("POST", "/api/v1/config/factoryReset", {}, "FactoryReset", False),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "rpc", "forced"), BY_QUERY)
+def test_the_terms_of_a_change_may_be_in_the_query(
+    gateway: Gateway, method: str, path: str, body: Any, rpc: str, forced: bool
+) -> None:
+    query = "dry_run=true&force=true" if forced else "dry_run=true"
+    headers = {"Idempotency-Key": "key-1"}
+    if body is None:
+        answer = gateway.request(method, f"{path}?{query}", headers=headers)
+    else:
+        answer = gateway.send_json(method, f"{path}?{query}", body, headers=headers)
+    assert answer.status == 200, answer.body
+    last = gateway.doubles.last
+    assert last.rpc.endswith(f".{rpc}")
+    assert last.request.dry_run
+    assert not forced or last.request.force
+    assert last.metadata["idempotency-key"] == "key-1"
+
+
+def test_the_terms_of_a_change_may_be_in_the_body(gateway: Gateway) -> None:
+    body = {"config": {"name": "web"}, "dry_run": True, "force": True}
+    assert gateway.send_json("PUT", "/api/v1/chutes/web", body).status == 200
+    assert (gateway.doubles.last.request.dry_run, gateway.doubles.last.request.force) == (True, True)
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/chutes/"), ("PUT", "/api/v1/chutes/web")])
+def test_the_terms_of_an_upload_are_in_the_query(gateway: Gateway, method: str, path: str) -> None:
+    answer = gateway.request(
+        method,
+        f"{path}?dry_run=true&force=true&content=x",
+        headers={"Content-Type": "application/x-tar", "Idempotency-Key": "key-1"},
+        body=b"tar" * 100_000,
+    )
+    assert answer.status == 200, answer.body
+    last = gateway.doubles.last
+    first = last.request[0]
+    assert (first.dry_run, first.content.content_type) == (True, "application/x-tar")
+    assert method == "POST" or (first.force, first.chute) == (True, "web")
+    assert b"".join(piece.content.data for piece in last.request) == b"tar" * 100_000
+    assert last.metadata["idempotency-key"] == "key-1"
+
+
 def test_a_query_parameter_of_the_wrong_type_is_400(gateway: Gateway) -> None:
     answer = gateway.request("GET", "/api/v1/changes?page_size=many")
 

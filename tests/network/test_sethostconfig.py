@@ -71,6 +71,22 @@ async def node_at(home: Path, host: Any = None, **environment: str) -> AsyncIter
                 yield Node(networks, chutes, changes_pb2_grpc.ChangeServiceStub(chutes.channel))
 
 
+async def test_a_document_is_previewed_and_asked_for_once(tmp_path: Path) -> None:
+    async with node_at(tmp_path) as node:
+        request = pb.SetHostConfigRequest(config=to_struct(example()), dry_run=True)
+        answer = await node.stub.SetHostConfig(request, metadata=node.metadata("admin"), timeout=30)
+        assert answer.change_id == 0
+        assert answer.plan.steps[0].name == "set_host_config"
+        assert node.chutes.node.domain.queue.ended() == []
+        request.dry_run = False
+        metadata = [*node.metadata("admin"), ("idempotency-key", "once")]
+        first, again = [
+            (await node.stub.SetHostConfig(request, metadata=metadata, timeout=30)).change_id for _ in "12"
+        ]
+        assert first == again
+        assert (await node.ended(first)).status == "succeeded"
+
+
 async def test_a_document_becomes_the_configuration_by_a_change(tmp_path: Path) -> None:
     wanted = example(vendor={"odd": [1, "1", None]})
     async with node_at(tmp_path) as node:

@@ -6,9 +6,9 @@ import secrets
 import threading
 import time
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from services.chutes.adapters.disk import disk_full_told, require_free
 from services.chutes.adapters.docker_context import DOCKERFILE
@@ -28,6 +28,8 @@ TOLD_BYTES = 10 * 1024 * 1024
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK_BYTES = 256 * 1024
 
+Result = TypeVar("Result")
+
 
 class Downloads:
     """`services.chutes.domain.ports.Fetcher`: tar files over HTTPS, and git repositories over HTTPS."""
@@ -45,17 +47,17 @@ class Downloads:
         scratch = secrets.token_hex(8)
         # Below the folder of uploads, so that what a crash leaves goes with theirs.
         folder = self._folders.uploads / scratch
-        await asyncio.to_thread(folder.mkdir)
         tar = folder / "files.tar"
         place = Place(download.url, download.credentials)
         try:
+            await _to_its_end(folder.mkdir)
             on_line(f"Fetching the files of the chute from {place.host}.")
             if download.type == "git":
                 await self._git.archive(place, download.checkout, folder / "git", tar, self._max_bytes)
             else:
                 await self._read(place, tar, on_line)
-            return await asyncio.to_thread(self._unpack, tar, workspace)
-        except Exception:
+            return await _to_its_end(self._unpack, tar, workspace)
+        except BaseException:
             await self._folders.remove_workspace(workspace)
             raise
         finally:
@@ -69,13 +71,7 @@ class Downloads:
             if not given_up.is_set():
                 loop.call_soon_threadsafe(on_line, line)
 
-        work = asyncio.create_task(asyncio.to_thread(self._receive, place, tar, say, given_up))
-        try:
-            await asyncio.shield(work)
-        except asyncio.CancelledError:
-            given_up.set()
-            await asyncio.wait([work])
-            raise
+        await _to_its_end(self._receive, place, tar, say, given_up, on_cancel=given_up.set)
 
     def _receive(self, place: Place, tar: Path, say: OnLine, given_up: threading.Event) -> None:
         received = told = 0
@@ -158,3 +154,16 @@ def _lift(target: Path) -> None:
     inside[0].rename(lifted)
     target.rmdir()
     lifted.rename(target)
+
+
+async def _to_its_end(
+    work: Callable[..., Result], *arguments: Any, on_cancel: Callable[[], None] = lambda: None
+) -> Result:
+    """Works in a thread; a caller who is cancelled waits for its end, so that what it made can be removed."""
+    task = asyncio.create_task(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        on_cancel()
+        await asyncio.wait([task])
+        raise

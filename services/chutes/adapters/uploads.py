@@ -4,8 +4,9 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from services.chutes.adapters.disk import disk_full_told, require_free
 from services.chutes.adapters.durable import sync_tree
@@ -22,18 +23,25 @@ MAX_PARALLEL = 4
 MAX_SILENCE_S = 60.0
 WRITE_BYTES = 1024 * 1024
 
-Install = Callable[[Definition, str | None], Awaitable[int]]
-"""Accepts what was unpacked to a workspace and returns the id of the change."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of an upload as it came."""
+    """A piece of an upload as it came. All but the data counts in the first one."""
 
     data: bytes
     content_type: str = ""
     chute: str = ""
-    """Name in the path of an update; in the first piece."""
+    """Name in the path of an update."""
+    force: bool = False
+    """Whether an update lock does not count."""
+    dry_run: bool = False
+    """Whether only the plan is wanted."""
+
+
+Install = Callable[[Definition, str | None, Piece], Awaitable[Result]]
+"""Does what the first piece asks for with what was unpacked to a workspace, which is then no more ours."""
 
 
 class Uploads:
@@ -43,10 +51,12 @@ class Uploads:
         self._folders = folders
         self._max_bytes = max_bytes
         self._active = 0
-        self._installing: set[asyncio.Task[int]] = set()
+        self._installing: set[asyncio.Task[Any]] = set()
 
-    async def take(self, pieces: AsyncIterator[Piece], install: Install, named: bool = False) -> int:
-        """Receives an upload and returns the id of the change that was accepted.
+    async def take(
+        self, pieces: AsyncIterator[Piece], install: Install[Result], named: bool = False
+    ) -> Result:
+        """Receives an upload and returns what `install` makes of it.
 
         `named` uploads are for the chute that the first piece names, and for no other. On an error the
         rest is read as well before the error is raised: a plain HTTP client reads the answer only when it
@@ -55,7 +65,7 @@ class Uploads:
         upload = _Upload(pieces, self._max_bytes)
         try:
             async with self._slot(), self._received(upload) as tar:
-                task = asyncio.create_task(self._install(tar, install, upload.chute if named else None))
+                task = asyncio.create_task(self._install(tar, install, upload.first, named))
                 self._installing.add(task)
                 task.add_done_callback(self._installing.discard)
                 # Whether the caller is still there does not matter any more: the upload is whole.
@@ -102,17 +112,17 @@ class Uploads:
         with disk_full_told(), path.open("ab") as file:
             file.write(data)
 
-    async def _install(self, tar: Path, install: Install, name: str | None) -> int:
+    async def _install(self, tar: Path, install: Install[Result], first: Piece, named: bool) -> Result:
         workspace = secrets.token_hex(8)
         try:
             definition = await asyncio.to_thread(self._unpack, tar, workspace)
-            if name not in (None, definition.spec.name):
-                raise chute_name_mismatch(definition.spec.name, name or "")
+            if named and first.chute != definition.spec.name:
+                raise chute_name_mismatch(definition.spec.name, first.chute)
             if definition.download is not None:
                 # Its files are elsewhere; those that came with the description are not needed.
                 await self._folders.remove_workspace(workspace)
-                return await install(definition, None)
-            return await install(definition, workspace)
+                return await install(definition, None, first)
+            return await install(definition, workspace, first)
         except Exception:
             await self._folders.remove_workspace(workspace)
             raise
@@ -138,7 +148,7 @@ class _Upload:
         self._max_bytes = max_bytes
         self._read_bytes = 0
         self._ended = False
-        self.chute = ""
+        self.first = Piece(b"")
 
     async def data(self) -> AsyncIterator[bytes]:
         """Yields the bytes, or raises what is wrong with the upload."""
@@ -152,7 +162,7 @@ class _Upload:
                 field="content.content_type",
                 content_type=first.content_type,
             )
-        self.chute = first.chute
+        self.first = replace(first, data=b"")
         piece: Piece | None = first
         while piece is not None:
             if self._read_bytes > self._max_bytes:

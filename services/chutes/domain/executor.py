@@ -107,8 +107,31 @@ class Executor:
                 self._turns.release()
 
     async def preview(self, request: Request) -> Plan:
-        """Returns what a change would do if it ran now, or raises why it would fail at once."""
-        return self._plan(await self._look(Change(0, request, self._world.clock())))
+        """Returns what a change would do if it ran now, or raises why it would fail at once.
+
+        Files that have to be fetched are fetched, and removed again.
+        """
+        if request.download is not None:
+            request = await self._fetched_for_preview(request, request.download)
+        try:
+            return self._plan(await self._look(Change(0, request, self._world.clock())))
+        finally:
+            if request.workspace is not None:
+                await self._world.folders.remove_workspace(request.workspace)
+
+    async def _fetched_for_preview(self, request: Request, download: Download) -> Request:
+        world = self._world
+        try:
+            async with asyncio.timeout(fetching.PREVIEW_DEADLINE_S), self._builds:
+                return await fetching.fetched(
+                    request, download, world.fetcher, world.folders, world.policy, lambda _line: None
+                )
+        except TimeoutError:
+            raise DeadlineExceeded(
+                f"The files of the chute did not come within {fetching.PREVIEW_DEADLINE_S:.0f} seconds; "
+                "a change waits longer for them than a dry run.",
+                reason="PREVIEW_TIMED_OUT",
+            ) from None
 
     def interrupt(self, change: Change) -> None:
         """Cuts off what can be interrupted of a change that has just been cancelled."""

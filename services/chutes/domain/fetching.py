@@ -15,6 +15,7 @@ from services.chutes.domain.spec import Definition, Download
 
 STEP = "download_chute_files"
 DEADLINE_S = 1800.0
+PREVIEW_DEADLINE_S = 50.0
 
 
 async def fetched(

@@ -163,6 +163,33 @@ class ChuteManager:
         change before. Files that have to be fetched are fetched by the change, and what they say of the chute
         counts where the description says nothing.
         """
+        request, check = self._asked_install(definition, workspace, principal, replace, terms)
+        change = await self._queue.accept(request, check)
+        if change.request is not request and workspace is not None:
+            await self._folders.remove_workspace(workspace)
+        return change.id
+
+    async def preview_install(
+        self,
+        definition: Definition,
+        workspace: str | None,
+        principal: Principal,
+        replace: bool,
+        terms: Terms = NO_TERMS,
+    ) -> Plan:
+        """Returns what installing a chute would do now; the workspace is removed, unless this raises."""
+        return await self._queue.preview(
+            *self._asked_install(definition, workspace, principal, replace, terms)
+        )
+
+    def _asked_install(
+        self,
+        definition: Definition,
+        workspace: str | None,
+        principal: Principal,
+        replace: bool,
+        terms: Terms,
+    ) -> tuple[Request, Callable[[], None]]:
         spec, download = definition.spec, definition.download
         request = Request(
             "update" if replace else "create",
@@ -178,15 +205,25 @@ class ChuteManager:
         )
         if workspace is None and download is None:
             _require_images(spec)
-        change = await self._queue.accept(request, lambda: self.check_install(spec, principal, replace))
-        if change.request is not request and workspace is not None:
-            await self._folders.remove_workspace(workspace)
-        return change.id
+        return request, lambda: self.check_install(spec, principal, replace)
 
     async def configure(
         self, name: str, document: Mapping[str, Any], principal: Principal, terms: Terms = NO_TERMS
     ) -> int:
         """Accepts another configuration of a chute and returns the id of the change."""
+        request, check = self._asked_configuration(name, document, principal, terms)
+        return (await self._queue.accept(request, check)).id
+
+    async def preview_configuration(
+        self, name: str, document: Mapping[str, Any], principal: Principal, terms: Terms = NO_TERMS
+    ) -> Plan:
+        """Returns what another configuration of a chute would do now."""
+        request, check = self._asked_configuration(name, document, principal, terms)
+        return await self._queue.preview(request, check)
+
+    def _asked_configuration(
+        self, name: str, document: Mapping[str, Any], principal: Principal, terms: Terms
+    ) -> tuple[Request, Callable[[], None]]:
         chute = self.find(name, principal)
         definition = configuration.read(chute, document)
         user = Actor.of(principal)
@@ -202,7 +239,7 @@ class ChuteManager:
         request = Request(
             "restart", name, user, spec=definition.spec, credentials=definition.credentials, terms=terms
         )
-        return (await self._queue.accept(request, check)).id
+        return request, check
 
     def check_install(self, spec: ChuteSpec, principal: Principal, replace: bool) -> None:
         """Raises why a chute cannot be installed, as far as is known now."""

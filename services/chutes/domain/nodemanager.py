@@ -31,9 +31,11 @@ class NodeManager:
         request = await self._request(kind, payload, principal, terms)
         return (await self._queue.accept(request, lambda: None)).id
 
-    async def preview(self, kind: str, payload: Mapping[str, Any], principal: Principal) -> Plan:
+    async def preview(
+        self, kind: str, payload: Mapping[str, Any], principal: Principal, terms: Terms = NO_TERMS
+    ) -> Plan:
         """Returns what a change of the node would do now."""
-        request = await self._request(kind, payload, principal, NO_TERMS)
+        request = await self._request(kind, payload, principal, terms)
         return await self._queue.preview(request, lambda: None)
 
     async def _request(

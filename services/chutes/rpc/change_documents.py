@@ -2,26 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
-from google.protobuf import json_format, struct_pb2
+from google.protobuf import struct_pb2
 
 from services.chutes.domain.change import NODE_NAME
 from services.chutes.domain.manager import Command
-from services.common.errors import DomainError, InvalidArgument, NotImplementedYet
+from services.chutes.domain.spec import Definition
+from services.chutes.rpc.documents import FIELD, read_description, told_of_config
+from services.common.documents import from_struct
+from services.common.errors import InvalidArgument
 
 COMMANDS: tuple[Command, ...] = get_args(Command)
-LATER_TYPES: Mapping[str, tuple[str, ...]] = {
-    "CHUTE": ("create", "update"),
-    "ROUTER": (),
-}
-"""Types that exist and that this version does not do."""
+INSTALLS = ("create", "update")
 
 SERVER_KEYS = ("tok", "change_id", "user")
 """Keys that only the node itself decides."""
 
-
 COMMON_KEYS = ("updateClass", "updateType", "name")
+INSTALL_FIELD = f"change.{FIELD}"
+"""Where the description of a chute is in the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,36 +36,49 @@ class WantedChange:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedInstall:
+    """A chute to install that was asked for by a document."""
+
+    definition: Definition
+    replace: bool
+    force: bool = False
+    keep_data: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
 class WantedNodeChange:
     """A change of the node itself that was asked for by a document."""
 
     type: str
     payload: Mapping[str, Any]
     """The keys that only this type has."""
+    force: ClassVar[bool] = False
+    keep_data: ClassVar[bool] = False
 
 
-def read_change(struct: struct_pb2.Struct, node_types: Sequence[str] = ()) -> WantedChange | WantedNodeChange:
+Wanted = WantedChange | WantedInstall | WantedNodeChange
+
+
+def read_change(struct: struct_pb2.Struct, node_types: Sequence[str] = ()) -> Wanted:
     """Returns what a document asks for, or raises what is wrong with it."""
-    document: dict[str, Any] = json_format.MessageToDict(struct)
+    document = from_struct(struct)
     update_class, update_type = (_text(document, key) for key in ("updateClass", "updateType"))
     if update_class not in ("CHUTE", "ROUTER"):
         raise _wrong("updateClass", f'must be "CHUTE" or "ROUTER", not {update_class!r}')
     if update_class == "ROUTER" and update_type in node_types:
         return _read_node_change(document, update_type)
+    if update_class == "CHUTE" and update_type in INSTALLS:
+        return _read_install(document, update_type)
     command = next((name for name in COMMANDS if update_class == "CHUTE" and name == update_type), None)
     if command is None:
-        raise _no_command(update_class, update_type, node_types)
-    allowed = [*COMMON_KEYS]
-    if command in ("start", "restart"):
-        allowed.append("environment")
-    if command != "start":
-        allowed.append("force")
-    if command == "delete":
-        allowed.append("keep_data")
-    for key in document:
-        if key not in allowed:
-            who = "is decided by the node" if key in SERVER_KEYS else "is not known"
-            raise _wrong(key, f"{who}; a {command} change takes {', '.join(allowed)}")
+        known = sorted((*COMMANDS, *INSTALLS) if update_class == "CHUTE" else node_types)
+        raise _wrong("updateType", f"must be one of {', '.join(known)}, not {update_type!r}")
+    more = [
+        *(["environment"] if command in ("start", "restart") else []),
+        *(["force"] if command != "start" else []),
+        *(["keep_data"] if command == "delete" else []),
+    ]
+    _refuse_others(document, command, *more)
     return WantedChange(
         command,
         _text(document, "name"),
@@ -73,6 +86,30 @@ def read_change(struct: struct_pb2.Struct, node_types: Sequence[str] = ()) -> Wa
         _flag(document, "force"),
         _flag(document, "keep_data"),
     )
+
+
+def _read_install(document: Mapping[str, Any], update_type: str) -> WantedInstall:
+    replace = update_type == "update"
+    _refuse_others(document, update_type, FIELD, "download", *(["force"] if replace else []))
+    name = _text(document, "name") if "name" in document else None
+    config = document.get(FIELD, {})
+    if not isinstance(config, dict):
+        raise _wrong(FIELD, "must be an object, the description of the chute")
+    if "download" in document:
+        if "download" in config:
+            raise _wrong("download", f"is in {FIELD} as well; leave out one of them")
+        config = {**config, "download": document["download"]}
+    force = _flag(document, "force")
+    with told_of_config(INSTALL_FIELD):
+        return WantedInstall(read_description(config, name), replace, force)
+
+
+def _refuse_others(document: Mapping[str, Any], update_type: str, *more: str) -> None:
+    allowed = (*COMMON_KEYS, *more)
+    for key in document:
+        if key not in allowed:
+            who = "is decided by the node" if key in SERVER_KEYS else "is not known"
+            raise _wrong(key, f"{who}; the type {update_type} takes {', '.join(allowed)}")
 
 
 def _read_node_change(document: Mapping[str, Any], update_type: str) -> WantedNodeChange:
@@ -84,14 +121,6 @@ def _read_node_change(document: Mapping[str, Any], update_type: str) -> WantedNo
             raise _wrong(key, "is decided by the node")
     payload = {key: value for key, value in document.items() if key not in COMMON_KEYS}
     return WantedNodeChange(update_type, payload)
-
-
-def _no_command(update_class: str, update_type: str, node_types: Sequence[str]) -> DomainError:
-    if update_type in LATER_TYPES[update_class]:
-        return NotImplementedYet(f"{update_class} changes of type {update_type} come with a later version.")
-    now = COMMANDS if update_class == "CHUTE" else node_types
-    known = sorted({*now, *LATER_TYPES[update_class]})
-    return _wrong("updateType", f"must be one of {', '.join(known)}, not {update_type!r}")
 
 
 def _text(document: Mapping[str, Any], key: str) -> str:

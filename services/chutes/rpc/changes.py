@@ -1,7 +1,6 @@
 """Answers ChangeService."""
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any, get_args
 
 from paradrop.chutes.v1 import changes_pb2 as pb
@@ -15,9 +14,10 @@ from services.chutes.domain.manager import ChuteManager
 from services.chutes.domain.nodemanager import NodeManager
 from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.watch import ChangeWatcher, WatchEvent
-from services.chutes.rpc.change_documents import WantedNodeChange, read_change
+from services.chutes.rpc.change_documents import INSTALL_FIELD, WantedInstall, WantedNodeChange, read_change
+from services.chutes.rpc.documents import told_of_config
 from services.chutes.rpc.messages import to_change, to_plan
-from services.chutes.rpc.terms import terms_of
+from services.chutes.rpc.terms import answer, terms_of
 from services.common.documents import bare
 from services.common.errors import InvalidArgument
 from services.common.identity import current_principal
@@ -61,24 +61,26 @@ class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):
         """Accepts a change given as a document."""
         wanted = read_change(request.change, self._node.types)
         principal = current_principal()
-        terms = terms_of(context)
+        terms = terms_of(context, wanted.force, wanted.keep_data)
+        reply, dry_run = pb.CreateChangeResponse, request.dry_run
         if isinstance(wanted, WantedNodeChange):
-            if request.dry_run:
-                plan = await self._node.preview(wanted.type, wanted.payload, principal)
-                return pb.CreateChangeResponse(plan=to_plan(plan))
-            change_id = await self._node.accept(wanted.type, wanted.payload, principal, terms)
-            return pb.CreateChangeResponse(change_id=change_id)
-        terms = replace(terms, force=wanted.force, keep_data=wanted.keep_data)
-        asked = (wanted.command, wanted.chute, principal, wanted.environment, terms)
-        if request.dry_run:
-            return pb.CreateChangeResponse(plan=to_plan(await self._chutes.preview(*asked)))
-        return pb.CreateChangeResponse(change_id=await self._chutes.command(*asked))
+            asked = (wanted.type, wanted.payload, principal, terms)
+            return await answer(reply, self._node.accept, self._node.preview, *asked, dry_run=dry_run)
+        chutes = self._chutes
+        if isinstance(wanted, WantedInstall):
+            with told_of_config(INSTALL_FIELD):
+                install = (wanted.definition, None, principal, wanted.replace, terms)
+                return await answer(reply, chutes.install, chutes.preview_install, *install, dry_run=dry_run)
+        command = (wanted.command, wanted.chute, principal, wanted.environment, terms)
+        return await answer(reply, chutes.command, chutes.preview, *command, dry_run=dry_run)
 
     async def SetHostConfig(self, request: pb.SetHostConfigRequest, context: Any) -> pb.SetHostConfigResponse:
         """Accepts a change of the host configuration; the document is bare or in an envelope."""
         payload = {"hostconfig": bare(request.config), "confirm_timeout_s": request.confirm_timeout_s}
-        change_id = await self._node.accept("sethostconfig", payload, current_principal())
-        return pb.SetHostConfigResponse(change_id=change_id)
+        asked = ("sethostconfig", payload, current_principal(), terms_of(context))
+        return await answer(
+            pb.SetHostConfigResponse, self._node.accept, self._node.preview, *asked, dry_run=request.dry_run
+        )
 
     async def WatchChange(
         self, request: pb.WatchChangeRequest, context: Any
@@ -100,9 +102,12 @@ class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):
             ],
             kept=KEPT,
         )
-        if not request.dry_run:
-            payload = {"chutes": list(request.chutes)} if request.chutes else {}
-            reply.change_id = await self._node.accept("factoryreset", payload, current_principal())
+        payload = {"chutes": list(request.chutes)} if request.chutes else {}
+        asked = ("factoryreset", payload, current_principal(), terms_of(context))
+        if request.dry_run:
+            reply.plan.CopyFrom(to_plan(await self._node.preview(*asked)))
+        else:
+            reply.change_id = await self._node.accept(*asked)
             reply.message = f"Chute PARADROP factoryreset was accepted; watch change {reply.change_id}."
         return reply
 

@@ -1,6 +1,6 @@
 """Answers ChuteService."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from google.protobuf import timestamp_pb2
@@ -9,15 +9,17 @@ from paradrop.chutes.v1 import chutes_pb2_grpc
 from paradrop.type.v1 import stream_pb2
 
 from services.chutes.domain.access import may_see
+from services.chutes.domain.change import Terms
 from services.chutes.domain.logs import DEFAULT_TAIL, LogEvent, LogReader
-from services.chutes.domain.manager import ChuteManager
+from services.chutes.domain.manager import ChuteManager, Command
 from services.chutes.domain.ports import Folders, LoggedLine, TimeSpan
 from services.chutes.domain.usage import UsageMeter
 from services.chutes.rpc import documents
 from services.chutes.rpc.chute_list import ChuteList
 from services.chutes.rpc.messages import to_cache, to_config
-from services.chutes.rpc.terms import terms_of
+from services.chutes.rpc.terms import Reply, answer, terms_of
 from services.chutes.rpc.usage import DEFAULT_INTERVAL_S, to_usage, usage_responses
+from services.common.documents import from_struct
 from services.common.errors import InvalidArgument
 from services.common.identity import Principal, Role, current_principal
 from services.common.paging import page_size
@@ -90,58 +92,76 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
 
     async def StartChute(self, request: pb.StartChuteRequest, context: Any) -> pb.StartChuteResponse:
         """Starts a stopped chute."""
-        change_id = await self._chutes.command(
-            "start", request.chute, current_principal(), dict(request.environment), terms_of(context)
-        )
-        return pb.StartChuteResponse(change_id=change_id)
+        terms = terms_of(context)
+        return await self._command(pb.StartChuteResponse, "start", request, terms, request.environment)
 
     async def StopChute(self, request: pb.StopChuteRequest, context: Any) -> pb.StopChuteResponse:
         """Stops a running chute."""
-        terms = terms_of(context, request.force)
-        change_id = await self._chutes.command("stop", request.chute, current_principal(), terms=terms)
-        return pb.StopChuteResponse(change_id=change_id)
+        return await self._command(pb.StopChuteResponse, "stop", request, terms_of(context, request.force))
 
     async def RestartChute(self, request: pb.RestartChuteRequest, context: Any) -> pb.RestartChuteResponse:
         """Creates the containers of a chute anew."""
         terms = terms_of(context, request.force)
-        change_id = await self._chutes.command(
-            "restart", request.chute, current_principal(), dict(request.environment), terms
-        )
-        return pb.RestartChuteResponse(change_id=change_id)
+        return await self._command(pb.RestartChuteResponse, "restart", request, terms, request.environment)
 
     async def DeleteChute(self, request: pb.DeleteChuteRequest, context: Any) -> pb.DeleteChuteResponse:
         """Removes a chute."""
         terms = terms_of(context, request.force, request.keep_data)
-        change_id = await self._chutes.command("delete", request.chute, current_principal(), terms=terms)
-        return pb.DeleteChuteResponse(change_id=change_id)
+        return await self._command(pb.DeleteChuteResponse, "delete", request, terms)
+
+    async def _command(
+        self,
+        reply: Callable[..., Reply],
+        command: Command,
+        request: Any,
+        terms: Terms,
+        environment: Mapping[str, str] | None = None,
+    ) -> Reply:
+        asked = (command, request.chute, current_principal(), dict(environment or {}), terms)
+        return await answer(
+            reply, self._chutes.command, self._chutes.preview, *asked, dry_run=request.dry_run
+        )
 
     async def InstallChute(self, request: pb.InstallChuteRequest, context: Any) -> pb.InstallChuteResponse:
         """Installs a chute by its description."""
+        terms = terms_of(context)
         with documents.told_of_config():
-            definition = documents.read_install(request.config)
-            change_id = await self._chutes.install(
-                definition, None, current_principal(), replace=False, terms=terms_of(context)
+            asked = (documents.read_install(request.config), None, current_principal(), False, terms)
+            return await answer(
+                pb.InstallChuteResponse,
+                self._chutes.install,
+                self._chutes.preview_install,
+                *asked,
+                dry_run=request.dry_run,
             )
-        return pb.InstallChuteResponse(change_id=change_id)
 
     async def UpdateChute(self, request: pb.UpdateChuteRequest, context: Any) -> pb.UpdateChuteResponse:
         """Updates a chute by its description, or installs it if it is absent."""
+        terms = terms_of(context, request.force)
         with documents.told_of_config():
             definition = documents.read_install(request.config, request.chute)
-            change_id = await self._chutes.install(
-                definition, None, current_principal(), replace=True, terms=terms_of(context)
+            asked = (definition, None, current_principal(), True, terms)
+            return await answer(
+                pb.UpdateChuteResponse,
+                self._chutes.install,
+                self._chutes.preview_install,
+                *asked,
+                dry_run=request.dry_run,
             )
-        return pb.UpdateChuteResponse(change_id=change_id)
 
     async def SetChuteConfig(
         self, request: pb.SetChuteConfigRequest, context: Any
     ) -> pb.SetChuteConfigResponse:
         """Gives a chute another specification."""
+        terms = terms_of(context, request.force)
         with documents.told_of_config():
-            change_id = await self._chutes.configure(
-                request.chute, documents.to_mapping(request.config), current_principal(), terms_of(context)
+            return await answer(
+                pb.SetChuteConfigResponse,
+                self._chutes.configure,
+                self._chutes.preview_configuration,
+                *(request.chute, from_struct(request.config), current_principal(), terms),
+                dry_run=request.dry_run,
             )
-        return pb.SetChuteConfigResponse(change_id=change_id)
 
     async def GetChuteSchema(
         self, request: pb.GetChuteSchemaRequest, context: Any

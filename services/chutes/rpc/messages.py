@@ -1,10 +1,9 @@
 """Translates between the domain and the messages of the wire."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from google.protobuf import struct_pb2, timestamp_pb2
-from paradrop.chutes.v1 import changes_pb2, chutes_pb2
+from paradrop.chutes.v1 import changes_pb2, chutes_pb2, plans_pb2
 
 from services.chutes.domain import configuration
 from services.chutes.domain.change import Change
@@ -14,6 +13,7 @@ from services.chutes.domain.deviation import Containers, Deviation
 from services.chutes.domain.planner import Plan
 from services.chutes.domain.ports import Folders
 from services.chutes.domain.state import ServiceState, chute_state, service_states
+from services.common.documents import to_struct
 
 NULL = struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
 
@@ -107,12 +107,12 @@ def to_change(change: Change) -> changes_pb2.Change:
     return message
 
 
-def to_plan(plan: Plan) -> changes_pb2.Plan:
+def to_plan(plan: Plan) -> plans_pb2.Plan:
     """Returns what a change would do."""
     steps = [*((step, False) for step in plan.steps), *((step, True) for step in plan.finish)]
-    return changes_pb2.Plan(
+    return plans_pb2.Plan(
         steps=[
-            changes_pb2.PlannedStep(name=step.name, description=step.description, after_commit=after_commit)
+            plans_pb2.PlannedStep(name=step.name, description=step.description, after_commit=after_commit)
             for step, after_commit in steps
         ]
     )
@@ -136,13 +136,6 @@ def to_value(value: str | int | float | None) -> struct_pb2.Value:
     if isinstance(value, str):
         return struct_pb2.Value(string_value=value)
     return struct_pb2.Value(number_value=value)
-
-
-def to_struct(document: Mapping[str, Any]) -> struct_pb2.Struct:
-    """Returns a JSON object."""
-    struct = struct_pb2.Struct()
-    struct.update(document)
-    return struct
 
 
 def _service(service: ServiceState, shares: int, first: bool) -> chutes_pb2.Chute.Service:

@@ -1,14 +1,19 @@
-"""Reads on which terms a change is asked for: by fields, and by metadata of every call."""
+"""The terms on which a change is asked for, by fields and by metadata of every call, and what is answered."""
 
 import re
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from services.chutes.domain.change import Terms
+from services.chutes.domain.planner import Plan
+from services.chutes.rpc.messages import to_plan
 from services.common.errors import InvalidArgument
 
 IDEMPOTENCY_KEY = "idempotency-key"
 MAX_KEY_CHARACTERS = 128
 _KEY = re.compile(r"[!-~]+")
+
+Reply = TypeVar("Reply")
 
 
 def terms_of(context: Any, force: bool = False, keep_data: bool = False) -> Terms:
@@ -25,3 +30,16 @@ def terms_of(context: Any, force: bool = False, keep_data: bool = False) -> Term
             field=IDEMPOTENCY_KEY,
         )
     return Terms(key, force, keep_data)
+
+
+async def answer(
+    reply: Callable[..., Reply],
+    accept: Callable[..., Awaitable[int]],
+    preview: Callable[..., Awaitable[Plan]],
+    *asked: Any,
+    dry_run: bool,
+) -> Reply:
+    """Accepts what is asked for and answers the id of the change, or answers the plan of a dry run."""
+    if dry_run:
+        return reply(plan=to_plan(await preview(*asked)))
+    return reply(change_id=await accept(*asked))

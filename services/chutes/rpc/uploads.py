@@ -1,15 +1,16 @@
 """Answers ChuteUploadService."""
 
-from collections.abc import AsyncIterator
-from functools import partial
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from paradrop.chutes.v1 import uploads_pb2 as pb
 from paradrop.chutes.v1 import uploads_pb2_grpc
 
-from services.chutes.adapters.uploads import Piece, Uploads
+from services.chutes.adapters.uploads import Install, Piece, Uploads
+from services.chutes.domain.change import Terms
 from services.chutes.domain.manager import ChuteManager
-from services.chutes.rpc.terms import terms_of
+from services.chutes.domain.spec import Definition
+from services.chutes.rpc.terms import Reply, answer, terms_of
 from services.common.identity import current_principal
 
 
@@ -24,27 +25,34 @@ class ChuteUploadServicer(uploads_pb2_grpc.ChuteUploadServiceServicer):
         self, requests: AsyncIterator[pb.UploadChuteRequest], context: Any
     ) -> pb.UploadChuteResponse:
         """Installs a chute."""
-        install = partial(
-            self._chutes.install, principal=current_principal(), replace=False, terms=terms_of(context)
-        )
-        return pb.UploadChuteResponse(change_id=await self._uploads.take(_pieces(requests), install))
+        install = self._install(pb.UploadChuteResponse, context, replace=False)
+        return await self._uploads.take(_pieces(requests), install)
 
     async def UploadChuteUpdate(
         self, requests: AsyncIterator[pb.UploadChuteUpdateRequest], context: Any
     ) -> pb.UploadChuteUpdateResponse:
         """Updates a chute, or installs it if it is absent."""
-        install = partial(
-            self._chutes.install, principal=current_principal(), replace=True, terms=terms_of(context)
-        )
-        change_id = await self._uploads.take(_named_pieces(requests), install, named=True)
-        return pb.UploadChuteUpdateResponse(change_id=change_id)
+        install = self._install(pb.UploadChuteUpdateResponse, context, replace=True)
+        return await self._uploads.take(_named_pieces(requests), install, named=True)
+
+    def _install(self, reply: Callable[..., Reply], context: Any, replace: bool) -> Install[Reply]:
+        principal, terms = current_principal(), terms_of(context)
+
+        async def install(definition: Definition, workspace: str | None, first: Piece) -> Reply:
+            asked = (definition, workspace, principal, replace, Terms(terms.request_id, first.force))
+            chutes = self._chutes
+            return await answer(reply, chutes.install, chutes.preview_install, *asked, dry_run=first.dry_run)
+
+        return install
 
 
 async def _pieces(requests: AsyncIterator[pb.UploadChuteRequest]) -> AsyncIterator[Piece]:
     async for request in requests:
-        yield Piece(request.content.data, request.content.content_type)
+        content = request.content
+        yield Piece(content.data, content.content_type, dry_run=request.dry_run)
 
 
 async def _named_pieces(requests: AsyncIterator[pb.UploadChuteUpdateRequest]) -> AsyncIterator[Piece]:
     async for request in requests:
-        yield Piece(request.content.data, request.content.content_type, request.chute)
+        content = request.content
+        yield Piece(content.data, content.content_type, request.chute, request.force, request.dry_run)
