@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 
 from services.common.access import ACCESS, Access
 from services.common.boundary import Handler
-from services.common.errors import DomainError, PermissionDenied
+from services.common.errors import PermissionDenied
 from services.common.identity import (
     Principal,
     TokenVerifier,
@@ -19,36 +19,23 @@ from services.common.identity import (
 )
 
 
-class Authorizer(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ignore]
+class Authorizer:
     """Verifies the caller of each RPC itself, whatever stands in front of the server."""
 
     def __init__(self, verifier: TokenVerifier) -> None:
         self._verifier = verifier
-        self._narrowed: dict[str, tuple[Handler, Handler]] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """Lets one call through or puts a refusal in its place."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return handler
-        access = ACCESS.get(handler_call_details.method)
-        try:
-            if access is None:
-                raise PermissionDenied("This call is not in the access table.", reason="RPC_NOT_LISTED")
-            set_current_principal(self._authorised(access, handler_call_details.invocation_metadata))
-        except DomainError as error:
-            return _refusal(handler, error)
-        return self._within_own_chute(handler_call_details.method, handler) if access.chutes else handler
+    def admit(self, method: str, metadata: Any) -> None:
+        """Sets the principal of the call in hand or raises why it is refused."""
+        access = ACCESS.get(method)
+        if access is None:
+            raise PermissionDenied("This call is not in the access table.", reason="RPC_NOT_LISTED")
+        set_current_principal(self._authorised(access, metadata))
 
-    def _within_own_chute(self, method: str, handler: Handler) -> Handler:
-        known = self._narrowed.get(method)
-        if known is None or known[0] is not handler:
-            known = self._narrowed[method] = (handler, _narrowed(handler))
-        return known[1]
+    def within_limits(self, method: str, handler: Handler) -> Handler:
+        """Returns a handler that keeps a chute to itself, if chutes may make this call."""
+        access = ACCESS.get(method)
+        return _narrowed(handler) if access is not None and access.chutes else handler
 
     def _authorised(self, access: Access, metadata: Any) -> Principal | None:
         if access.public:
@@ -93,7 +80,7 @@ def _require_own_chute(request: Any) -> None:
         raise PermissionDenied("A chute's token is for that chute alone.", reason="CHUTE_NOT_YOURS")
 
 
-def _refusal(handler: Handler, error: DomainError) -> Handler:
+def refusal(handler: Handler, error: Exception) -> Handler:
     """Returns a handler of the same kind that reads what the caller sends and then refuses.
 
     An HTTP/1.1 client that is still sending its upload when the answer comes would see a broken connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from inspect import iscoroutinefunction
 from typing import Any, TypeAlias
 
@@ -22,36 +22,14 @@ log = structlog.get_logger()
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 
-class ErrorBoundary(grpc.aio.ServerInterceptor):  # type: ignore[misc,unused-ignore]
-    """Answers domain errors with their status, and everything unexpected with an id that is in the log."""
-
-    def __init__(self, metrics: CallMetrics | None = None) -> None:
-        self._metrics = metrics or CallMetrics()
-        self._wrapped: dict[str, tuple[Handler, Handler]] = {}
-        """Method to its handler and the same within the boundary."""
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """Puts the handler of one call within the boundary."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return handler
-        method = handler_call_details.method
-        known = self._wrapped.get(method)
-        if known is None or known[0] is not handler:
-            known = self._wrapped[method] = (handler, self._wrap(handler, method))
-        return known[1]
-
-    def _wrap(self, handler: Handler, method: str) -> Handler:
-        handler = _with_deserializer(handler)
-        behaviour = _behaviour(handler)
-        # Some library servicers write their stream to the context, as health's Watch does; those are awaited.
-        if handler.response_streaming and not iscoroutinefunction(behaviour):
-            return _with_behaviour(handler, _streaming(behaviour, method, self._metrics))
-        return _with_behaviour(handler, _unary(behaviour, method, self._metrics))
+def within_boundary(handler: Handler, method: str, metrics: CallMetrics) -> Handler:
+    """Returns a handler that answers domain errors with their status and what is unexpected with an id."""
+    handler = _with_deserializer(handler)
+    behaviour = _behaviour(handler)
+    # Some library servicers write their stream to the context, as health's Watch does; those are awaited.
+    if handler.response_streaming and not iscoroutinefunction(behaviour):
+        return _with_behaviour(handler, _streaming(behaviour, method, metrics))
+    return _with_behaviour(handler, _unary(behaviour, method, metrics))
 
 
 class _Malformed:

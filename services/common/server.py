@@ -1,17 +1,18 @@
 """Builds the gRPC server of a service: boundary, authorisation, health and reflection in one place."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from paradrop.process.v1 import process_pb2_grpc
 
 from services.common.authorizer import Authorizer
-from services.common.boundary import ErrorBoundary, Handler
+from services.common.guard import Guard
 from services.common.identity import TokenVerifier
 from services.common.metrics import CallMetrics, Collect
 from services.common.process import NAME as PROCESS_SERVICE
@@ -47,15 +48,16 @@ async def serving(
     the empty name stands for the whole server. `collect` returns what is counted besides calls.
     """
     metrics = CallMetrics()
-    server = grpc.aio.server(interceptors=[ErrorBoundary(metrics), Authorizer(verifier)], options=OPTIONS)
-    # gRPC would wait for each method by itself, and touch all of these waits at every call.
-    server.add_registered_method_handlers = _looked_up_by_name  # type: ignore[method-assign]
-    register(server)
+    guard = Guard(Authorizer(verifier), metrics)
+    server = grpc.aio.server(handlers=[guard], options=OPTIONS)
+    guarded = cast(grpc.aio.Server, guard)
+    register(guarded)
     statuses = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(statuses, server)
-    process_pb2_grpc.add_ProcessServiceServicer_to_server(ProcessServicer(metrics, collect), server)
+    health_pb2_grpc.add_HealthServicer_to_server(statuses, guarded)
+    process_pb2_grpc.add_ProcessServiceServicer_to_server(ProcessServicer(metrics, collect), guarded)
     names = [*service_names, PROCESS_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
-    reflection.enable_server_reflection(names, server)
+    reflector = reflection.aio.ReflectionServicer(names)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflector, guarded)
     _bind(server, address)
     starting = asyncio.ensure_future(server.start())
     try:
@@ -70,10 +72,6 @@ async def serving(
         await starting
         await statuses.enter_graceful_shutdown()
         await server.stop(SHUTDOWN_GRACE_S)
-
-
-def _looked_up_by_name(service_name: str, method_handlers: Mapping[str, Handler]) -> None:
-    """Leaves it at the generic handlers that generated code adds as well."""
 
 
 def _bind(server: grpc.aio.Server, address: str) -> None:

@@ -13,7 +13,6 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from services.common.access import ACCESS, Access
 from services.common.authorizer import Authorizer
-from services.common.boundary import ErrorBoundary
 from services.common.identity import Role, TokenVerifier
 from tests.support.handlers import call_of_kind, handler_of_kind, serving_handlers
 from tests.support.publisher import Publisher
@@ -124,8 +123,8 @@ async def channel(tmp_path: Path, publisher: Publisher) -> AsyncIterator[grpc.ai
         for name, kind in KINDS.items()
         if name in ACCESS
     }
-    interceptors = [ErrorBoundary(), Authorizer(TokenVerifier(publisher.public_dir))]
-    async with serving_handlers(tmp_path, handlers, interceptors) as channel:
+    authorizer = Authorizer(TokenVerifier(publisher.public_dir))
+    async with serving_handlers(tmp_path, handlers, authorizer) as channel:
         yield channel
 
 

@@ -12,7 +12,6 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from services.common.authorizer import Authorizer
-from services.common.boundary import ErrorBoundary
 from services.common.errors import Unauthenticated
 from services.common.identity import TokenVerifier, current_principal
 from tests.support.handlers import Handlers, call_of_kind, handler_of_kind, serving_handlers
@@ -82,8 +81,8 @@ def echo() -> Echo:
 
 @pytest.fixture
 async def channel(tmp_path: Path, publisher: Publisher, echo: Echo) -> AsyncIterator[grpc.aio.Channel]:
-    interceptors = [ErrorBoundary(), Authorizer(TokenVerifier(publisher.public_dir))]
-    async with serving_handlers(tmp_path, echo.handlers(), interceptors) as channel:
+    authorizer = Authorizer(TokenVerifier(publisher.public_dir))
+    async with serving_handlers(tmp_path, echo.handlers(), authorizer) as channel:
         yield channel
 
 

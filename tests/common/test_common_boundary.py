@@ -12,7 +12,6 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from services.common.boundary import ErrorBoundary
 from services.common.errors import DomainError, InvalidArgument, NotFound, ResourceExhausted
 from tests.support.handlers import call_of_kind, handler_of_kind, serving_handlers
 
@@ -33,7 +32,7 @@ def raising(kind: str, error: BaseException) -> grpc.RpcMethodHandler:
 
 
 async def refused(folder: Path, kind: str, error: BaseException) -> status_pb2.Status:
-    async with serving_handlers(folder, {METHOD: raising(kind, error)}, [ErrorBoundary()]) as channel:
+    async with serving_handlers(folder, {METHOD: raising(kind, error)}) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await call_of_kind(channel, kind, METHOD)
     status: status_pb2.Status = rpc_status.from_call(raised.value)
@@ -88,13 +87,13 @@ async def test_replies_pass_unchanged(tmp_path: Path, kind: str) -> None:
     is_stream = kind.endswith("_stream")
     handler = handler_of_kind(kind, stream if is_stream else unary)
     sent = [b"a", b"b"] if kind.startswith("stream") else [b"ab"]
-    async with serving_handlers(tmp_path, {METHOD: handler}, [ErrorBoundary()]) as channel:
+    async with serving_handlers(tmp_path, {METHOD: handler}) as channel:
         assert await call_of_kind(channel, kind, METHOD, sent=sent) == [b"re:ab", b"end"][: 1 + is_stream]
 
 
 async def test_what_a_stream_sent_before_its_error_arrives(tmp_path: Path) -> None:
     methods = {METHOD: raising("unary_stream", NotFound("gone"))}
-    async with serving_handlers(tmp_path, methods, [ErrorBoundary()]) as channel:
+    async with serving_handlers(tmp_path, methods) as channel:
         call = channel.unary_stream(METHOD)(b"x")
         assert await call.read() == b"before"
         with pytest.raises(grpc.aio.AioRpcError, match="gone"):
@@ -119,7 +118,7 @@ async def test_an_abort_of_the_handler_itself_passes(tmp_path: Path) -> None:
         return b""
 
     methods = {METHOD: grpc.unary_unary_rpc_method_handler(aborting)}
-    async with serving_handlers(tmp_path, methods, [ErrorBoundary()]) as channel:
+    async with serving_handlers(tmp_path, methods) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await channel.unary_unary(METHOD)(b"x")
     assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.DATA_LOSS, "own words")
@@ -138,7 +137,7 @@ async def test_a_cancelled_call_is_no_unexpected_error(tmp_path: Path) -> None:
 
     methods = {METHOD: grpc.unary_unary_rpc_method_handler(waiting)}
     with structlog.testing.capture_logs() as logs:
-        async with serving_handlers(tmp_path, methods, [ErrorBoundary()]) as channel:
+        async with serving_handlers(tmp_path, methods) as channel:
             call = channel.unary_unary(METHOD)(b"x")
             await began.wait()
             call.cancel()
@@ -147,7 +146,7 @@ async def test_a_cancelled_call_is_no_unexpected_error(tmp_path: Path) -> None:
 
 
 async def test_an_unknown_method_is_unimplemented(tmp_path: Path) -> None:
-    async with serving_handlers(tmp_path, {}, [ErrorBoundary()]) as channel:
+    async with serving_handlers(tmp_path, {}) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await channel.unary_unary(METHOD)(b"x")
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -7,23 +7,38 @@ from typing import Any
 
 import grpc
 
-Handlers = dict[str, grpc.RpcMethodHandler]
+from services.common.boundary import Handler
+from services.common.guard import Admission, Guard
+
+Handlers = dict[str, Handler]
 """Full method name to handler."""
+
+
+class Everybody:
+    """Admits every call."""
+
+    def admit(self, method: str, metadata: Any) -> None:
+        """Refuses nothing."""
+
+    def within_limits(self, method: str, handler: Handler) -> Handler:
+        """Limits nothing."""
+        return handler
 
 
 @asynccontextmanager
 async def serving_handlers(
-    folder: Path, methods: Handlers, interceptors: Iterable[grpc.aio.ServerInterceptor]
+    folder: Path, methods: Handlers, admission: Admission | None = None
 ) -> AsyncIterator[grpc.aio.Channel]:
-    """Serves bytes-in, bytes-out handlers by their full names and yields a channel to them."""
-    # From its default on, 8 KiB, gRPC refuses some calls by chance, before an interceptor sees them.
-    server = grpc.aio.server(interceptors=list(interceptors), options=[("grpc.max_metadata_size", 16 * 1024)])
+    """Serves bytes-in, bytes-out handlers by their full names behind a guard and yields a channel to them."""
+    guard = Guard(admission or Everybody())
+    # From its default on, 8 KiB, gRPC refuses some calls by chance, before the guard sees them.
+    server = grpc.aio.server(handlers=[guard], options=[("grpc.max_metadata_size", 16 * 1024)])
     by_service: dict[str, Handlers] = {}
     for full_name, handler in methods.items():
         _, service, method = full_name.split("/")
         by_service.setdefault(service, {})[method] = handler
     for service, handlers in by_service.items():
-        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
+        guard.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, handlers)])
     address = f"unix:{folder}/s"
     server.add_insecure_port(address)
     await server.start()
@@ -34,7 +49,7 @@ async def serving_handlers(
         await server.stop(0)
 
 
-def handler_of_kind(kind: str, behaviour: Callable[..., Any]) -> grpc.RpcMethodHandler:
+def handler_of_kind(kind: str, behaviour: Callable[..., Any]) -> Handler:
     build = {
         "unary_unary": grpc.unary_unary_rpc_method_handler,
         "unary_stream": grpc.unary_stream_rpc_method_handler,
