@@ -1,5 +1,6 @@
 """Runs all benchmarks, or the named ones: `make bench`, `python -m benchmarks rest`."""
 
+import os
 import sys
 
 import docker
@@ -17,6 +18,9 @@ BENCHMARKS = {
     "logs": logs.main,
     "stations": stations.main,
 }
+
+# Where Debian keeps dockerd, and who is not at a login shell does not look.
+os.environ["PATH"] += ":/usr/sbin:/sbin"
 
 with running_engine() as address:
     busybox_image(docker.APIClient(address))

@@ -81,6 +81,12 @@ end
 
 local function clean_path(route, headers)
   local path = headers:get(":path")
+  if not path:find("[?%%\128-\255]") then
+    if path:sub(-1) == "/" then
+      headers:replace(":path", path:sub(1, -2))
+    end
+    return true
+  end
   local bare, query = path:match("^([^?]*)%??(.*)$")
   bare = bare:gsub("/$", "")
   local kept = {}

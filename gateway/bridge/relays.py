@@ -20,6 +20,9 @@ from services.common.errors import InvalidArgument, NotFound
 
 LOG_TAIL_LINES = 200
 STATUS_TIMEOUT_S = 5.0
+MAX_ATTEMPTS = 10
+ERROR_OF_GRPC = "Internal error from Core"
+"""What gRPC says when a message could not be sent."""
 MAX_INT32 = 2**31 - 1
 
 Frame = str | bytes
@@ -127,18 +130,30 @@ def _json_frames(message: Message) -> Iterator[Frame]:
 
 def _control_hostapd(channel: grpc.aio.Channel, variables: Mapping[str, str], metadata: Metadata) -> Call:
     target = network_pb2.HostapdTarget(chute=variables["chute"], network=variables["network"])
-    return _Control(network_pb2_grpc.NetworkServiceStub(channel).ControlHostapd(metadata=metadata), target)
+    stub = network_pb2_grpc.NetworkServiceStub(channel)
+    return _Control(lambda: stub.ControlHostapd(metadata=metadata), target)
 
 
 class _Control:
     """A call that says first which hostapd is meant."""
 
-    def __init__(self, call: Any, target: network_pb2.HostapdTarget) -> None:
-        self._call = call
+    def __init__(self, begin: Callable[[], Any], target: network_pb2.HostapdTarget) -> None:
+        self._begin = begin
+        self._call = begin()
         self._target = target
 
     async def __aiter__(self) -> AsyncIterator[network_pb2.ControlHostapdResponse]:
-        await self._call.write(network_pb2.ControlHostapdRequest(target=self._target))
+        for _ in range(MAX_ATTEMPTS):
+            try:
+                await self._call.write(network_pb2.ControlHostapdRequest(target=self._target))
+                break
+            except grpc.aio.AioRpcError as error:
+                # The service ended the call before it read this, and gRPC has lost how.
+                if error.details() != ERROR_OF_GRPC:
+                    raise
+                self._call = self._begin()
+            except asyncio.InvalidStateError:
+                break  # The same, but how is known.
         async for message in self._call:
             yield message
 

@@ -75,8 +75,7 @@ def _narrowed(handler: Handler) -> Handler:
 
 def _require_own_chute(request: Any) -> None:
     principal = current_principal()
-    named = getattr(request, "chute", None)
-    if principal.kind == "chute" and named is not None and named != principal.name:
+    if principal.kind == "chute" and getattr(request, "chute", principal.name) != principal.name:
         raise PermissionDenied("A chute's token is for that chute alone.", reason="CHUTE_NOT_YOURS")
 
 

@@ -1,6 +1,9 @@
 """What every server of ours offers beside its own services."""
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import grpc
@@ -65,3 +68,12 @@ async def test_an_address_in_use_is_said_to_be(verifier: TokenVerifier) -> None:
                 pytest.fail("it listens twice")
     finally:
         await taken.stop(0)
+
+
+def test_grpc_knows_what_it_is_set_to() -> None:
+    code = "import os, services, grpc; grpc.insecure_channel('unix:x'); print(os.environ['GRPC_EXPERIMENTS'])"
+    environment = {name: value for name, value in os.environ.items() if name != "GRPC_EXPERIMENTS"}
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout == "-event_engine_listener,-event_engine_client\n"
+    assert "xperiment" not in ran.stderr

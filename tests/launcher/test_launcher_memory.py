@@ -1,0 +1,57 @@
+"""What only the start of a program needed can leave memory while it runs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.launcher.memory import page_out
+
+SIZE_BYTES = 8 * 1024 * 1024
+READER = """
+import mmap, sys
+file = open(sys.argv[1], "rb")
+mapped = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+for _ in sys.stdin:
+    print(sum(mapped[::4096]), flush=True)
+"""
+
+
+def resident_kib(pid: int, path: Path) -> int:
+    """Returns how much of a mapped file is in the memory of a process."""
+    lines = iter(Path(f"/proc/{pid}/smaps").read_text().splitlines())
+    assert any(line.endswith(str(path)) for line in lines)
+    return int(next(line for line in lines if line.startswith("Rss:")).split()[1])
+
+
+def read(reader: "subprocess.Popen[str]") -> int:
+    """Lets a reader read its whole mapping and returns the sum of what it saw."""
+    assert reader.stdin
+    assert reader.stdout
+    reader.stdin.write("\n")
+    reader.stdin.flush()
+    return int(reader.stdout.readline())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs CAP_SYS_NICE: run the tests as root")
+def test_pages_of_files_go_and_come_back_when_they_are_needed(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_bytes(b"\1" * SIZE_BYTES)
+    # Pages that are not on the disk yet cannot be dropped.
+    os.sync()
+    command = [sys.executable, "-c", READER, str(program)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as reader:
+        assert read(reader) == SIZE_BYTES // 4096
+        assert resident_kib(reader.pid, program) == SIZE_BYTES // 1024
+        page_out(reader.pid)
+        assert resident_kib(reader.pid, program) < SIZE_BYTES // 1024 // 4
+        assert read(reader) == SIZE_BYTES // 4096
+        reader.communicate()
+
+
+def test_a_process_that_has_ended_is_no_error() -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    page_out(ended.pid)
