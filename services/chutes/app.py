@@ -30,12 +30,12 @@ from services.chutes.adapters.tokens import AuthTokens
 from services.chutes.adapters.uploads import Uploads
 from services.chutes.domain.assembly import Domain, running_domain
 from services.chutes.domain.containers import NodeAddress
-from services.chutes.domain.executor import World
 from services.chutes.domain.factoryreset import FactoryReset
 from services.chutes.domain.hostconfig import SetHostConfig
 from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.policy import NodePolicy
 from services.chutes.domain.power import Power, Reboot, Shutdown
+from services.chutes.domain.world import World
 from services.chutes.rpc.changes import ChangeServicer
 from services.chutes.rpc.chute_list import ChuteList
 from services.chutes.rpc.chutes import ChuteServicer

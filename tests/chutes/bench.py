@@ -13,15 +13,16 @@ from services.chutes.adapters.downloads import Downloads
 from services.chutes.adapters.envoy_files import EnvoyFiles
 from services.chutes.adapters.folders import DiskFolders
 from services.chutes.adapters.store import MIGRATIONS, Store
-from services.chutes.domain import executor, gate, steps, supervisor
+from services.chutes.domain import admission, containersteps, gate, settlement, supervisor
 from services.chutes.domain.assembly import Domain, running_domain
 from services.chutes.domain.change import Change
 from services.chutes.domain.containers import NodeAddress
-from services.chutes.domain.executor import Observer, World
 from services.chutes.domain.networkport import Networks, NoNetworks
 from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.policy import NodePolicy
+from services.chutes.domain.settlement import Observer
 from services.chutes.domain.spec import ChuteSpec, Definition, PortBinding, ServiceSpec, WebSpec
+from services.chutes.domain.world import World
 from services.common.database import Database
 from services.common.identity import Principal, Role
 from tests.fakes.engine import FakeEngine
@@ -167,10 +168,9 @@ class RunningBench:
 def without_pauses() -> Iterator[None]:
     """Lets retries follow each other at once: the fakes need no time to recover."""
     patched = [
-        (executor, "TRY_INTERVAL_S"),
-        (executor, "LOCK_INTERVAL_S"),
-        (steps, "LOCK_INTERVAL_S"),
-        (steps, "VERIFY_INTERVAL_S"),
+        (settlement, "TRY_INTERVAL_S"),
+        (admission, "LOCK_INTERVAL_S"),
+        (containersteps, "VERIFY_INTERVAL_S"),
         (gate, "RETRY_INTERVAL_S"),
         (supervisor, "RETRY_INTERVAL_S"),
     ]

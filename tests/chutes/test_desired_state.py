@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.chutes.domain import deviation, steps
+from services.chutes.domain import containersteps, deviation, imagesteps
 from services.chutes.domain.chute import Chute
 from services.chutes.domain.deviation import Attempts, finding, may_rest
 from services.chutes.domain.ports import ContainerState
@@ -169,7 +169,7 @@ def test_a_fallen_service_goes_before_an_unhealthy_one() -> None:
 async def test_an_update_that_does_not_become_healthy_is_taken_back(
     health: str, bench: Bench, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(steps, "HEALTH_DEADLINE_S", 0.1)
+    monkeypatch.setattr(containersteps, "HEALTH_DEADLINE_S", 0.1)
     async with bench.running() as node:
         await node.install(spec(version=1))
         before = bench.engine.snapshot()
@@ -214,10 +214,10 @@ async def test_an_update_must_stay_up_for_the_time_of_grace(bench: Bench) -> Non
 
 async def test_without_room_nothing_is_built(bench: Bench) -> None:
     async with bench.running() as node:
-        bench.engine.free = steps.MIN_FREE_BYTES - 1
+        bench.engine.free = imagesteps.MIN_FREE_BYTES - 1
         change = await node.install(spec())
         assert change.failure is not None
         assert (change.failure.reason, change.failure.undone) == ("DISK_FULL", True)
         assert bench.engine.calls["build_image"] == 0
-        bench.engine.free = 2 * steps.MIN_FREE_BYTES
+        bench.engine.free = 2 * imagesteps.MIN_FREE_BYTES
         assert (await node.install(spec())).status == "succeeded"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.chutes.domain import executor, queue, steps
+from services.chutes.domain import imagesteps, queue, settlement, steps
 from services.common.errors import FailedPrecondition, Unavailable
 from tests.chutes.bench import ADMIN, Bench, spec, web_spec
 
@@ -70,7 +70,7 @@ async def test_a_service_that_exits_fails_the_change_and_its_last_words_are_told
 async def test_an_undo_that_fails_does_not_stop_the_others(bench: Bench) -> None:
     async with bench.running() as node:
         bench.engine.fail_at("start_container", 1, BROKEN)
-        bench.engine.faults["remove_container"] = [BROKEN] * executor.TRIES
+        bench.engine.faults["remove_container"] = [BROKEN] * settlement.TRIES
         change = await node.install(spec())
         assert change.failure is not None
         assert (change.failure.reason, change.failure.undone) == ("ENGINE_REFUSED", False)
@@ -85,7 +85,7 @@ async def test_an_undo_that_fails_does_not_stop_the_others(bench: Bench) -> None
 async def test_an_undo_is_tried_again(bench: Bench) -> None:
     async with bench.running() as node:
         bench.engine.fail_at("start_container", 1, BROKEN)
-        bench.engine.faults["remove_container"] = [BROKEN] * (executor.TRIES - 1)
+        bench.engine.faults["remove_container"] = [BROKEN] * (settlement.TRIES - 1)
         change = await node.install(spec())
         assert change.failure is not None
         assert change.failure.undone
@@ -102,7 +102,7 @@ async def test_a_token_service_that_is_away_fails_the_install(bench: Bench) -> N
 
 @pytest.mark.parametrize("method", ["build_image", "start_container"])
 async def test_a_step_that_hangs_ends_at_its_deadline(method: str, bench: Bench, monkeypatch: Any) -> None:
-    monkeypatch.setattr(steps, "BUILD_DEADLINE_S", 0.1)
+    monkeypatch.setattr(imagesteps, "BUILD_DEADLINE_S", 0.1)
     monkeypatch.setattr(steps.Step, "deadline_s", 0.1)
     async with bench.running() as node:
         bench.engine.hangs.add(method)
@@ -146,7 +146,7 @@ async def test_a_change_that_brings_the_engine_down_each_time_is_given_up(bench:
     async with bench.running() as node:
         change = await node.install(spec(), ends=False)
         await node.ended(change.id)
-        for _ in range(executor.MAX_ATTEMPTS):
+        for _ in range(settlement.MAX_ATTEMPTS):
             bench.engine.goes_down_at("build_image", True)
         change = await node.install(spec(), replace=True, ends=False)
         while not change.ended:

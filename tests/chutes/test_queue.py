@@ -8,7 +8,7 @@ import pytest
 
 from services.chutes.adapters import store
 from services.chutes.domain import progress, queue
-from services.chutes.domain.executor import CONCURRENT_BUILDS
+from services.chutes.domain.world import CONCURRENT_BUILDS
 from services.common.errors import DomainError
 from tests.chutes.bench import ADMIN, Bench, RunningBench, spec
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from services.chutes.domain.allocation import Allocator, Prioritizer
-from services.chutes.domain.executor import Executor, Observer, World
+from services.chutes.domain.executor import Executor
 from services.chutes.domain.follower import Follower
 from services.chutes.domain.gate import EngineGate
 from services.chutes.domain.logs import LogReader
@@ -15,10 +15,12 @@ from services.chutes.domain.networks import NetworkNews
 from services.chutes.domain.nodemanager import NodeManager
 from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.registry import Registry
+from services.chutes.domain.settlement import Observer
 from services.chutes.domain.supervisor import Supervisor
 from services.chutes.domain.usage import UsageMeter
 from services.chutes.domain.watch import ChangeWatcher
 from services.chutes.domain.web import WebSites
+from services.chutes.domain.world import World
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What a change that has not begun waits for."""
+    """What a change waits for."""
 
     reason: str
     """"EARLIER_CHANGE", "EXCLUSIVE_CHANGE", "ENGINE_DOWN" or "UPDATE_LOCKED"."""
@@ -224,7 +224,7 @@ class Change:
     end_time_s: float | None = None
     situation: Situation | None = None
     waiting: Wait | None = None
-    """What it waits for, before it begins."""
+    """What it waits for: before it begins, or for the end of an update lock on its way."""
     cancelled_by: str = ""
     """Name of the user who does not want it any more."""
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.chutes.domain.chute import Actor, Chute
+from services.chutes.domain.containersteps import tell_last_lines
 from services.chutes.domain.networkport import Networks, WantedNetwork
 from services.chutes.domain.ports import ContainerState
 from services.chutes.domain.spec import ChuteSpec
-from services.chutes.domain.steps import Run, Step, tell_last_lines
+from services.chutes.domain.steps import Run, Step
 from services.common.errors import FailedPrecondition
 
 

@@ -5,8 +5,23 @@ from dataclasses import dataclass, replace
 
 from services.chutes.domain.access import require_access
 from services.chutes.domain.allocation import refuse_too_much
+from services.chutes.domain.belongings import (
+    CreateFolders,
+    CreateNetwork,
+    IssueToken,
+    RemoveFolders,
+    RemoveNetwork,
+    RevokeToken,
+)
 from services.chutes.domain.change import Change, Request, Situation
 from services.chutes.domain.chute import NODE, Chute, Version, image_tags, is_newer
+from services.chutes.domain.containersteps import (
+    AwaitUnlock,
+    CreateContainer,
+    RemoveContainer,
+    StartContainer,
+    VerifyRunning,
+)
 from services.chutes.domain.deviation import may_rest
 from services.chutes.domain.errors import (
     build_needed,
@@ -17,6 +32,7 @@ from services.chutes.domain.errors import (
     container_name_taken,
     version_installed,
 )
+from services.chutes.domain.imagesteps import BuildImage, CheckDisk, PullImage, RemoveImages
 from services.chutes.domain.networks import (
     AttachNetworks,
     CheckNetworks,
@@ -27,24 +43,7 @@ from services.chutes.domain.networks import (
 )
 from services.chutes.domain.ports import ContainerState
 from services.chutes.domain.spec import ChuteSpec
-from services.chutes.domain.steps import (
-    AwaitUnlock,
-    BuildImage,
-    CheckDisk,
-    CreateContainer,
-    CreateFolders,
-    CreateNetwork,
-    IssueToken,
-    PullImage,
-    RemoveContainer,
-    RemoveFolders,
-    RemoveImages,
-    RemoveNetwork,
-    RevokeToken,
-    StartContainer,
-    Step,
-    VerifyRunning,
-)
+from services.chutes.domain.steps import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +222,7 @@ def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
             yield BuildImage(new, service, situation.workspace or "")
     yield CreateFolders(new.name, new=old is None, kept_for=new.owner if situation.takes_kept else None)
     yield CreateNetwork(new.name, new=old is None)
+    yield from _await_unlock(situation)
     if old is not None and wanted_networks(old.spec):
         yield LeaveNetworks(old)
     yield from _remove_containers(situation)
@@ -251,6 +251,7 @@ def _remove(situation: Situation) -> Iterator[Step]:
 def _take_down(situation: Situation) -> Iterator[Step]:
     old = situation.old
     networked = old is not None and bool(wanted_networks(old.spec))
+    yield from _await_unlock(situation)
     if old is not None and networked:
         yield LeaveNetworks(old)
     yield from _remove_containers(situation)
@@ -258,11 +259,15 @@ def _take_down(situation: Situation) -> Iterator[Step]:
         yield TakeDownNetworks(old)
 
 
+def _await_unlock(situation: Situation) -> Iterator[Step]:
+    """Before anything of the chute that runs is touched, its networks included."""
+    if situation.old is not None and situation.heeds_lock and situation.statuses:
+        yield AwaitUnlock(situation.old.name)
+
+
 def _remove_containers(situation: Situation) -> Iterator[Step]:
     if situation.old is None:
         return
-    if situation.heeds_lock and situation.statuses:
-        yield AwaitUnlock(situation.old.name)
     for service in reversed(situation.old.spec.start_order):
         container = situation.old.containers[service]
         status = situation.statuses.get(container)
