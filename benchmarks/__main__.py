@@ -5,13 +5,14 @@ import sys
 
 import docker
 
-from benchmarks import fleet, footprint, info, install, logs, rest, spectrum, stations
+from benchmarks import chutes, fleet, footprint, info, install, logs, rest, spectrum, stations
 from tests.support.engine import busybox_image, running_engine
 
 BENCHMARKS = {
     "footprint": footprint.main,
     "rest": rest.main,
     "install": install.main,
+    "chutes": chutes.main,
     "info": info.main,
     "fleet": fleet.main,
     "spectrum": spectrum.main,

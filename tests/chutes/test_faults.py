@@ -200,3 +200,22 @@ async def _until(true: Any) -> None:
     async with asyncio.timeout(10):
         while not true():
             await asyncio.sleep(0.005)
+
+
+async def test_what_has_run_before_is_not_watched_when_it_starts_again(bench: Bench) -> None:
+    async with bench.running() as node:
+        await node.install(spec())
+        await node.command("stop")
+    bench.settle_s = 3600.0
+    async with bench.running() as node:
+        assert (await node.command("start")).status == "succeeded"
+        await node.command("stop")
+        start = node.domain.manager.command("start", "web", ADMIN, {"COLOUR": "red"})
+        change = node.domain.queue.find(await start)
+        async with asyncio.timeout(10):
+            while change.step != "verify_running":
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        assert not change.ended
+        await node.domain.queue.cancel(change, "paradrop")
+        assert (await node.ended(change.id)).status == "failed"

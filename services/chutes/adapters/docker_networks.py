@@ -5,28 +5,62 @@ from typing import Any
 
 import docker
 from docker.errors import APIError, NotFound
+from docker.types import IPAMConfig, IPAMPool
 
-from services.chutes.adapters.docker_client import refusal
+from services.chutes.adapters.docker_client import refusal, words
 from services.chutes.adapters.docker_labels import belongs, image_labels
-from services.common.errors import AlreadyExists, FailedPrecondition
+from services.chutes.adapters.docker_subnets import free_subnet
+from services.common.errors import AlreadyExists, FailedPrecondition, ResourceExhausted
 from services.common.errors import NotFound as NothingFound
 
 CONFLICT = 409
 FORBIDDEN = 403
+NO_ADDRESSES = "non-overlapping IPv4 address pool"
+OVERLAP = "Pool overlaps"
+TRIES = 5
 
 
 def ensure(client: docker.APIClient, node_id: str, name: str, chute: str) -> None:
     """Creates a bridge network unless it is there."""
     if _exists(client, node_id, name, chute):
         return
+    labels = image_labels(node_id, chute)
     try:
-        client.create_network(
-            name, driver="bridge", check_duplicate=True, labels=image_labels(node_id, chute)
-        )
+        try:
+            _create(client, name, labels)
+        except APIError as error:
+            if NO_ADDRESSES not in words(error):
+                raise
+            _create_in_own_subnet(client, name, labels)
     except APIError as error:
         if error.status_code == CONFLICT and _exists(client, node_id, name, chute):
             return
         raise refusal(error, "NETWORK_CREATE_FAILED", name) from error
+
+
+def _create(
+    client: docker.APIClient, name: str, labels: Mapping[str, str], ipam: IPAMConfig | None = None
+) -> None:
+    client.create_network(name, driver="bridge", check_duplicate=True, labels=dict(labels), ipam=ipam)
+
+
+def _create_in_own_subnet(client: docker.APIClient, name: str, labels: Mapping[str, str]) -> None:
+    for attempt in range(1, TRIES + 1):
+        subnet = free_subnet(client)
+        if subnet is None:
+            raise ResourceExhausted(
+                "Neither the engine nor the node has addresses left for another network; "
+                "remove networks that nobody uses (docker network prune).",
+                reason="NETWORK_ADDRESSES_EXHAUSTED",
+            )
+        try:
+            _create(client, name, labels, IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet))]))
+        except APIError as error:
+            # Another change may have taken the same one meanwhile.
+            if OVERLAP not in words(error) or attempt == TRIES:
+                raise
+        else:
+            return
 
 
 def _exists(client: docker.APIClient, node_id: str, name: str, chute: str) -> bool:

@@ -93,19 +93,25 @@ class VerifyRunning(Step):
     chute: Chute
     replaces: bool = False
     """Whether there is an earlier version to go back to, so that it is worth to look longer."""
+    proven: bool = False
+    """Whether this very thing has run before, so that one look is enough."""
 
     async def do(self, run: Run) -> None:
         clock = asyncio.get_running_loop().time
-        settled_s = clock() + (run.grace_s if self.replaces else run.settle_s)
+        settled_s = clock()
+        if not self.proven:
+            settled_s += run.grace_s if self.replaces else run.settle_s
         deadline_s = clock() + HEALTH_DEADLINE_S
         while True:
-            await asyncio.sleep(min(VERIFY_INTERVAL_S, max(0.0, settled_s - clock()) or VERIFY_INTERVAL_S))
+            await asyncio.sleep(max(0.0, min(VERIFY_INTERVAL_S, settled_s - clock())))
             await run.engine.refresh()
             starting = await self._not_yet_healthy(run)
             if not starting and clock() >= settled_s:
                 return
             if clock() >= deadline_s:
                 raise await self._failed(run, starting[0], "SERVICE_UNHEALTHY", "does not become healthy")
+            if clock() >= settled_s:
+                await asyncio.sleep(VERIFY_INTERVAL_S)
 
     async def _not_yet_healthy(self, run: Run) -> list[str]:
         states = run.engine.containers()

@@ -239,7 +239,11 @@ def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
             yield StartContainer(new, service)
     if wanted_networks(new.spec):
         yield AttachNetworks(new)
-    yield VerifyRunning(new, replaces=old is not None and new.images != old.images)
+    yield VerifyRunning(
+        new,
+        replaces=old is not None and new.images != old.images,
+        proven=situation.type == "start" and old is not None and new == replace(old, desired="running"),
+    )
 
 
 def _remove(situation: Situation) -> Iterator[Step]:
