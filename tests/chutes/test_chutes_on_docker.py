@@ -371,3 +371,64 @@ async def test_a_build_that_is_cancelled_leaves_nothing(
     _, failure = await client.failed(change_id)
     assert failure.reason == "CHANGE_CANCELLED"
     assert _ours(docker_client, settings) == NOTHING
+
+
+def _checked(name: str, version: int, healthy: bool, build: str = "true") -> bytes:
+    """Returns a chute with a health check."""
+    files = small_chute(name, IDLE)
+    check = f"HEALTHCHECK --interval=1s --timeout=1s --retries=1 CMD {'true' if healthy else 'false'}\n"
+    described = files["paradrop.yaml"].replace("version: 1", f"version: {version}")
+    dockerfile = files["Dockerfile"].replace("\nCMD", f"\nRUN {build}\nCMD") + check
+    return chute_tar({"paradrop.yaml": described, "Dockerfile": dockerfile})
+
+
+async def test_a_dry_run_leaves_the_engine_as_it_is(
+    client: Client, name: str, docker_client: docker.APIClient, settings: Settings
+) -> None:
+    tar = _checked(name, 1, healthy=True)
+    assert (await client.send(tar, dry_run=True)).plan.steps
+    assert await asyncio.to_thread(_ours, docker_client, settings) == NOTHING
+    await client.done(await client.upload(tar))
+    before = await asyncio.to_thread(_ours, docker_client, settings)
+    plan = (await client.send(_checked(name, 2, healthy=True), chute=name, dry_run=True)).plan
+    assert [step.name for step in plan.steps if step.name == "await_unlock"]
+    plan = (await client.send(_checked(name, 2, healthy=True), chute=name, dry_run=True, force=True)).plan
+    assert not [step.name for step in plan.steps if step.name == "await_unlock"]
+    assert await asyncio.to_thread(_ours, docker_client, settings) == before
+    chutes = settings.home / "chutes"
+    assert [path for folder in ("work", "uploads") for path in (chutes / folder).iterdir()] == []
+
+
+async def test_an_unhealthy_version_gives_way_to_the_one_before(
+    client: Client, name: str, docker_client: docker.APIClient, settings: Settings
+) -> None:
+    await client.done(await client.upload(_checked(name, 1, healthy=True)))
+    before = await asyncio.to_thread(_ours, docker_client, settings)
+    _, failure = await client.failed(await client.update(name, _checked(name, 2, healthy=False)))
+    assert failure.reason == "SERVICE_UNHEALTHY"
+    assert await asyncio.to_thread(_ours, docker_client, settings) == before
+    assert await client.chutes() == {name: "running"}
+
+
+async def test_a_reset_passes_an_update_that_waits_on_its_way(
+    client: Client, name: str, settings: Settings
+) -> None:
+    """The lock is set while the new image is built, so the update has begun when it meets it."""
+    await client.done(await client.upload(_checked(name, 1, healthy=True)))
+    update = await client.update(name, _checked(name, 2, healthy=True, build="sleep 2"))
+    async with asyncio.timeout(60):
+        while (await client.call("GetChange", change_id=update)).change.step != "build_image main":
+            await asyncio.sleep(0.05)
+        await client.call("LockChute", chute=name, reason="measuring")
+        while (change := (await client.call("GetChange", change_id=update)).change).step != "await_unlock":
+            await asyncio.sleep(0.05)
+        while not change.waiting.reason:
+            change = (await client.call("GetChange", change_id=update)).change
+    assert (change.status, change.waiting.reason) == ("processing", "UPDATE_LOCKED")
+    assert "(measuring)" in change.waiting.message
+    await client.done(await client.call_id("FactoryReset"))
+    # The lock went with the data of the chute; the update, accepted before, installs it anew.
+    lines = await client.done(update)
+    assert "A change of the whole node ran meanwhile; this one begins anew." in lines
+    assert await client.chutes() == {name: "running"}
+    assert not (settings.home / "chutes" / "data" / name / "update.lock").exists()

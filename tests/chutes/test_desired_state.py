@@ -109,6 +109,20 @@ async def test_the_restart_policy_of_a_service_counts(
         assert _deviation(node) is None
 
 
+async def test_a_service_that_ended_for_good_does_not_keep_another_from_coming_back(bench: Bench) -> None:
+    services = {"back": ServiceSpec("back"), "job": ServiceSpec("job", restart="no")}
+    async with bench.running() as node:
+        await node.install(replace(spec(), services=services))
+        job, back = bench.engine.running["web-job"], bench.engine.running["web-back"]
+        job.status, job.exit_code = "exited", 5
+        back.status, back.exit_code = "exited", 0
+        await _until(lambda: bench.engine.running["web-back"] is not back)
+        await _until(lambda: not list(node.domain.queue.unfinished()))
+        assert [change.status for change in node.domain.queue.ended()] == ["succeeded", "succeeded"]
+        assert bench.engine.running["web-job"] is job
+        assert bench.engine.running["web-back"].status == "running"
+
+
 async def test_an_unhealthy_service_is_told_and_left_to_run(bench: Bench) -> None:
     async with bench.running() as node:
         await node.install(spec())

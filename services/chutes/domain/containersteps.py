@@ -95,6 +95,8 @@ class VerifyRunning(Step):
     """Whether there is an earlier version to go back to, so that it is worth to look longer."""
     proven: bool = False
     """Whether this very thing has run before, so that one look is enough."""
+    untouched: tuple[str, ...] = ()
+    """Services that the change leaves alone: how they ended before is not its failure."""
 
     async def do(self, run: Run) -> None:
         clock = asyncio.get_running_loop().time
@@ -119,6 +121,8 @@ class VerifyRunning(Step):
             raise Unavailable("The container engine does not answer.", reason="ENGINE_DOWN")
         starting = []
         for service, container in self.chute.containers.items():
+            if service in self.untouched:
+                continue
             state = states.get(container)
             if state is None:
                 raise await self._failed(run, service, "SERVICE_EXITED", "is gone right after its start")

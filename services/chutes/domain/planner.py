@@ -242,6 +242,7 @@ def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
     yield VerifyRunning(
         new,
         replaces=old is not None and new.images != old.images,
+        untouched=situation.untouched,
         proven=situation.type == "start" and old is not None and new == replace(old, desired="running"),
     )
 
