@@ -9,6 +9,7 @@ from services.chutes.domain.access import may_see, require_access, require_sight
 from services.chutes.domain.allocation import fraction_of, refuse_too_much
 from services.chutes.domain.change import NO_TERMS, Request, Terms
 from services.chutes.domain.chute import Actor, Chute, Desired
+from services.chutes.domain.demands import check_environment, require_images
 from services.chutes.domain.errors import (
     chute_exists,
     chute_locked,
@@ -27,9 +28,7 @@ from services.common.identity import Principal
 
 Command = Literal["start", "stop", "restart", "delete"]
 
-MAX_ENVIRONMENT_VARIABLES = 200
 MAX_LOCK_REASON_BYTES = 200
-MAX_ENVIRONMENT_CHARACTERS = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,7 @@ class ChuteManager:
         terms: Terms,
     ) -> tuple[Request, Callable[[], None]]:
         """Returns a change and what must hold when it is accepted."""
-        _check_environment(environment or {})
+        check_environment(environment or {})
         user = Actor.of(principal)
 
         def check() -> None:
@@ -204,7 +203,7 @@ class ChuteManager:
             terms=terms,
         )
         if workspace is None and download is None:
-            _require_images(spec)
+            require_images(spec)
         return request, lambda: self.check_install(spec, principal, replace)
 
     async def configure(
@@ -277,40 +276,3 @@ class ChuteManager:
             elif spec := change.request.spec or (prospect and prospect.spec):
                 prospect = _Prospect(owner, "stopped" if kind == "stop" else "running", spec)
         return prospect
-
-
-def _require_images(spec: ChuteSpec) -> None:
-    """Refuses a chute without files if some of its services are built from files."""
-    for name, service in spec.services.items():
-        if service.type != "image":
-            raise InvalidArgument(
-                f"Service {name} is of the type {service.type} and built from files, and there are none; "
-                "send the chute as a tar with content type application/x-tar, or say with download where "
-                "they are.",
-                reason="CHUTE_FILES_MISSING",
-                field=f"services.{name}.type",
-                service=name,
-            )
-
-
-def _check_environment(environment: Mapping[str, str]) -> None:
-    if len(environment) > MAX_ENVIRONMENT_VARIABLES:
-        raise InvalidArgument(
-            f"An environment has at most {MAX_ENVIRONMENT_VARIABLES} variables.",
-            reason="ENVIRONMENT_TOO_LARGE",
-            field="environment",
-        )
-    if sum(len(name) + len(value) for name, value in environment.items()) > MAX_ENVIRONMENT_CHARACTERS:
-        raise InvalidArgument(
-            f"An environment has at most {MAX_ENVIRONMENT_CHARACTERS} characters.",
-            reason="ENVIRONMENT_TOO_LARGE",
-            field="environment",
-        )
-    for name, value in environment.items():
-        if not name or "=" in name or "\0" in name + value:
-            raise InvalidArgument(
-                f"{name!r} cannot be a variable of an environment: names are not empty and have no '=', and "
-                "neither names nor values have NUL characters.",
-                reason="ENVIRONMENT_INVALID",
-                field=f"environment.{name}",
-            )
