@@ -282,7 +282,9 @@ def test_refusals_name_the_field(text: str, reason: str, field: str) -> None:
 @pytest.mark.parametrize(
     ("text", "field", "suggestion"),
     [
-        ("name: a\nservcies: {}", "servcies", None),
+        ("name: a\nservcies: {}", "servcies", "services"),
+        ("name: a\nservces: {}", "servces", "services"),
+        ("name: a\nwbe: {port: 80}", "wbe", "web"),
         ("name: a\nenviroment: {}", "enviroment", "environment"),
         ("name: a\nservices: {m: {comand: ls}}", "services.m.comand", "command"),
         ("name: a\nservices: {m: {requests: {port_bindings: {}}}}", "services.m.requests.port_bindings",

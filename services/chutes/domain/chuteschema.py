@@ -179,7 +179,9 @@ def _expects(schema: Schema) -> str | None:
 
 
 def _unknown(key: str, field: str, known: Schema) -> Violation:
-    near = difflib.get_close_matches(key[:MAX_KEY_CHARACTERS], known, n=1)
+    # Whoever misspells "services" has not chosen the old form.
+    meant = {**known, **SCHEMA["$defs"]["newForm"]["properties"]} if field == key else known
+    near = difflib.get_close_matches(key[:MAX_KEY_CHARACTERS], meant, n=1)
     advice = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}."
     return _worded(field, f"the key {field} is not known; {advice}")
 
