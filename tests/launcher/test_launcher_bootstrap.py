@@ -39,7 +39,8 @@ def bootstrap(clone: Path, kind: str = "run", **environment: str) -> subprocess.
 def machine_with(folder: Path, **programs: str) -> str:
     """Returns a PATH with the usual small tools and these shell scripts only."""
     folder.mkdir()
-    for tool in TOOLS:
+    # Never through a link: that would write to the machine's own program.
+    for tool in set(TOOLS) - set(programs):
         (folder / tool).symlink_to(str(shutil.which(tool)))
     for name, script in programs.items():
         program = folder / name
