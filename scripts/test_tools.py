@@ -14,7 +14,9 @@ PACKAGES = {
     "busybox": "busybox-static",  # the base of the images that tests build: no registry is needed
     "chromium": "chromium",
     "curl": "curl",  # the README's first chute
+    "debootstrap": "debootstrap",  # the base of the image: no registry is needed
     "dnsmasq": "dnsmasq-base",
+    "docker-compose": "docker-compose",
     "git": "git",  # pdtools imports it
     "hostapd": "hostapd",
     "ip": "iproute2",

@@ -95,6 +95,21 @@ def serve(service: str, log_level: str) -> None:
 
 
 @main.command()
+@click.argument("part", type=click.Choice(PART_NAMES))
+def health(part: str) -> None:
+    """Tells whether one part answers: exits with 0 or 1. For health checks of containers."""
+    from services.common.settings import SettingError, load_settings
+    from services.launcher.status import part_status
+
+    try:
+        found = part_status(part, load_settings())
+    except SettingError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{part} {'is healthy' if found.ok else found.detail}")
+    sys.exit(0 if found.ok else 1)
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 def status(as_json: bool) -> None:
     """Tells how the node is: exits with 0 if healthy, 1 if degraded, 3 if it does not run."""

@@ -37,9 +37,8 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     home = await asyncio.to_thread(settings.state_dir, "airshark")
     pipeline = Pipeline()
     recordings = Recordings(home / "recordings", pipeline)
-    desk = RadioDesk(
-        pipeline, ChosenSource(home / "source.json"), partial(make_source, recordings=recordings)
-    )
+    chosen = ChosenSource(home / "source.json", settings.spectrum_scenario)
+    desk = RadioDesk(pipeline, chosen, partial(make_source, recordings=recordings))
     views = Views(pipeline)
     database = await asyncio.to_thread(Database, home / "detections.sqlite3", MIGRATIONS, "NORMAL")
     history = DetectionStore(database)

@@ -68,6 +68,8 @@ class Settings:
     """PARADROP_HOST_NETWORK: "managed" runs the host's own interfaces, "kept" leaves them alone."""
     allow_monitor_mode: bool
     """PARADROP_ALLOW_MONITOR_MODE: whether chutes may have whole radios to listen."""
+    spectrum_scenario: Path | None
+    """PARADROP_SPECTRUM_SCENARIO: scenario that Airshark simulates until a source is chosen; default none."""
     concurrent_builds: int
     """PARADROP_CONCURRENT_BUILDS: so many images of chutes are built side by side; default 2."""
     addresses: Mapping[str, str]
@@ -152,6 +154,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         controller_key=_file(environment, "PARADROP_CONTROLLER_KEY"),
         host_network=_choice(environment, "PARADROP_HOST_NETWORK", ("kept", "managed")),
         allow_monitor_mode=_flag(environment, "PARADROP_ALLOW_MONITOR_MODE"),
+        spectrum_scenario=_file(environment, "PARADROP_SPECTRUM_SCENARIO"),
         concurrent_builds=_count(
             environment, "PARADROP_CONCURRENT_BUILDS", DEFAULT_CONCURRENT_BUILDS, MAX_CONCURRENT_BUILDS
         ),

@@ -1,5 +1,6 @@
 """Asks every part of a node how it is, through the sockets that its users use."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -76,6 +77,30 @@ def node_status(settings: Settings) -> NodeStatus:
     else:
         state = DEGRADED if any(part.ok for part in own) else NOT_RUNNING
     return NodeStatus(state, str(settings.home), parts, issues.result())
+
+
+def part_status(part: str, settings: Settings) -> PartStatus:
+    """Asks one part: a service by its gRPC health, the bridge and Envoy by /healthz. Blocking."""
+    if part in SERVICES:
+        return _service(part, settings.addresses[part])
+    if part == "bridge":
+        return _bridge(settings)
+    # Whether its services answer is their business, else one that is ill would look like two.
+    health = gateway_health(settings)
+    return PartStatus(part, health.answered, gateway_url(settings), "" if health.answered else health.problem)
+
+
+def _bridge(settings: Settings) -> PartStatus:
+    address = f"unix:{settings.bridge_socket}"
+    try:
+        with socket.socket(socket.AF_UNIX) as bridge:
+            bridge.settimeout(TIMEOUT_S)
+            bridge.connect(str(settings.bridge_socket))
+            bridge.sendall(b"GET /healthz HTTP/1.0\r\nhost: bridge\r\n\r\n")
+            ok = bridge.recv(16).startswith(b"HTTP/1.1 ")
+    except OSError as error:
+        return PartStatus("bridge", False, address, f"does not answer: {error}")
+    return PartStatus("bridge", ok, address, "" if ok else "does not speak HTTP")
 
 
 def _service(name: str, address: str) -> PartStatus:

@@ -236,3 +236,20 @@ def test_status_of_a_healthy_node(node: NodeProcess) -> None:
     )
     assert "is healthy" in status.stdout, status
     assert status.returncode == 0
+
+
+def test_health_of_each_part(node: NodeProcess) -> None:
+    def health(part: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"PARADROP_HOME": str(node.home), "PARADROP_LISTEN": node.target}
+        command = [COMMAND, "health", part]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    node.start()
+    for part in ("auth", "network", "airshark", "chutes", "node", "bridge", "gateway"):
+        done = health(part)
+        assert (done.returncode, done.stdout) == (0, f"{part} is healthy\n")
+    node.stop()
+    for part in ("auth", "bridge", "gateway"):
+        done = health(part)
+        assert done.returncode == 1
+        assert "does not answer" in done.stdout

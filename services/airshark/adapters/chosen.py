@@ -27,17 +27,31 @@ log = structlog.get_logger()
 class ChosenSource:
     """The choice, in a file. Everything here blocks."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, scenario: Path | None = None) -> None:
         self._path = path
+        self._scenario = scenario
+        """What to simulate until something is chosen."""
 
     def load(self) -> SourceSettings:
-        """Returns the choice; none if there is none or it cannot be read."""
+        """Returns the choice; the default if there is none or it cannot be read."""
         try:
             settings = SourceSettings.from_json(json.loads(self._path.read_text()))
         except FileNotFoundError:
-            return SourceSettings()
+            return self._default()
         except (OSError, ValueError, TypeError, KeyError) as error:
             log.error("the choice of the spectrum source cannot be read and is ignored", reason=str(error))
+            return SourceSettings()
+        return settings
+
+    def _default(self) -> SourceSettings:
+        if self._scenario is None:
+            return SourceSettings()
+        try:
+            settings = SourceSettings(kind=SourceKind.SIMULATED, scenario=self._scenario.read_text())
+            settings.check()
+            _scenario(settings.scenario)
+        except (OSError, ValueError, InvalidArgument) as error:
+            log.error("PARADROP_SPECTRUM_SCENARIO is no scenario and is ignored", reason=str(error))
             return SourceSettings()
         return settings
 
