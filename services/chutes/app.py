@@ -31,7 +31,7 @@ from services.chutes.adapters.uploads import Uploads
 from services.chutes.domain.assembly import Domain, running_domain
 from services.chutes.domain.containers import NodeAddress
 from services.chutes.domain.factoryreset import FactoryReset
-from services.chutes.domain.hostconfig import SetHostConfig
+from services.chutes.domain.hostconfig import HostConfiguration, SetHostConfig
 from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.policy import NodePolicy
 from services.chutes.domain.power import Power, Reboot, Shutdown
@@ -69,6 +69,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
             open_channel(settings.addresses["network"]) as network,
             DockerEngine.connect(node_id, settings.docker_host) as engine,
         ):
+            host = NetworkHostConfiguration(network, settings.service_token_file)
             world = World(
                 engine=engine,
                 tokens=AuthTokens(auth, settings.service_token_file),
@@ -85,8 +86,8 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                 ),
                 networks=ChuteNetworks(network, settings.service_token_file),
                 node_changes=[
-                    *node_changes(SystemPower() if settings.power else NoPower()),
-                    SetHostConfig(NetworkHostConfiguration(network, settings.service_token_file)),
+                    *node_changes(SystemPower() if settings.power else NoPower(), host),
+                    SetHostConfig(host),
                 ],
                 concurrent_builds=settings.concurrent_builds,
             )
@@ -103,9 +104,9 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                 yield
 
 
-def node_changes(power: Power) -> tuple[NodeChange, ...]:
+def node_changes(power: Power, host: HostConfiguration | None = None) -> tuple[NodeChange, ...]:
     """Returns the kinds of changes of the node itself."""
-    return Reboot(power), Shutdown(power), FactoryReset()
+    return Reboot(power), Shutdown(power), FactoryReset(host)
 
 
 def servicers(world: World, domain: Domain, uploads: Uploads) -> Register:

@@ -46,6 +46,8 @@ log = structlog.get_logger()
 
 TELEMETRY_AGE_S = 1.0
 STATUS_AGE_S = 0.8
+SSH_KEY_FILE = "node.pub"
+"""The node's own public key, if whoever set the node up made one with ssh-keygen."""
 
 
 @asynccontextmanager
@@ -139,6 +141,7 @@ async def _parts(
             telemetry=lambda: as_json(telemetry),
             status=lambda: as_json(load),
             host_config=neighbours.host_config,
+            ssh_key_file=settings.home / SSH_KEY_FILE,
         )
 
     controllers = Controllers(connect, observer)

@@ -25,6 +25,8 @@ class Cloud:
     users: dict[str, Any] = field(default_factory=dict)
     """Token of a user to the document about them."""
     rights: list[Any] = field(default_factory=list)
+    patch: list[Any] = field(default_factory=list)
+    """What batch b1 wants altered in the host configuration."""
     down: bool = False
     polls: bool = True
 
@@ -48,7 +50,7 @@ class Cloud:
                 return 403, None
             return 200, {
                 "router": {"_id": "r1", "password": "t0ken", "claim_token": "c1"},
-                "batch": {"name": "b"},
+                "batch": {"name": "b", "hostconfig_patch": self.patch},
             }
         user = self.users.get(authorization.removeprefix("Bearer "))
         if user is not None and path == "/api/users/me":

@@ -15,9 +15,10 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from paradrop.chutes.v1 import changes_pb2 as pb
 from paradrop.chutes.v1 import changes_pb2_grpc
-from paradrop.network.v1 import hostconfig_pb2
+from paradrop.network.v1 import hostconfig_pb2, network_pb2
 
 from services.chutes.adapters.networks import NetworkHostConfiguration
+from services.chutes.domain.factoryreset import FactoryReset
 from services.chutes.domain.hostconfig import SetHostConfig
 from services.common.documents import to_struct
 from tests.chutes.bench import Bench
@@ -25,7 +26,7 @@ from tests.chutes.served import Served as ServedChutes
 from tests.chutes.served import serving_bench
 from tests.network.conftest import Namespaces, needs_root
 from tests.network.documents import example
-from tests.network.served import SERVICE, Served, serve
+from tests.network.served import SERVICE, Served, document, serve
 from tests.network.test_chute_networks import Site
 from tests.network.test_host_networks import MANAGED, plain
 from tests.network.test_hostconfig_service import config
@@ -64,7 +65,7 @@ async def node_at(home: Path, host: Any = None, **environment: str) -> AsyncIter
         token_file = home / "token"
         await asyncio.to_thread(token_file.write_text, networks.publisher.token(SERVICE, role="owner"))
         port = NetworkHostConfiguration(networks.channel, token_file)
-        bench = Bench(home / "chutes", node_changes=[SetHostConfig(port)])
+        bench = Bench(home / "chutes", node_changes=[SetHostConfig(port), FactoryReset(port)])
         with tempfile.TemporaryDirectory(prefix="pd-") as short:
             address = f"unix:{short}/chutes.sock"
             async with serving_bench(bench, networks.publisher, address) as chutes:
@@ -104,6 +105,28 @@ async def test_a_document_becomes_the_configuration_by_a_change(tmp_path: Path) 
             newest = versions.versions[0]
             assert (newest.author, newest.change_id) == ("admin", change.id)
             assert len(versions.versions) == number + 1
+
+
+async def test_a_factory_reset_brings_the_default_configuration_back(tmp_path: Path) -> None:
+    async with node_at(tmp_path) as node:
+        client = node.networks.client()
+        await node.ended(await node.put(example(vendor={"odd": 1})))
+        default = document(
+            (await client("GenerateHostConfig", network_pb2.GenerateHostConfigRequest())).config
+        )
+        assert await config(client) != default
+        request = pb.FactoryResetRequest(dry_run=True)
+        preview = await node.stub.FactoryReset(request, metadata=node.metadata("admin"), timeout=30)
+        assert any("host configuration" in line for line in preview.removed)
+        assert [step.name for step in preview.plan.steps][:2] == ["set_host_config", "prove_host_config"]
+        request.dry_run = False
+        answer = await node.stub.FactoryReset(request, metadata=node.metadata("admin"), timeout=30)
+        change = await node.ended(answer.change_id)
+        assert change.status == "succeeded", change.failure
+        assert await config(client) == default
+        # The node takes a configuration as before.
+        again = await node.ended(await node.put(example()))
+        assert again.status == "succeeded"
 
 
 async def test_a_wrong_document_is_refused_at_once_and_takes_no_id(tmp_path: Path) -> None:

@@ -2,18 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from google.protobuf import json_format
 from paradrop.chutes.v1 import changes_pb2, chutes_pb2
+from paradrop.network.v1 import network_pb2
 from paradrop.node.v1 import node_pb2, node_pb2_grpc
 
 from services.common.errors import InvalidArgument
 from services.node import app
-from services.node.adapters import reports
+from services.node.adapters import controller_api, key_files, reports, self_provision
 from tests.fakes.cloud import Cloud, running_cloud
 from tests.gateway.doubles import Doubles, Keys
 from tests.support.settings import settings_in
@@ -39,18 +43,23 @@ async def until(check: Callable[[], Any]) -> Any:
     return found
 
 
-@pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(reports, "FIRST_PAUSE_S", 0.05)
-    home = tmp_path / "home"
-    home.mkdir()
+@asynccontextmanager
+async def world_at(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Doubles, Cloud, Path], None]
+) -> AsyncIterator[World]:
+    for module in (controller_api, reports, self_provision):
+        monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.05)
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
     with settings_in(home) as settings, running_cloud() as cloud:
         settings.prepare()
         doubles = Doubles(Keys(settings.public_dir))
         settings.service_token_file.write_text(doubles.keys.token("node", kind="service"))
         (home / "settings.ini").write_text(f"[base]\npdserver = {cloud.address}\n")
+        prepare(doubles, cloud, home)
         async with (
             doubles.serving_one("chutes", settings),
+            doubles.serving_one("network", settings),
             app.running(settings),
             grpc.aio.insecure_channel(settings.addresses["node"]) as channel,
         ):
@@ -62,6 +71,12 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
             doubles.replies[f"{CHANGES}.ListChanges"] = list_changes
             yield found
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    async with world_at(tmp_path, monkeypatch, lambda *_: None) as found:
+        yield found
 
 
 async def test_the_node_logs_in_and_reports_its_state_and_load(world: World) -> None:
@@ -161,8 +176,6 @@ async def test_a_wrong_token_is_not_connected(world: World) -> None:
 
 
 async def test_a_node_of_a_batch_provisions_itself(world: World, tmp_path: Path) -> None:
-    from services.node.adapters.self_provision import self_provision
-
     class Provisioning:
         present = reports.Provision(world.cloud.address, "wss://x")
 
@@ -173,10 +186,64 @@ async def test_a_node_of_a_batch_provisions_itself(world: World, tmp_path: Path)
     folder.mkdir()
     (folder / "provision.yaml").write_text("batch_id: b1\nbatch_key: k1\n")
     provisioning: Any = Provisioning()
-    await self_provision(folder, provisioning)
+    await self_provision.self_provision(folder, provisioning)
     found = provisioning.present
     assert (found.router_id, found.apitoken) == ("r1", "t0ken")
-    assert found.told == {"router": {"_id": "r1", "claim_token": "c1"}, "batch": {"name": "b"}}
+    assert found.told == {
+        "router": {"_id": "r1", "claim_token": "c1"},
+        "batch": {"name": "b", "hostconfig_patch": []},
+    }
     sent = world.cloud.told("POST", "/provision")[0]
     assert sent["name"].startswith("node-")
     assert sent["key"] == "k1"
+
+
+async def test_the_nodes_own_ssh_key_is_told(world: World, tmp_path: Path) -> None:
+    key = ed25519.Ed25519PrivateKey.generate().public_key()
+    line = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    (tmp_path / "home" / "node.pub").write_text(f"{line} node\n")
+    await world.provision()
+    document = (await until(lambda: world.cloud.told("PATCH", "/routers/r1")))[0]
+    assert document == [{"op": "add", "path": "/ssh_public_key", "value": f"{line} node"}]
+
+
+@pytest.mark.parametrize("content", ["", "ssh-rsa no-key", "-----BEGIN OPENSSH PRIVATE KEY-----"])
+def test_a_file_that_is_no_public_key_is_not_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "node.pub").write_text(content)
+    assert key_files.read_public_key(tmp_path / "node.pub") is None
+
+
+async def test_the_patch_of_a_batch_becomes_a_change_of_the_host_configuration_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+
+    async def create(request: Any, context: Any) -> Any:
+        keys = [value for name, value in context.invocation_metadata() if name == "idempotency-key"]
+        made.append((json_format.MessageToDict(request.change), keys))
+        return changes_pb2.CreateChangeResponse(change_id=7)
+
+    def prepare(doubles: Doubles, cloud: Cloud, home: Path) -> None:
+        cloud.patch = [{"op": "replace", "path": "/lan/proto", "value": "dhcp"}]
+        (home / "provision.yaml").write_text("batch_id: b1\nbatch_key: k1\n")
+        config = network_pb2.GetHostConfigResponse()
+        config.config.update({"lan": {"proto": "static"}, "wifi": []})
+        doubles.replies[f"{CHANGES}.CreateChange"] = create
+        doubles.replies["paradrop.network.v1.NetworkService.GetHostConfig"] = config
+
+    async with world_at(tmp_path, monkeypatch, prepare) as world:
+        await until(lambda: made)
+        await until(lambda: world.cloud.told("POST", "/states"))
+    # The node starts anew.
+    async with world_at(tmp_path, monkeypatch, prepare) as world:
+        request = node_pb2.GetProvisionRequest()
+        told = await world.stub.GetProvision(request, metadata=world.metadata, timeout=20)
+        assert told.provisioned
+        await asyncio.sleep(0.3)
+    ((change, keys),) = made
+    assert change == {
+        "updateClass": "ROUTER",
+        "updateType": "sethostconfig",
+        "hostconfig": {"lan": {"proto": "dhcp"}, "wifi": []},
+    }
+    assert keys == ["batch-r1"]

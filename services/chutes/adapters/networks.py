@@ -10,6 +10,8 @@ from paradrop.network.v1 import (
     chute_networks_pb2_grpc,
     hostconfig_pb2,
     hostconfig_pb2_grpc,
+    network_pb2,
+    network_pb2_grpc,
 )
 
 from services.chutes.domain.chute import Actor
@@ -106,6 +108,7 @@ class NetworkHostConfiguration(_Caller):
     def __init__(self, channel: grpc.aio.Channel, token_file: Path) -> None:
         super().__init__(token_file)
         self._stub = hostconfig_pb2_grpc.HostConfigServiceStub(channel)
+        self._network = network_pb2_grpc.NetworkServiceStub(channel)
 
     async def check(self, document: Mapping[str, Any]) -> None:
         """Raises InvalidArgument (HOST_CONFIG_INVALID) with each wrong field; alters nothing."""
@@ -124,6 +127,11 @@ class NetworkHostConfiguration(_Caller):
                 field=field,
                 violations=violations,
             )
+
+    async def default(self) -> Mapping[str, Any]:
+        """Returns the document with which a node with this hardware begins."""
+        request = network_pb2.GenerateHostConfigRequest()
+        return from_struct((await self._call(self._network.GenerateHostConfig, request, TIMEOUT_S)).config)
 
     async def apply(
         self, document: Mapping[str, Any], change_id: int, author: str, confirm_timeout_s: int

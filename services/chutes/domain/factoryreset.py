@@ -6,19 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.chutes.domain.chute import Chute
+from services.chutes.domain.hostconfig import ApplyHostConfig, HostConfiguration, ProveHostConfig
 from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.planner import Plan
 from services.chutes.domain.steps import Run, Step
 from services.common.errors import FailedPrecondition, InvalidArgument
+from services.common.identity import SYSTEM
 
 REMOVED = (
     "all chutes with their containers, networks, images, tokens and data",
+    "the host configuration; the default one for the hardware that is present takes its place",
     "the tie to a controller, and what waits to be told to it",
 )
 KEPT = (
     "users and their passwords",
     "keys, certificates and settings",
-    "the host configuration",
+    "earlier versions of the host configuration",
     "SSH keys",
     "the record of changes",
     "whatever in the container engine is not of this node",
@@ -52,16 +55,21 @@ class SweepEngine(Step):
 
 
 class FactoryReset(NodeChange):
-    """Removes all chutes and everything of theirs.
+    """Brings the default host configuration back, and removes all chutes and everything of theirs.
 
-    It is committed first: from then on it only goes forward, also over a power cut, and the node never starts
-    half of what it had.
+    The configuration must prove itself first: one that cuts the node off is taken back, and nothing is
+    removed. Then the change is committed. From there it only goes forward, also over a power cut, and the
+    node never starts half of what it had.
     """
 
     type = "factoryreset"
     keys = ("chutes",)
     needs_engine = True
     exclusive = True
+
+    def __init__(self, host: HostConfiguration | None = None) -> None:
+        """Without `host` there is no network service whose configuration could be set back."""
+        self._host = host
 
     def check(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:
         names = payload.get("chutes")
@@ -79,8 +87,15 @@ class FactoryReset(NodeChange):
                 f"Installed are now: {names}. Confirm these, and try again.",
                 reason="RESET_NOT_AS_CONFIRMED",
             )
-        return {"chutes": sorted(installed)}
+        default = await self._host.default() if self._host else None
+        return {"chutes": sorted(installed), "hostconfig": default}
 
     def plan(self, change_id: int, payload: Mapping[str, Any], facts: Mapping[str, Any]) -> Plan:
-        chutes = facts["chutes"]
-        return Plan((), (SweepEngine(), *map(RemoveChute, chutes)), tuple(chutes))
+        chutes, default = facts["chutes"], facts.get("hostconfig")
+        steps: tuple[Step, ...] = ()
+        if self._host is not None and default is not None:
+            steps = (
+                ApplyHostConfig(self._host, change_id, default, SYSTEM.name, 0),
+                ProveHostConfig(self._host, change_id),
+            )
+        return Plan(steps, (SweepEngine(), *map(RemoveChute, chutes)), tuple(chutes))

@@ -35,6 +35,9 @@ class HostConfiguration(Protocol):
     async def check(self, document: Mapping[str, Any]) -> None:
         """Raises InvalidArgument (HOST_CONFIG_INVALID) with each wrong field; alters nothing."""
 
+    async def default(self) -> Mapping[str, Any]:
+        """Returns the document with which a node with this hardware begins."""
+
     async def apply(
         self, document: Mapping[str, Any], change_id: int, author: str, confirm_timeout_s: int
     ) -> None:

@@ -8,6 +8,7 @@ import pwd
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from services.common.errors import FailedPrecondition
 from services.node.domain.ports import Account
@@ -36,6 +37,16 @@ def load_key(line: bytes) -> None:
         load_ssh_public_key(line)
     except UnsupportedAlgorithm as error:
         raise ValueError(str(error)) from None
+
+
+def read_public_key(path: Path) -> str | None:
+    """Returns the public key in a file; None if there is none, or none that OpenSSH would take."""
+    try:
+        line = path.read_bytes()[:MAX_FILE_BYTES].strip()
+        load_key(line)
+        return line.decode()
+    except (OSError, ValueError):
+        return None
 
 
 class AuthorizedKeys:

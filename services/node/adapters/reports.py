@@ -2,97 +2,47 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import grpc
+import jsonpatch
 import structlog
-from google.protobuf import json_format, struct_pb2
+from google.protobuf import struct_pb2
 from paradrop.chutes.v1 import changes_pb2, changes_pb2_grpc
 
 from services.common.channels import service_metadata
 from services.common.errors import DomainError, Unavailable
+from services.node.adapters.controller_api import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    TIMEOUT_S,
+    ControllerApi,
+    RefusedError,
+)
+from services.node.adapters.key_files import read_public_key
 from services.node.adapters.observer import NodeObserver
 from services.node.adapters.outbox import Outbox
+from services.node.adapters.state_report import state_report
 from services.node.domain.inventory import Inventory
 from services.node.domain.provision import Provision
 
 log = structlog.get_logger()
 
-USER_AGENT = "ParaDrop/2.5"
-TIMEOUT_S = 30.0
 LONG_POLL_TIMEOUT_S = 330.0
-AT_ONCE = 2
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 300.0
 LEAST_POLL_INTERVAL_S = 1.0
 """Also when a controller answers at once: the original spun here."""
 UPDATES_INTERVAL_S = 900.0
 TELEMETRY_INTERVAL_S = 60.0
 STATES_INTERVAL_S = 1.0
+PATCH_KEY = "hostconfig_patch"
 
 Document = dict[str, Any]
 Gather = Callable[[], Awaitable[Document]]
-
-
-class RefusedError(Exception):
-    """The controller answered with another status than a 2xx."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the controller answered with status {status}")
-        self.status = status
-
-
-class ControllerApi:
-    """Requests to a controller, at most two at once, with the node's token."""
-
-    def __init__(self, provision: Provision) -> None:
-        self._provision = provision
-        self._base = provision.pdserver.rstrip("/")
-        self._limit = asyncio.Semaphore(AT_ONCE)
-        self._token = ""
-
-    async def request(
-        self, method: str, path: str, document: Any = None, timeout_s: float = TIMEOUT_S
-    ) -> tuple[int, Any]:
-        """Returns status and document of a 2xx answer; else raises RefusedError or OSError."""
-        status, answer = await self._send(method, path, document, timeout_s)
-        if status == 401:
-            credentials = {"id": self._provision.router_id, "password": self._provision.apitoken}
-            status, told = await self._send("POST", "/api/auth/router", credentials, TIMEOUT_S)
-            if status // 100 != 2 or not isinstance(told, dict) or not isinstance(told.get("token"), str):
-                raise RefusedError(401)
-            self._token = told["token"]
-            status, answer = await self._send(method, path, document, timeout_s)
-        if status // 100 != 2:
-            raise RefusedError(status)
-        return status, answer
-
-    async def _send(self, method: str, path: str, document: Any, timeout_s: float) -> tuple[int, Any]:
-        # A long poll waits most of the time and must not hold up the others.
-        if timeout_s > TIMEOUT_S:
-            return await asyncio.to_thread(self._blocking, method, path, document, timeout_s)
-        async with self._limit:
-            return await asyncio.to_thread(self._blocking, method, path, document, timeout_s)
-
-    def _blocking(self, method: str, path: str, document: Any, timeout_s: float) -> tuple[int, Any]:
-        import requests
-
-        headers = {"accept": "application/json", "user-agent": USER_AGENT}
-        if self._token:
-            headers["authorization"] = f"Bearer {self._token}"
-        try:
-            with requests.request(
-                method, self._base + path, json=document, headers=headers, timeout=(10, timeout_s),
-                allow_redirects=False,
-            ) as answer:  # fmt: skip
-                with suppress(ValueError):
-                    return answer.status_code, answer.json()
-                return answer.status_code, None
-        except requests.RequestException as error:
-            raise OSError(f"{self._base} does not answer ({type(error).__name__})") from None
 
 
 class HttpReports:
@@ -110,17 +60,24 @@ class HttpReports:
         telemetry: Gather,
         status: Gather,
         host_config: Gather,
+        ssh_key_file: Path,
     ) -> None:
         self._provision = provision
         self._api = ControllerApi(provision)
         self._changes: Any = changes_pb2_grpc.ChangeServiceStub(chutes)
         self._token_file = token_file
         self._outbox = outbox
-        self._observer = observer
-        self._inventory = inventory
         self._telemetry = telemetry
-        self._status = status
         self._host_config = host_config
+        self._ssh_key_file = ssh_key_file
+        self._state = partial(
+            state_report,
+            provision.router_id,
+            observer=observer,
+            inventory=inventory,
+            status=status,
+            host_config=host_config,
+        )
         self._wanted = asyncio.Event()
         self.up = asyncio.Event()
         """Set while the last request succeeded."""
@@ -132,7 +89,14 @@ class HttpReports:
     async def run(self) -> None:
         """Reports and asks for good."""
         async with asyncio.TaskGroup() as tasks:
-            for work in (self._report_states(), self._report_telemetry(), self._fetch(), self._long_poll()):
+            for work in (
+                self._report_ssh_key(),
+                self._patch_host_config(),
+                self._report_states(),
+                self._report_telemetry(),
+                self._fetch(),
+                self._long_poll(),
+            ):
                 tasks.create_task(work)
 
     async def poll(self, timeout_s: float) -> None:
@@ -185,6 +149,52 @@ class HttpReports:
                 sent = records[-1].sequence
                 await self._outbox.acknowledge(sent)
             await asyncio.sleep(STATES_INTERVAL_S)
+
+    async def _report_ssh_key(self) -> None:
+        """Tells the node's own public key, by which owners of nodes recognise it, if it has one."""
+        key = await asyncio.to_thread(read_public_key, self._ssh_key_file)
+        if key:
+            document = [{"op": "add", "path": "/ssh_public_key", "value": key}]
+            await self._surely("PATCH", self._router, document)
+
+    async def _patch_host_config(self) -> None:
+        """Makes the change that the batch of the node asked for when the node provisioned itself, once."""
+        patch = (self._provision.told.get("batch") or {}).get("hostconfig_patch")
+        if not patch:
+            return
+        known = await self._outbox.begin_call(PATCH_KEY)
+        if known is not None and known.status is not None:
+            return
+        pause_s = FIRST_PAUSE_S
+        while not await self._change_host_config(patch):
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        await self._outbox.end_call(PATCH_KEY, None, b"asked")
+
+    async def _change_host_config(self, patch: Any) -> bool:
+        """Asks for the change; False if it must be tried again."""
+        document = await self._host_config()
+        if not document:
+            return False
+        change = struct_pb2.Struct()
+        try:
+            patched = jsonpatch.apply_patch(document, patch)
+            change.update({"updateClass": "ROUTER", "updateType": "sethostconfig", "hostconfig": patched})
+            await self._changes.CreateChange(
+                changes_pb2.CreateChangeRequest(change=change),
+                # If the node went down after the change was accepted, this is no second one.
+                metadata=(*self._metadata(), ("idempotency-key", f"batch-{self._provision.router_id}")),
+                timeout=TIMEOUT_S,
+            )
+        except grpc.aio.AioRpcError as error:
+            if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                return False
+            log.warning("the patch of the batch is refused", why=error.details())
+        except DomainError:
+            return False
+        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, ValueError) as error:
+            log.warning("the patch of the batch does not fit the host configuration", why=str(error))
+        return True
 
     async def _report_telemetry(self) -> None:
         while True:
@@ -261,67 +271,8 @@ class HttpReports:
             log.warning("an update of the controller cannot be done", update=update["_id"], why=str(error))
         return False
 
-    async def _state(self) -> Document:
-        software, hardware = self._inventory.software, self._inventory.hardware
-        chutes: Sequence[Document] = []
-        status: Document = {}
-        with suppress(grpc.aio.AioRpcError, DomainError):
-            chutes = [_chute(json_format.MessageToDict(c)) for c in (await self._observer.state()).chutes]
-        with suppress(DomainError):
-            status = await self._status()
-        name, _, product_version = hardware.board.partition(" ")
-        return {
-            "timestamp": time.time(),
-            "name": self._provision.router_id,
-            "osVersion": software.os_version,
-            "paradropVersion": software.pd_version,
-            "pdinstallVersion": None,
-            "chutes": chutes,
-            "devices": [
-                {
-                    "name": radio.interfaces[0] if radio.interfaces else radio.phy,
-                    "mac": radio.mac,
-                    "type": "wifi",
-                    "phy": radio.phy,
-                    "vendor": radio.vendor_id,
-                    "device": radio.device_id,
-                    "slot": radio.slot,
-                    "id": radio.id,
-                }
-                for radio in hardware.radios
-            ],
-            "hostConfig": await self._host_config(),
-            "snaps": [],
-            "zerotierAddress": None,
-            "dmi": {
-                "bios_date": software.bios_date,
-                "bios_vendor": software.bios_vendor,
-                "bios_version": software.bios_version,
-                "product_name": name or None,
-                "product_serial": None,
-                "product_version": product_version or None,
-                "sys_vendor": hardware.vendor,
-            },
-            "status": status,
-        }
-
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         return service_metadata(self._token_file)
-
-
-def _chute(chute: Mapping[str, Any]) -> Document:
-    return {
-        "name": chute["name"],
-        "desired": chute.get("desired_state"),
-        "state": chute.get("state"),
-        "services": chute.get("services", {}),
-        "warning": None,
-        "version": chute.get("version"),
-        "allocation": None,
-        "environment": chute.get("environment", {}),
-        "external": None,
-        "resources": None,
-    }
 
 
 def _ended(success: bool) -> list[Document]:
@@ -329,23 +280,3 @@ def _ended(success: bool) -> list[Document]:
         {"op": "replace", "path": "/completed", "value": True},
         {"op": "replace", "path": "/success", "value": success},
     ]
-
-
-async def provision_by_batch(defaults: Provision, batch_id: str, batch_key: str, mac: str) -> Provision:
-    """Asks the controller for an identity with the key of a batch; raises RefusedError or OSError."""
-    api = ControllerApi(defaults)
-    document = {"name": f"node-{mac.replace(':', '')}", "key": batch_key, "zerotier_address": None}
-    _, told = await api.request("POST", f"/api/batches/{quote(batch_id, safe='')}/provision", document)
-    router = told.get("router") if isinstance(told, dict) else None
-    if not isinstance(router, dict) or not all(isinstance(router.get(k), str) for k in ("_id", "password")):
-        raise RefusedError(200)
-    shown = {key: value for key, value in router.items() if key != "password"}
-    batch = told.get("batch") if isinstance(told.get("batch"), dict) else {}
-    return Provision(
-        pdserver=defaults.pdserver,
-        wamp_router=defaults.wamp_router,
-        router_id=router["_id"],
-        apitoken=router["password"],
-        since_s=time.time(),
-        told={"router": shown, "batch": batch},
-    )

@@ -7,7 +7,12 @@ import psutil
 import structlog
 import yaml
 
-from services.node.adapters.reports import FIRST_PAUSE_S, LONGEST_PAUSE_S, RefusedError, provision_by_batch
+from services.node.adapters.controller_api import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    RefusedError,
+    provision_by_batch,
+)
 from services.node.domain.provision import Provisioning
 
 log = structlog.get_logger()

@@ -1,0 +1,93 @@
+"""Requests to a controller that speaks the HTTP interface of Paradrop 0.13."""
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
+
+from services.node.domain.provision import Provision
+
+USER_AGENT = "ParaDrop/2.5"
+TIMEOUT_S = 30.0
+AT_ONCE = 2
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 300.0
+"""Pauses between tries of what must get through; each is twice the one before."""
+
+
+class RefusedError(Exception):
+    """The controller answered with another status than a 2xx."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the controller answered with status {status}")
+        self.status = status
+
+
+class ControllerApi:
+    """Requests to a controller, at most two at once, with the node's token."""
+
+    def __init__(self, provision: Provision) -> None:
+        self._provision = provision
+        self._base = provision.pdserver.rstrip("/")
+        self._limit = asyncio.Semaphore(AT_ONCE)
+        self._token = ""
+
+    async def request(
+        self, method: str, path: str, document: Any = None, timeout_s: float = TIMEOUT_S
+    ) -> tuple[int, Any]:
+        """Returns status and document of a 2xx answer; else raises RefusedError or OSError."""
+        status, answer = await self._send(method, path, document, timeout_s)
+        if status == 401:
+            credentials = {"id": self._provision.router_id, "password": self._provision.apitoken}
+            status, told = await self._send("POST", "/api/auth/router", credentials, TIMEOUT_S)
+            if status // 100 != 2 or not isinstance(told, dict) or not isinstance(told.get("token"), str):
+                raise RefusedError(401)
+            self._token = told["token"]
+            status, answer = await self._send(method, path, document, timeout_s)
+        if status // 100 != 2:
+            raise RefusedError(status)
+        return status, answer
+
+    async def _send(self, method: str, path: str, document: Any, timeout_s: float) -> tuple[int, Any]:
+        # A long poll waits most of the time and must not hold up the others.
+        if timeout_s > TIMEOUT_S:
+            return await asyncio.to_thread(self._blocking, method, path, document, timeout_s)
+        async with self._limit:
+            return await asyncio.to_thread(self._blocking, method, path, document, timeout_s)
+
+    def _blocking(self, method: str, path: str, document: Any, timeout_s: float) -> tuple[int, Any]:
+        import requests
+
+        headers = {"accept": "application/json", "user-agent": USER_AGENT}
+        if self._token:
+            headers["authorization"] = f"Bearer {self._token}"
+        try:
+            with requests.request(
+                method, self._base + path, json=document, headers=headers, timeout=(10, timeout_s),
+                allow_redirects=False,
+            ) as answer:  # fmt: skip
+                with suppress(ValueError):
+                    return answer.status_code, answer.json()
+                return answer.status_code, None
+        except requests.RequestException as error:
+            raise OSError(f"{self._base} does not answer ({type(error).__name__})") from None
+
+
+async def provision_by_batch(defaults: Provision, batch_id: str, batch_key: str, mac: str) -> Provision:
+    """Asks the controller for an identity with the key of a batch; raises RefusedError or OSError."""
+    api = ControllerApi(defaults)
+    document = {"name": f"node-{mac.replace(':', '')}", "key": batch_key, "zerotier_address": None}
+    _, told = await api.request("POST", f"/api/batches/{quote(batch_id, safe='')}/provision", document)
+    router = told.get("router") if isinstance(told, dict) else None
+    if not isinstance(router, dict) or not all(isinstance(router.get(k), str) for k in ("_id", "password")):
+        raise RefusedError(200)
+    shown = {key: value for key, value in router.items() if key != "password"}
+    batch = told.get("batch") if isinstance(told.get("batch"), dict) else {}
+    return Provision(
+        pdserver=defaults.pdserver,
+        wamp_router=defaults.wamp_router,
+        router_id=router["_id"],
+        apitoken=router["password"],
+        since_s=time.time(),
+        told={"router": shown, "batch": batch},
+    )

@@ -1,0 +1,83 @@
+"""The state of the node as controllers of Paradrop 0.13 know it."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import grpc
+from google.protobuf import json_format
+
+from services.common.errors import DomainError
+from services.node.adapters.observer import NodeObserver
+from services.node.domain.inventory import Inventory
+
+Document = dict[str, Any]
+
+
+async def state_report(
+    router_id: str | None,
+    *,
+    observer: NodeObserver,
+    inventory: Inventory,
+    status: Callable[[], Awaitable[Document]],
+    host_config: Callable[[], Awaitable[Document]],
+) -> Document:
+    """Returns the report; what cannot be had now is empty in it."""
+    software, hardware = inventory.software, inventory.hardware
+    chutes: Sequence[Document] = []
+    load: Document = {}
+    with suppress(grpc.aio.AioRpcError, DomainError):
+        chutes = [_chute(json_format.MessageToDict(c)) for c in (await observer.state()).chutes]
+    with suppress(DomainError):
+        load = await status()
+    name, _, product_version = hardware.board.partition(" ")
+    return {
+        "timestamp": time.time(),
+        "name": router_id,
+        "osVersion": software.os_version,
+        "paradropVersion": software.pd_version,
+        "pdinstallVersion": None,
+        "chutes": chutes,
+        "devices": [
+            {
+                "name": radio.interfaces[0] if radio.interfaces else radio.phy,
+                "mac": radio.mac,
+                "type": "wifi",
+                "phy": radio.phy,
+                "vendor": radio.vendor_id,
+                "device": radio.device_id,
+                "slot": radio.slot,
+                "id": radio.id,
+            }
+            for radio in hardware.radios
+        ],
+        "hostConfig": await host_config(),
+        "snaps": [],
+        "zerotierAddress": None,
+        "dmi": {
+            "bios_date": software.bios_date,
+            "bios_vendor": software.bios_vendor,
+            "bios_version": software.bios_version,
+            "product_name": name or None,
+            "product_serial": None,
+            "product_version": product_version or None,
+            "sys_vendor": hardware.vendor,
+        },
+        "status": load,
+    }
+
+
+def _chute(chute: Mapping[str, Any]) -> Document:
+    return {
+        "name": chute["name"],
+        "desired": chute.get("desired_state"),
+        "state": chute.get("state"),
+        "services": chute.get("services", {}),
+        "warning": None,
+        "version": chute.get("version"),
+        "allocation": None,
+        "environment": chute.get("environment", {}),
+        "external": None,
+        "resources": None,
+    }
