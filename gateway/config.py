@@ -27,6 +27,9 @@ DOWNLOAD_PATHS = ("/api/v1/airshark/recordings/[^/]+/data",)
 """Files that are served in ranges, which the transcoder does not know."""
 PAGE_PATHS = ("/", "/reference(/.*)?", "/openapi\\.json", "/static/.*", "/metrics")
 
+TRACES = "traces"
+"""Name of the cluster of the collector, if there is one."""
+
 OWN_TEXT = "%LOCAL_REPLY_BODY%"
 ERRORS = (
     # HTTP status, gRPC code, reason, message: what Envoy refuses before a service sees it.
@@ -124,6 +127,7 @@ def write_config(settings: Settings, out_dir: Path) -> Path:
             paths=paths(bindings),
             public_rpcs=public_rpcs(services),
             services=sorted(set(services) - set(uploads)),
+            traces=TRACES if settings.otlp_endpoint else None,
             tls={"cert": str(settings.tls_cert), "key": str(settings.tls_key)} if settings.tls_cert else None,
             upload_services=uploads,
             upload_type_regex=rf"(?i){UPLOAD_TYPE}\s*(;.*)?",
@@ -193,8 +197,10 @@ def _clusters(settings: Settings) -> list[Cluster]:
     snapd = load_options(settings).text("snapd_interface")
     if len(snapd.encode()) > MAX_UNIX_PATH_BYTES or not snapd.startswith("/"):
         raise SettingError(f"snapd_interface must be the path of a unix socket, not {snapd!r}.")
+    collector = settings.otlp_endpoint
     return [
         *services,
+        *([Cluster(TRACES, Address.parse(collector.removeprefix("http://")))] if collector else []),
         Cluster("bridge", Address(path=str(settings.bridge_socket)), grpc=False),
         Cluster("web", Address(path=str(settings.web_socket)), grpc=False),
         Cluster("snapd", Address(path=snapd), grpc=False),

@@ -23,6 +23,7 @@ from services.common.channels import open_channel
 from services.common.errors import DomainError
 from services.common.identity import TokenVerifier, bearer_token
 from services.common.settings import Settings
+from services.common.tracing import traced_app
 
 PING_INTERVAL_S, PING_TIMEOUT_S = 10.0, 5.0
 MAX_CLIENT_FRAME_BYTES = 64 * 1024
@@ -148,7 +149,7 @@ class _Server(uvicorn.Server):
 @asynccontextmanager
 async def _serving(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     config = uvicorn.Config(
-        app,
+        traced_app(app),
         lifespan="off",
         log_config=None,
         access_log=False,

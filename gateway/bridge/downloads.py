@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from gateway.bridge import replies
 from services.common.errors import DomainError
 from services.common.identity import TokenVerifier, bearer_token
+from services.common.tracing import carried
 
 PATH = "/api/v1/airshark/recordings/{name}/data"
 MEDIA_TYPE = "application/octet-stream"
@@ -35,7 +36,7 @@ class Download:
         try:
             token = bearer_token(request.headers.get("authorization"))
             self._verifier.verify(token)
-            metadata = (("authorization", f"Bearer {token}"),)
+            metadata = (("authorization", f"Bearer {token}"), *carried())
             name = request.path_params["name"]
             size = await self._size(name, metadata)
         except DomainError as error:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.bridge import replies
+from services.common.tracing import carried
 
 TIMEOUT_S = 5.0
 PATH = "/metrics"
@@ -30,7 +31,7 @@ class MetricsPage:
 
     async def __call__(self, request: Request) -> Response:
         """Returns the text that Prometheus reads; a service that is down is "paradrop_up" 0."""
-        metadata = (("authorization", request.headers.get("authorization", "")),)
+        metadata = (("authorization", request.headers.get("authorization", "")), *carried())
         told = await asyncio.gather(
             *(
                 stub.GetMetrics(process_pb2.GetMetricsRequest(), metadata=metadata, timeout=TIMEOUT_S)

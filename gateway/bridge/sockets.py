@@ -14,6 +14,7 @@ from gateway.bridge import replies
 from gateway.bridge.relays import Call, Channels, Relay
 from services.common.errors import DomainError, PermissionDenied
 from services.common.identity import TokenVerifier, bearer_token
+from services.common.tracing import carried
 
 log = structlog.get_logger()
 
@@ -40,7 +41,7 @@ class Endpoint:
             check_origin(websocket, self._origins)
             token = bearer_token(websocket.headers.get("authorization"))
             self._verifier.verify(token)
-            metadata = (("authorization", f"Bearer {token}"),)
+            metadata = (("authorization", f"Bearer {token}"), *carried())
             # What is part of the path cannot be given in another way.
             variables = {**websocket.query_params, **websocket.path_params}
             call = self._relay.open(self._channel, variables, metadata)

@@ -25,11 +25,11 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 def within_boundary(handler: Handler, method: str, metrics: CallMetrics) -> Handler:
     """Returns a handler that answers domain errors with their status and what is unexpected with an id."""
     handler = _with_deserializer(handler)
-    behaviour = _behaviour(handler)
+    behaviour = behaviour_of(handler)
     # Some library servicers write their stream to the context, as health's Watch does; those are awaited.
     if handler.response_streaming and not iscoroutinefunction(behaviour):
-        return _with_behaviour(handler, _streaming(behaviour, method, metrics))
-    return _with_behaviour(handler, _unary(behaviour, method, metrics))
+        return with_behaviour(handler, _streaming(behaviour, method, metrics))
+    return with_behaviour(handler, _unary(behaviour, method, metrics))
 
 
 class _Malformed:
@@ -48,7 +48,7 @@ def _with_deserializer(handler: Handler) -> Handler:
         except DecodeError:
             return _Malformed()
 
-    return _with_behaviour(handler, _behaviour(handler), deserialize)
+    return with_behaviour(handler, behaviour_of(handler), deserialize)
 
 
 def _refuse_malformed(request: Any) -> None:
@@ -58,11 +58,13 @@ def _refuse_malformed(request: Any) -> None:
         )
 
 
-def _behaviour(handler: Handler) -> Any:
+def behaviour_of(handler: Handler) -> Any:
+    """Returns the function that a handler calls."""
     return handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
 
-def _with_behaviour(handler: Handler, behaviour: Any, deserializer: Any = None) -> Handler:
+def with_behaviour(handler: Handler, behaviour: Any, deserializer: Any = None) -> Handler:
+    """Returns a handler of the same kind that calls another function."""
     build: Any = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,

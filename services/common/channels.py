@@ -6,6 +6,7 @@ from pathlib import Path
 import grpc
 
 from services.common.errors import Unavailable
+from services.common.tracing import carried
 
 _SERVICE_CONFIG = json.dumps(
     {
@@ -40,4 +41,4 @@ def service_metadata(token_file: Path) -> tuple[tuple[str, str], ...]:
             "The auth service has not published the services' token yet; try again in a moment.",
             reason="AUTH_KEYS_MISSING",
         ) from None
-    return (("authorization", f"Bearer {token}"),)
+    return (("authorization", f"Bearer {token}"), *carried())

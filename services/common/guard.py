@@ -10,6 +10,7 @@ import grpc
 from services.common.authorizer import refusal
 from services.common.boundary import Handler, within_boundary
 from services.common.metrics import CallMetrics
+from services.common.tracing import traced
 
 
 class Admission(Protocol):
@@ -56,12 +57,15 @@ class Guard(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
             if handler is None:
                 return None
             limited = self._admission.within_limits(method, handler)
-            known = self._known[method] = (handler, within_boundary(limited, method, self._metrics))
+            known = self._known[method] = (handler, self._around(limited, method))
         try:
             self._admission.admit(method, handler_call_details.invocation_metadata)
         except Exception as error:  # What is no refusal is made one by the boundary.
-            return within_boundary(refusal(known[0], error), method, self._metrics)
+            return self._around(refusal(known[0], error), method)
         return known[1]
+
+    def _around(self, handler: Handler, method: str) -> Handler:
+        return traced(within_boundary(handler, method, self._metrics), method)
 
     def _find(self, details: grpc.HandlerCallDetails) -> Handler | None:
         found = (handlers.service(details) for handlers in self._added)

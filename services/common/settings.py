@@ -72,6 +72,8 @@ class Settings:
     """PARADROP_SPECTRUM_SCENARIO: scenario that Airshark simulates until a source is chosen; default none."""
     concurrent_builds: int
     """PARADROP_CONCURRENT_BUILDS: so many images of chutes are built side by side; default 2."""
+    otlp_endpoint: str | None
+    """PARADROP_OTLP_ENDPOINT: http://HOST:PORT of the collector that gets traces over gRPC; default none."""
     addresses: Mapping[str, str]
     """PARADROP_AUTH_ADDRESS and so on: where each service listens, as gRPC writes it."""
 
@@ -158,6 +160,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         concurrent_builds=_count(
             environment, "PARADROP_CONCURRENT_BUILDS", DEFAULT_CONCURRENT_BUILDS, MAX_CONCURRENT_BUILDS
         ),
+        otlp_endpoint=_endpoint(environment),
         addresses={
             service: environment.get(f"PARADROP_{service.upper()}_ADDRESS")
             or f"unix:{runtime / service}.sock"
@@ -237,6 +240,17 @@ def _hosts(text: str) -> tuple[str, ...]:
         if not re.fullmatch(r"[a-z0-9.:-]+", host):
             raise SettingError(f"PARADROP_DOWNLOAD_HOSTS must hold names of hosts, not {host!r}.")
     return hosts
+
+
+def _endpoint(environment: Mapping[str, str]) -> str | None:
+    name = "PARADROP_OTLP_ENDPOINT"
+    text = environment.get(name)
+    if not text:
+        return None
+    match = re.fullmatch(r"http://(?:\[[0-9a-fA-F:]+\]|[\w.-]+):(\d{1,5})/?", text)
+    if not match or not 1 <= int(match[1]) <= 65535:
+        raise SettingError(f"{name} must be an address such as http://127.0.0.1:4317, not {text!r}.")
+    return text.rstrip("/")
 
 
 def _choice(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:

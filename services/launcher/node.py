@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from services.common.settings import SERVICES, Settings
+from services.common.tracing import exporting
 from services.launcher import parts
 from services.launcher.banner import Banner
 from services.launcher.engine import EngineKeeper
@@ -136,7 +137,8 @@ async def run_node(settings: Settings, *, ensure_engine: bool, say: Say, began_s
     await asyncio.to_thread(settings.prepare)
     with locked(settings.home):
         node = Node(settings, ensure_engine=ensure_engine, say=say, began_s=began_s)
-        await until_signal(node.run(), lambda: say("Stopping; once more to stop at once."), node.abandon)
+        async with exporting(settings.otlp_endpoint):
+            await until_signal(node.run(), lambda: say("Stopping; once more to stop at once."), node.abandon)
 
 
 async def run_part(part: str, settings: Settings) -> None:
@@ -144,7 +146,10 @@ async def run_part(part: str, settings: Settings) -> None:
     use_one_arena()
     await asyncio.to_thread(settings.prepare)
     with locked(settings.home, shared=True):
-        await until_signal(_run_part(part, settings), lambda: log.info("stopping", part=part), lambda: None)
+        async with exporting(settings.otlp_endpoint):
+            await until_signal(
+                _run_part(part, settings), lambda: log.info("stopping", part=part), lambda: None
+            )
 
 
 async def _run_part(part: str, settings: Settings) -> None:
