@@ -82,7 +82,7 @@ def _apt_install(package: str) -> None:
 def busybox_image(client: docker.APIClient) -> str:
     """Returns the tag of a small image, which is made of Debian's static busybox if it is not there."""
     try:
-        client.inspect_image(BUSYBOX)
+        client.inspect_image(BUSYBOX)  # type: ignore[no-untyped-call, unused-ignore]
     except ImageNotFound:
         client.import_image_from_data(busybox_rootfs(), *BUSYBOX.split(":"))
     return BUSYBOX
