@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,6 +19,8 @@ from services.common.identity import (
     current_principal,
     set_current_principal,
 )
+
+FIRST_MESSAGE_TIMEOUT_S = 0.5
 
 
 class Authorizer:
@@ -93,19 +97,24 @@ def refusal(handler: Handler, error: Exception) -> Handler:
             raise error
 
         return grpc.stream_unary_rpc_method_handler(refuse_upload, None, handler.response_serializer)
+    if handler.request_streaming:
+
+        async def refuse_both(requests: AsyncIterator[Any], _: Any) -> AsyncIterator[Any]:
+            # A client of grpc.aio that is just sending its first message would see an error of gRPC's own.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_MESSAGE_TIMEOUT_S):
+                    await anext(aiter(requests), None)
+            raise error
+            yield
+
+        return grpc.stream_stream_rpc_method_handler(refuse_both, None, handler.response_serializer)
     if handler.response_streaming:
 
         async def refuse_stream(_: Any, __: Any) -> AsyncIterator[Any]:
             raise error
             yield
 
-        build: Any = (
-            grpc.stream_stream_rpc_method_handler
-            if handler.request_streaming
-            else grpc.unary_stream_rpc_method_handler
-        )
-        refused: Handler = build(refuse_stream, None, handler.response_serializer)
-        return refused
+        return grpc.unary_stream_rpc_method_handler(refuse_stream, None, handler.response_serializer)
 
     async def refuse(_: Any, __: Any) -> None:
         raise error
