@@ -1,7 +1,9 @@
 """The domain of the chute service on a real database and real folders, with an engine in memory."""
 
 import asyncio
+import json
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -113,12 +115,22 @@ class Bench:
         )
 
     def files(self) -> list[str]:
-        """Everything in the folders of the chutes."""
+        """Everything in the folders of the chutes, without what installed ones were built from."""
+        sources = set(self.sources().values())
         return sorted(
             str(path.relative_to(self.home))
             for folder in ("data", "system", "work", "trash", "uploads", "kept")
             for path in (self.home / folder).rglob("*")
+            if folder != "work" or path.relative_to(self.home).parts[1] not in sources
         )
+
+    def sources(self) -> dict[str, str]:
+        """The workspaces of the chutes that were built, all of which are there."""
+        with closing(sqlite3.connect(self.home / "chutes.sqlite3")) as database:
+            documents = [json.loads(row[0]) for row in database.execute("SELECT document FROM chutes")]
+        kept = {each["spec"]["name"]: each["sources"] for each in documents if each["sources"]}
+        assert all((self.home / "work" / each).is_dir() for each in kept.values()), kept
+        return kept
 
 
 @dataclass

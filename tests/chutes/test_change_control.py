@@ -151,7 +151,12 @@ async def test_a_dry_run_tells_the_steps_and_does_nothing(bench: Bench) -> None:
             "remove_container main",
             "remove_network",
         ]
-        assert [step.name for step in plan.finish] == ["revoke_token", "remove_images", "remove_folders"]
+        assert [step.name for step in plan.finish] == [
+            "revoke_token",
+            "remove_images",
+            "remove_folders",
+            "remove_sources",
+        ]
         assert all(step.description.endswith(".") for step in (*plan.steps, *plan.finish))
         after = dict(bench.engine.calls)
         assert {name for name, count in after.items() if count != calls.get(name)} == {"refresh"}

@@ -350,6 +350,13 @@ async def test_what_somebody_takes_away_by_hand_comes_back(
     await until_restarts(2)
     assert await client.chutes() == {name: "running"}
 
+    # The engine keeps the images of containers that run.
+    await client.done(await client.call_id("StopChute", chute=name))
+    (image,) = {each["RepoTags"][0] for each in await asyncio.to_thread(docker_client.images, f"{name}-main")}
+    await asyncio.to_thread(docker_client.remove_image, image, force=True)
+    assert "Calling build_image main" in await client.done(await client.call_id("StartChute", chute=name))
+    assert await client.chutes() == {name: "running"}
+
 
 async def test_a_service_that_ignores_sigterm_is_stopped_all_the_same(client: Client, name: str) -> None:
     stubborn = "trap '' TERM; while true; do sleep 1; done"
@@ -396,7 +403,9 @@ async def test_a_dry_run_leaves_the_engine_as_it_is(
     assert not [step.name for step in plan.steps if step.name == "await_unlock"]
     assert await asyncio.to_thread(_ours, docker_client, settings) == before
     chutes = settings.home / "chutes"
-    assert [path for folder in ("work", "uploads") for path in (chutes / folder).iterdir()] == []
+    assert list((chutes / "uploads").iterdir()) == []
+    # What the chute that runs was built from.
+    assert len(list((chutes / "work").iterdir())) == 1
 
 
 async def test_an_unhealthy_version_gives_way_to_the_one_before(

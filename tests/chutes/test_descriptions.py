@@ -231,6 +231,22 @@ async def test_an_image_of_a_registry_may_change(served: Served) -> None:
     assert len(served.bench.engine.images) == 1
 
 
+async def test_a_configuration_may_ask_for_images_of_the_same_files(served: Served) -> None:
+    client = served.client()
+    await upload(client, name="web", services={"main": {}})
+    lines = await put(client, {"services": {"main": {}, "new": {}}})
+    assert "Calling build_image new" in lines
+    assert "Calling build_image main" not in lines
+    assert set(served.bench.engine.running) == {"web-main", "web-new"}
+
+
+async def test_a_configuration_needs_files_to_build_from(served: Served) -> None:
+    client = served.client()
+    await install(client, name="web", services={"main": REDIS})
+    call = client.call("SetChuteConfig", chute="web", config=struct({"services": {"main": {"type": "normal"}}}))
+    assert (await refused(call))[1:] == ("CHUTE_BUILD_NEEDED", "config.services.main")
+
+
 @pytest.mark.parametrize(
     ("alter", "reason", "field"),
     [
@@ -243,10 +259,6 @@ async def test_an_image_of_a_registry_may_change(served: Served) -> None:
         ({"environment": {"A": []}}, "CHUTE_FILE_INVALID", "config.environment.A"),
         ({"web": {"port": 0}}, "CHUTE_FILE_INVALID", "config.web.port"),
         ({"services": {"main": {"comand": "x"}}}, "CHUTE_FILE_INVALID", "config.services.main.comand"),
-        ({"services": {"main": {}, "new": {}}}, "CHUTE_BUILD_NEEDED", "config.services.new"),
-        ({"services": {"main": {"source": "sub"}}}, "CHUTE_BUILD_NEEDED", "config.services.main"),
-        ({"services": {"main": {"type": "light", "image": "go", "command": "x"}}}, "CHUTE_BUILD_NEEDED",
-         "config.services.main"),
         ({"services": {"main": {"requests": {"privileged": True}}}}, "PRIVILEGED_NOT_ALLOWED",
          "config.services.main.requests.privileged"),
         ({"net": {"wifi": {"type": "wifi", "ssid": "Free"}}}, "CHUTE_FILE_INVALID",

@@ -1,14 +1,16 @@
 """The node makes what runs what should, and says why it is not."""
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from services.chutes.domain import containersteps, deviation, imagesteps
-from services.chutes.domain.chute import Chute
+from services.chutes.domain.chute import NODE, Chute
 from services.chutes.domain.deviation import Attempts, finding, may_rest
 from services.chutes.domain.ports import ContainerState
 from services.chutes.domain.spec import ServiceSpec
@@ -51,6 +53,55 @@ async def test_a_container_that_is_removed_by_hand_comes_back(bench: Bench) -> N
         await node.install(spec())
         del bench.engine.running["web-main"]
         await _until(lambda: _running(bench) == {"web-main"})
+
+
+async def test_an_image_that_is_removed_by_hand_is_built_again(bench: Bench) -> None:
+    async with bench.running() as node:
+        await node.install(web_spec())
+        images = dict(bench.engine.images)
+        del bench.engine.images[node.domain.manager.find("web", ADMIN).images["front"]]
+        del bench.engine.running["web-front"]
+        await _until(lambda: _running(bench) == {"web-front", "web-back"})
+        await _until(lambda: not list(node.domain.queue.unfinished()))
+        assert bench.engine.images == images
+        (change,) = [each for each in node.domain.queue.ended() if each.request.user == NODE]
+        assert change.situation is not None
+        assert change.situation.missing == ("front",)
+
+
+async def test_an_image_whose_files_are_gone_is_told(bench: Bench) -> None:
+    async with bench.running() as node:
+        await node.install(spec())
+    with closing(sqlite3.connect(bench.home / "chutes.sqlite3")) as database:
+        # As a node before this version has left it.
+        database.execute("UPDATE chutes SET document = json_remove(document, '$.sources')")
+        database.commit()
+    async with bench.running() as node:
+        bench.engine.images.clear()
+        bench.engine.running.clear()
+        await _until(lambda: (told := _deviation(node)) is not None and told.reason == "IMAGE_MISSING")
+
+
+@pytest.mark.parametrize("ends", ["delete", "update"])
+async def test_files_go_when_no_image_needs_them_any_more(ends: str, bench: Bench) -> None:
+    async with bench.running() as node:
+        await node.install(spec(version=1))
+        (first,) = (bench.home / "work").iterdir()
+        if ends == "delete":
+            await node.command("delete")
+        else:
+            await node.install(spec(version=2), replace=True)
+        assert not first.exists()
+        assert len(list((bench.home / "work").iterdir())) == (ends == "update")
+
+
+async def test_files_of_an_update_that_fails_go_and_the_others_stay(bench: Bench) -> None:
+    async with bench.running() as node:
+        await node.install(spec(version=1))
+        kept = list((bench.home / "work").iterdir())
+        bench.engine.exits_at_once.add("web")
+        assert (await node.install(spec(version=2), replace=True)).status == "failed"
+        assert list((bench.home / "work").iterdir()) == kept
 
 
 async def test_a_chute_that_keeps_falling_is_started_ever_less_often(bench: Bench, monkeypatch: Any) -> None:

@@ -59,8 +59,15 @@ async def test_an_upload_is_previewed_and_leaves_nothing(served: Served) -> None
     await client.done(await client.upload(tar()))
     before = known(served)
     reply = await client.send(tar(2), chute="web", dry_run=True)
-    assert steps(reply.plan) == [*BUILT, "await_unlock", "remove_container main", *RUN, "remove_images"]
-    assert [step.after_commit for step in reply.plan.steps][-2:] == [False, True]
+    assert steps(reply.plan) == [
+        *BUILT,
+        "await_unlock",
+        "remove_container main",
+        *RUN,
+        "remove_images",
+        "remove_sources",
+    ]
+    assert [step.after_commit for step in reply.plan.steps][-3:] == [False, True, True]
     reply = await client.send(tar(2), chute="web", dry_run=True, force=True)
     assert "await_unlock" not in steps(reply.plan)
     assert known(served) == before

@@ -100,7 +100,10 @@ def _assert_nothing_but(engine: docker.DockerClient, node: NodeProcess, chutes: 
     for folder in ("data", "system"):
         path = state / folder
         assert {each.name for each in path.iterdir()} == chutes if path.exists() else not chutes
-    for folder in ("work", "uploads", "trash"):
+    # What their images can be built from again.
+    work = state / "work"
+    assert len(list(work.iterdir()) if work.exists() else []) == len(chutes)
+    for folder in ("uploads", "trash"):
         path = state / folder
         assert not path.exists() or not list(path.iterdir()), list(path.iterdir())
 

@@ -46,7 +46,8 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
     """
     chutes, changes = await world.journal.load()
     unfinished = [change.request.workspace for change in changes if not change.ended]
-    await world.folders.clean([workspace for workspace in unfinished if workspace is not None])
+    needed = {*unfinished, *(chute.sources for chute in chutes)} - {None, ""}
+    await world.folders.clean([workspace for workspace in needed if workspace])
     registry, gate = Registry(), EngineGate()
     registry.fill(chutes)
     kinds = {kind.type: kind for kind in world.node_changes}

@@ -1,6 +1,7 @@
 """The steps that give a chute what belongs to it besides images and containers: folders, token, network."""
 # ruff: noqa: D102 (`Step` says what every do and undo is.)
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from services.chutes.domain.chute import Actor
@@ -28,6 +29,18 @@ class CreateFolders(Step):
         if self.kept_for is not None:
             await run.folders.keep(self.chute, self.kept_for)
         await run.folders.remove(self.chute)
+
+
+@dataclass(frozen=True)
+class RemoveSources(Step):
+    """Removes the files that images were built from which are not needed any more."""
+
+    label = "remove_sources"
+    sources: Sequence[str]
+
+    async def do(self, run: Run) -> None:
+        for workspace in self.sources:
+            await run.folders.remove_workspace(workspace)
 
 
 @dataclass(frozen=True)

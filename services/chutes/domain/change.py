@@ -162,6 +162,8 @@ class Situation:
     """Whether the data stays when the chute goes."""
     takes_kept: bool = False
     """Whether a new chute gets what its owner has kept of an earlier one."""
+    missing: tuple[str, ...] = ()
+    """Services whose image is gone from the engine."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What a change of the node found before it began."""
     credentials: Mapping[str, Credentials] = field(default_factory=dict, compare=False)
@@ -182,6 +184,7 @@ class Situation:
             "heeds_lock": self.heeds_lock,
             "keeps_data": self.keeps_data,
             "takes_kept": self.takes_kept,
+            "missing": list(self.missing),
             "facts": self.facts,
         }
 
@@ -195,6 +198,7 @@ class Situation:
                 "old": Chute.from_document(old) if old else None,
                 "new": Chute.from_document(new) if new else None,
                 "untouched": tuple(document.get("untouched", ())),
+                "missing": tuple(document.get("missing", ())),
             }
         )
 

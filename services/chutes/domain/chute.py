@@ -53,6 +53,8 @@ class Chute:
     token: str = field(default="", repr=False)
     network_interfaces: Sequence[Mapping[str, Any]] = ()
     """What the network service gave it, as the cache shows it."""
+    sources: str = ""
+    """Workspace with the files that its images are built from; empty if there are none."""
 
     @property
     def name(self) -> str:
@@ -76,6 +78,7 @@ class Chute:
             "environment": dict(self.environment),
             "token": self.token,
             "network_interfaces": [dict(interface) for interface in self.network_interfaces],
+            "sources": self.sources,
         }
 
     @classmethod
@@ -91,6 +94,7 @@ class Chute:
             environment=document["environment"],
             token=document["token"],
             network_interfaces=tuple(document.get("network_interfaces", ())),
+            sources=document.get("sources", ""),
         )
 
 

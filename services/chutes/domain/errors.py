@@ -103,9 +103,20 @@ def build_needed(chute: str, service: str) -> FailedPrecondition:
     field = f"services.{service}"
     return FailedPrecondition(
         f"{field}: what the image of {service} is made of (type, source, image, build) can only be changed "
-        f"together with the chute's files; send them with PUT /api/v1/chutes/{chute}.",
+        f"when the chute's files are on this node, which they are not; send them with PUT /api/v1/chutes/{chute}.",
         reason="CHUTE_BUILD_NEEDED",
         field=field,
+        chute=chute,
+        service=service,
+    )
+
+
+def sources_missing(chute: str, service: str) -> FailedPrecondition:
+    """An image is gone, and so is what it was built from."""
+    return FailedPrecondition(
+        f"The image of service {service} was removed from the engine, and the files that it was built from "
+        f"are not on this node; send them with PUT /api/v1/chutes/{chute}.",
+        reason="IMAGE_MISSING",
         chute=chute,
         service=service,
     )

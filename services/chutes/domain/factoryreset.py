@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from services.chutes.domain.belongings import RemoveSources
 from services.chutes.domain.chute import Chute
 from services.chutes.domain.hostconfig import ApplyHostConfig, HostConfiguration, ProveHostConfig
 from services.chutes.domain.nodechange import NodeChange
@@ -88,7 +89,8 @@ class FactoryReset(NodeChange):
                 reason="RESET_NOT_AS_CONFIRMED",
             )
         default = await self._host.default() if self._host else None
-        return {"chutes": sorted(installed), "hostconfig": default}
+        sources = [chute.sources for chute in installed.values() if chute.sources]
+        return {"chutes": sorted(installed), "sources": sources, "hostconfig": default}
 
     def plan(self, change_id: int, payload: Mapping[str, Any], facts: Mapping[str, Any]) -> Plan:
         chutes, default = facts["chutes"], facts.get("hostconfig")
@@ -98,4 +100,5 @@ class FactoryReset(NodeChange):
                 ApplyHostConfig(self._host, change_id, default, SYSTEM.name, 0),
                 ProveHostConfig(self._host, change_id),
             )
-        return Plan(steps, (SweepEngine(), *map(RemoveChute, chutes)), tuple(chutes))
+        sources = RemoveSources(tuple(facts.get("sources", ())))
+        return Plan(steps, (SweepEngine(), *map(RemoveChute, chutes), sources), tuple(chutes))

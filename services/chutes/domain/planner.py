@@ -11,6 +11,7 @@ from services.chutes.domain.belongings import (
     IssueToken,
     RemoveFolders,
     RemoveNetwork,
+    RemoveSources,
     RevokeToken,
 )
 from services.chutes.domain.change import Change, Request, Situation
@@ -30,6 +31,7 @@ from services.chutes.domain.errors import (
     chute_running,
     chute_stopped,
     container_name_taken,
+    sources_missing,
     version_installed,
 )
 from services.chutes.domain.imagesteps import BuildImage, CheckDisk, PullImage, RemoveImages
@@ -65,10 +67,12 @@ def situation_of(
     installed: Mapping[str, Chute],
     containers: Mapping[str, ContainerState],
     kept: bool = False,
+    missing: tuple[str, ...] = (),
 ) -> Situation:
     """Returns from where a change starts and what it leads to, or raises why it cannot be.
 
-    `kept` tells whether there is data that the one who asks has kept of an earlier chute of the name.
+    `kept` tells whether there is data that the one who asks has kept of an earlier chute of the name;
+    `missing` names the services whose images are gone from the engine.
     """
     request = change.request
     old = installed.get(request.chute)
@@ -80,6 +84,10 @@ def situation_of(
     if new is not None and new.desired == "running":
         others = [chute.spec for chute in installed.values() if chute.desired == "running"]
         refuse_too_much([*(spec for spec in others if spec.name != new.name), new.spec], new.name)
+    for service in missing:
+        wanted = new.spec.services.get(service) if new is not None else None
+        if new is not None and wanted is not None and wanted.type != "image" and not new.sources:
+            raise sources_missing(new.name, service)
     names = old.containers.values() if old else ()
     present = {name: containers[name] for name in names if name in containers}
     return Situation(
@@ -88,7 +96,8 @@ def situation_of(
         old=old,
         new=new,
         untouched=_untouched(old, present) if old is not None and request.only_fallen else (),
-        workspace=request.workspace,
+        workspace=request.workspace or (new.sources if new else None) or None,
+        missing=missing,
         heeds_lock=old is not None and heeds_lock(request, old),
         keeps_data=request.terms.keep_data,
         takes_kept=kept and old is None,
@@ -105,7 +114,7 @@ def make_plan(situation: Situation) -> Plan:
         return Plan(tuple(_remove(situation)), tuple(_forget(situation, old)) if old else ())
     if new.desired == "stopped":
         return Plan(tuple(_take_down(situation)), (RevokeToken(new.name),))
-    return Plan(tuple(_bring_up(situation, new)), tuple(_drop_old_images(old, new)))
+    return Plan(tuple(_bring_up(situation, new)), tuple(_drop_old(old, new)))
 
 
 def refuse_shared_names(spec: ChuteSpec, others: Iterable[ChuteSpec]) -> None:
@@ -174,15 +183,14 @@ def _installed(change: Change, old: Chute | None) -> Chute:
         create_time_s=old.create_time_s if old else change.create_time_s,
         environment=spec.environment,
         token=old.token if old else "",
+        sources=request.workspace or ""
+        if any(each.type != "image" for each in spec.services.values())
+        else "",
     )
 
 
 def configured(old: Chute, spec: ChuteSpec, change_id: int) -> Chute:
-    """Returns a chute with another configuration, or raises FailedPrecondition if it would have to be built.
-
-    The files that images are built from are not kept, so those stay as they are; images of registries may
-    change.
-    """
+    """Returns a chute with another configuration, or raises FailedPrecondition if it cannot be built."""
     version = spec.version if spec.version is not None else old.version
     tags = image_tags(spec, version, change_id, old.images)
     images: dict[str, str] = {}
@@ -190,7 +198,7 @@ def configured(old: Chute, spec: ChuteSpec, change_id: int) -> Chute:
         before = old.spec.services.get(name)
         if before is not None and before.made_like(service):
             images[name] = old.images[name]
-        elif service.type == "image":
+        elif service.type == "image" or old.sources:
             images[name] = tags[name]
         else:
             raise build_needed(old.name, name)
@@ -210,8 +218,10 @@ def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
     old = situation.old
     if wanted_networks(new.spec):
         yield CheckNetworks(new)
-    present = set(old.images.values()) if old else set()
-    if present.isdisjoint(new.images.values()):
+    present = (
+        {tag for service, tag in old.images.items() if service not in situation.missing} if old else set()
+    )
+    if not present.issuperset(new.images.values()):
         yield CheckDisk(situation.workspace)
     for service in new.spec.services:
         if new.images[service] in present:
@@ -284,9 +294,13 @@ def _forget(situation: Situation, old: Chute) -> Iterator[Step]:
     yield RevokeToken(old.name)
     yield RemoveImages(tuple(old.images.values()))
     yield RemoveFolders(old.name, old.owner if situation.keeps_data else None)
+    if old.sources:
+        yield RemoveSources((old.sources,))
 
 
-def _drop_old_images(old: Chute | None, new: Chute) -> Iterator[Step]:
+def _drop_old(old: Chute | None, new: Chute) -> Iterator[Step]:
     unused = set(old.images.values()) - set(new.images.values()) if old else set()
     if unused:
         yield RemoveImages(tuple(sorted(unused)))
+    if old and old.sources and old.sources != new.sources:
+        yield RemoveSources((old.sources,))

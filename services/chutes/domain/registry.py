@@ -36,6 +36,10 @@ class Registry:
             raise chute_not_found(name)
         return chute
 
+    def needs_sources(self, workspace: str) -> bool:
+        """Tells whether a chute keeps a workspace to build its images from again."""
+        return any(chute.sources == workspace for chute in self._chutes.values())
+
     def cpu_shares(self) -> Mapping[str, int]:
         """Returns the shares of the processor of each container that should run."""
         if self._shares is None:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 
 from services.chutes.domain.change import Change, Situation
+from services.chutes.domain.chute import Chute
 from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.planner import Plan, make_plan, situation_of
+from services.chutes.domain.ports import ContainerState
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.world import World
 from services.common.errors import FailedPrecondition, Unavailable
@@ -48,7 +50,23 @@ class Surveyor:
         request, installed = change.request, self._registry.installed
         new = request.chute not in installed
         kept = new and await self._world.folders.has_kept(request.chute, request.user)
-        return situation_of(change, installed, containers, kept)
+        missing = await self._missing_images(change, installed.get(request.chute), containers)
+        return situation_of(change, installed, containers, kept, missing)
+
+    async def _missing_images(
+        self, change: Change, old: Chute | None, containers: Mapping[str, ContainerState]
+    ) -> tuple[str, ...]:
+        """Returns the services whose image is gone; the engine keeps those of containers that run."""
+        if old is None or change.request.type not in ("start", "restart"):
+            return ()
+        return tuple(
+            [
+                service
+                for service, container in old.containers.items()
+                if (container not in containers or containers[container].status != "running")
+                and not await self._world.engine.has_image(old.images[service])
+            ]
+        )
 
     async def _look_at_node(self, change: Change) -> Situation:
         request = change.request
