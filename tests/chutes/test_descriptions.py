@@ -243,7 +243,9 @@ async def test_a_configuration_may_ask_for_images_of_the_same_files(served: Serv
 async def test_a_configuration_needs_files_to_build_from(served: Served) -> None:
     client = served.client()
     await install(client, name="web", services={"main": REDIS})
-    call = client.call("SetChuteConfig", chute="web", config=struct({"services": {"main": {"type": "normal"}}}))
+    call = client.call(
+        "SetChuteConfig", chute="web", config=struct({"services": {"main": {"type": "normal"}}})
+    )
     assert (await refused(call))[1:] == ("CHUTE_BUILD_NEEDED", "config.services.main")
 
 

@@ -103,7 +103,7 @@ def build_needed(chute: str, service: str) -> FailedPrecondition:
     field = f"services.{service}"
     return FailedPrecondition(
         f"{field}: what the image of {service} is made of (type, source, image, build) can only be changed "
-        f"when the chute's files are on this node, which they are not; send them with PUT /api/v1/chutes/{chute}.",
+        f"with the chute's files, which are not on this node; send them with PUT /api/v1/chutes/{chute}.",
         reason="CHUTE_BUILD_NEEDED",
         field=field,
         chute=chute,
