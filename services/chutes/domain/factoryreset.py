@@ -11,7 +11,7 @@ from services.chutes.domain.hostconfig import ApplyHostConfig, HostConfiguration
 from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.planner import Plan
 from services.chutes.domain.steps import Run, Step
-from services.common.errors import FailedPrecondition, InvalidArgument
+from services.common.errors import FailedPrecondition, InvalidArgument, Unavailable
 from services.common.identity import SYSTEM
 
 REMOVED = (
@@ -43,6 +43,16 @@ class RemoveChute(Step):
     async def do(self, run: Run) -> None:
         await run.tokens.revoke(self.chute)
         await run.folders.remove(self.chute)
+
+
+@dataclass(frozen=True)
+class LeaveHostConfig(Step):
+    """Leaves the host configuration as it is, because the network service does not answer."""
+
+    label = "leave_host_config"
+
+    async def do(self, run: Run) -> None:
+        run.say("The network service does not answer: the host configuration stays as it is.")
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,10 @@ class FactoryReset(NodeChange):
                 f"Installed are now: {names}. Confirm these, and try again.",
                 reason="RESET_NOT_AS_CONFIRMED",
             )
-        default = await self._host.default() if self._host else None
+        try:
+            default = await self._host.default() if self._host else None
+        except Unavailable:
+            default = None
         sources = [chute.sources for chute in installed.values() if chute.sources]
         return {"chutes": sorted(installed), "sources": sources, "hostconfig": default}
 
@@ -100,5 +113,7 @@ class FactoryReset(NodeChange):
                 ApplyHostConfig(self._host, change_id, default, SYSTEM.name, 0),
                 ProveHostConfig(self._host, change_id),
             )
+        elif self._host is not None:
+            steps = (LeaveHostConfig(),)
         sources = RemoveSources(tuple(facts.get("sources", ())))
         return Plan(steps, (SweepEngine(), *map(RemoveChute, chutes), sources), tuple(chutes))
