@@ -7,7 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from services.common.errors import ResourceExhausted
+
 T = TypeVar("T")
+
+_NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
 class Database:
@@ -46,15 +50,19 @@ class Database:
             self._connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
 
     def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Runs work in one transaction in this thread."""
+        """Runs work in one transaction in this thread; ResourceExhausted (DISK_FULL) if there is no room."""
         with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 result = work(self._connection)
-            except BaseException:
-                self._connection.execute("ROLLBACK")
+                self._connection.execute("COMMIT")
+            except BaseException as error:
+                # Some errors end the transaction, others leave it open, also those of the commit itself.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode in _NO_ROOM:
+                    raise _disk_full() from error
                 raise
-            self._connection.execute("COMMIT")
             return result
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -65,3 +73,10 @@ class Database:
         """Closes the file."""
         with self._lock:
             self._connection.close()
+
+
+def _disk_full() -> ResourceExhausted:
+    return ResourceExhausted(
+        "The disk of the node is full: what was asked for cannot be noted. Remove files, then try again.",
+        reason="DISK_FULL",
+    )

@@ -1,13 +1,18 @@
 """SQLite files: migrations, transactions, durability settings."""
 
 import asyncio
+import os
+import shutil
 import sqlite3
 import stat
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from services.common.database import Database
+from services.common.errors import ResourceExhausted
 
 FIRST = "CREATE TABLE things (name TEXT PRIMARY KEY)"
 SECOND = (
@@ -105,3 +110,74 @@ def test_a_cheaper_durability_can_be_chosen(path: Path) -> None:
     database = Database(path, [FIRST], synchronous="NORMAL")
     assert pragma(database, "synchronous") == 1
     database.close()
+
+
+MKFS = shutil.which("mkfs.ext4", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB."""
+    if os.geteuid() != 0 or MKFS is None:
+        pytest.skip("needs root and mkfs.ext4 (apt-get install e2fsprogs)")
+    image, folder = tmp_path / "disk.img", tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(8 * 1024 * 1024)
+    folder.mkdir()
+    subprocess.run([MKFS, "-q", "-m", "0", image], check=True)
+    mounted = subprocess.run(
+        ["mount", "-o", "loop", image, folder], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"needs loop devices: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        # At once also when a test has failed with the file open.
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(folder: Path) -> Path:
+    """Writes until nothing is left."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 512):
+            try:
+                while file.write(bytes(size)):
+                    pass
+            except OSError:
+                pass
+    return filler
+
+
+def test_a_full_disk_is_told_and_costs_nothing_that_was_noted(small_disk: Path) -> None:
+    database = Database(small_disk / "test.sqlite3", ["CREATE TABLE things (name TEXT)"])
+
+    def note(text: str) -> None:
+        database.call(lambda connection: connection.execute("INSERT INTO things VALUES (?)", [text]))
+
+    def noted() -> list[str]:
+        return database.call(
+            lambda c: [row[0] for row in c.execute("SELECT name FROM things ORDER BY rowid")]
+        )
+
+    def note_until_full() -> None:
+        for _ in range(1000):
+            note("x" * 5000)
+            written.append("x" * 5000)
+
+    note("first")
+    filler, written = fill(small_disk), ["first"]
+    with pytest.raises(ResourceExhausted) as raised:
+        note_until_full()
+    assert raised.value.reason == "DISK_FULL"
+    with pytest.raises(ResourceExhausted):
+        note("x" * 100_000)
+    assert noted() == written
+    filler.unlink()
+    note("last")
+    assert noted() == [*written, "last"]
+    database.close()
+    again = sqlite3.connect(small_disk / "test.sqlite3")
+    assert again.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    again.close()
