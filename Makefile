@@ -1,5 +1,7 @@
 # Everything below prepares what it needs; `make help` lists it. PYTHON=/path/to/python3 picks an interpreter.
 
+# Debian keeps dockerd, nft and others where not every shell looks.
+export PATH := $(PATH):/usr/sbin:/sbin
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast lab check gen fmt lock wheels wheel bench clean
