@@ -350,10 +350,15 @@ async def test_what_somebody_takes_away_by_hand_comes_back(
     await until_restarts(2)
     assert await client.chutes() == {name: "running"}
 
-    # The engine keeps the images of containers that run.
+    async def remove_image() -> None:
+        (image,) = await asyncio.to_thread(docker_client.images, f"{name}-main")
+        await asyncio.to_thread(docker_client.remove_image, image["RepoTags"][0], force=True)
+
+    # The name of an image goes even while its container runs.
+    await remove_image()
+    assert "Calling build_image main" in await client.done(await client.call_id("RestartChute", chute=name))
     await client.done(await client.call_id("StopChute", chute=name))
-    (image,) = {each["RepoTags"][0] for each in await asyncio.to_thread(docker_client.images, f"{name}-main")}
-    await asyncio.to_thread(docker_client.remove_image, image, force=True)
+    await remove_image()
     assert "Calling build_image main" in await client.done(await client.call_id("StartChute", chute=name))
     assert await client.chutes() == {name: "running"}
 

@@ -56,14 +56,18 @@ class Surveyor:
     async def _missing_images(
         self, change: Change, old: Chute | None, containers: Mapping[str, ContainerState]
     ) -> tuple[str, ...]:
-        """Returns the services whose image is gone; the engine keeps those of containers that run."""
+        """Returns the services that get a new container and whose image is gone.
+
+        Somebody may take the name off an image even while a container of it runs.
+        """
         if old is None or change.request.type not in ("start", "restart"):
             return ()
+        stay = change.request.only_fallen
         return tuple(
             [
                 service
                 for service, container in old.containers.items()
-                if (container not in containers or containers[container].status != "running")
+                if not (stay and container in containers and containers[container].status == "running")
                 and not await self._world.engine.has_image(old.images[service])
             ]
         )
