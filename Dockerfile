@@ -15,6 +15,7 @@ RUN /opt/paradrop/bin/python scripts/gen.py && \
 
 FROM ${BASE_IMAGE}
 COPY --from=build /opt/paradrop /opt/paradrop
+COPY packaging/healthcheck /usr/local/bin/healthcheck
 COPY LICENSE /usr/share/doc/paradrop/LICENSE
 ENV PATH=/opt/paradrop/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1

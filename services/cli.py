@@ -96,13 +96,14 @@ def serve(service: str, log_level: str) -> None:
 
 @main.command()
 @click.argument("part", type=click.Choice(PART_NAMES))
-def health(part: str) -> None:
+@click.option("--wait", type=click.FloatRange(0, 600), default=0.0, help="Wait so many seconds until it is.")
+def health(part: str, wait: float) -> None:
     """Tells whether one part answers: exits with 0 or 1. For health checks of containers."""
     from services.common.settings import SettingError, load_settings
-    from services.launcher.status import part_status
+    from services.launcher.probe import part_status
 
     try:
-        found = part_status(part, load_settings())
+        found = part_status(part, load_settings(), wait)
     except SettingError as error:
         raise click.ClickException(str(error)) from None
     click.echo(f"{part} {'is healthy' if found.ok else found.detail}")

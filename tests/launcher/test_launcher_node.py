@@ -253,3 +253,14 @@ def test_health_of_each_part(node: NodeProcess) -> None:
         done = health(part)
         assert done.returncode == 1
         assert "does not answer" in done.stdout
+
+
+def test_health_waits_for_a_part_that_is_about_to_be_well(node: NodeProcess) -> None:
+    environment = os.environ | {"PARADROP_HOME": str(node.home), "PARADROP_LISTEN": node.target}
+    command = [COMMAND, "health", "auth", "--wait", "30"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as waiting:
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(1.5)
+        node.start()
+        assert waiting.wait(30) == 0
+        assert waiting.stdout.read() == "auth is healthy\n"
