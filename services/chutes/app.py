@@ -90,6 +90,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                     SetHostConfig(host),
                 ],
                 concurrent_builds=settings.concurrent_builds,
+                grace_s=settings.grace_s,
             )
             uploads = Uploads(folders, settings.max_upload_bytes)
             async with (

@@ -18,6 +18,8 @@ DEFAULT_LISTEN = "127.0.0.1:8080"
 DEFAULT_MAX_UPLOAD_MIB = 1024
 DEFAULT_CONCURRENT_BUILDS = 2
 MAX_CONCURRENT_BUILDS = 16
+DEFAULT_GRACE_S = 3.0
+MAX_GRACE_S = 600.0
 
 
 class SettingError(Exception):
@@ -72,6 +74,8 @@ class Settings:
     """PARADROP_SPECTRUM_SCENARIO: scenario that Airshark simulates until a source is chosen; default none."""
     concurrent_builds: int
     """PARADROP_CONCURRENT_BUILDS: so many images of chutes are built side by side; default 2."""
+    grace_s: float
+    """PARADROP_GRACE_S: so long a new version without a health check must run to be kept; default 3."""
     otlp_endpoint: str | None
     """PARADROP_OTLP_ENDPOINT: http://HOST:PORT of the collector that gets traces over gRPC; default none."""
     addresses: Mapping[str, str]
@@ -160,6 +164,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         concurrent_builds=_count(
             environment, "PARADROP_CONCURRENT_BUILDS", DEFAULT_CONCURRENT_BUILDS, MAX_CONCURRENT_BUILDS
         ),
+        grace_s=_seconds(environment, "PARADROP_GRACE_S", DEFAULT_GRACE_S, MAX_GRACE_S),
         otlp_endpoint=_endpoint(environment),
         addresses={
             service: environment.get(f"PARADROP_{service.upper()}_ADDRESS")
@@ -272,3 +277,10 @@ def _count(environment: Mapping[str, str], name: str, default: int, largest: int
     if not text.isdecimal() or not 1 <= int(text) <= largest:
         raise SettingError(f"{name} must be a whole number from 1 to {largest}, not {text!r}.")
     return int(text)
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float, largest: float) -> float:
+    text = environment.get(name) or str(default)
+    if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text) or float(text) > largest:
+        raise SettingError(f"{name} must be seconds from 0 to {largest:.0f} such as 1.5, not {text!r}.")
+    return float(text)

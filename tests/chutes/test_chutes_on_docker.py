@@ -4,21 +4,19 @@ import asyncio
 import http.client
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import docker
 import grpc
 import pytest
 from docker.errors import NotFound
-from paradrop.auth.v1 import auth_pb2, auth_pb2_grpc
 
 from services.auth.app import running as auth_running
 from services.chutes.app import running as chutes_running
 from services.common.settings import Settings
 from tests.chutes.client import Client, refusal
+from tests.chutes.on_engine import IDLE, NOTHING, logged_in, ours, remove_chutes, serving_node, until
 from tests.support.engine import (
     BUSYBOX,
     busybox_image,
@@ -27,11 +25,9 @@ from tests.support.engine import (
     running_engine,
     small_chute,
 )
-from tests.support.settings import PASSWORD, settings_in
+from tests.support.settings import settings_in
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
-
-IDLE = "trap exit TERM; while true; do sleep 0.1; done"
 
 
 @pytest.fixture(scope="module")
@@ -51,39 +47,14 @@ def settings(tmp_path: Path, docker_client: docker.APIClient) -> Iterator[Settin
 
 @pytest.fixture
 async def client(settings: Settings) -> AsyncIterator[Client]:
-    async with auth_running(settings), chutes_running(settings), _logged_in(settings) as client:
+    async with serving_node(settings) as client:
         yield client
-        for chute in await client.chutes():
-            await client.done(await client.call_id("DeleteChute", chute=chute))
-
-
-@asynccontextmanager
-async def _logged_in(settings: Settings) -> AsyncIterator[Client]:
-    async with grpc.aio.insecure_channel(settings.addresses["auth"]) as auth:
-        request = auth_pb2.LoginLocalRequest(username="paradrop", password=PASSWORD)
-        token = (await auth_pb2_grpc.AuthServiceStub(auth).LoginLocal(request)).token
-    async with grpc.aio.insecure_channel(settings.addresses["chutes"]) as channel:
-        yield Client(channel, token)
+        await remove_chutes(client)
 
 
 @pytest.fixture
 def name() -> str:
     return f"t-{uuid.uuid4().hex[:8]}"
-
-
-def _ours(docker_client: docker.APIClient, settings: Settings) -> dict[str, Any]:
-    node_id = (settings.home / "chutes" / "node-id").read_text()
-    filters = {"label": f"io.paradrop.node={node_id}"}
-    return {
-        "containers": {c["Names"][0][1:] for c in docker_client.containers(all=True, filters=filters)},
-        "networks": {network["Name"] for network in docker_client.networks(filters=filters)},
-        "images": {
-            tag for image in docker_client.images(filters=filters) for tag in image["RepoTags"] or [""]
-        },
-    }
-
-
-NOTHING: dict[str, Any] = {"containers": set(), "networks": set(), "images": set()}
 
 
 async def test_a_chute_from_upload_to_removal(
@@ -107,7 +78,7 @@ async def test_a_chute_from_upload_to_removal(
 
     await client.done(await client.call_id("StopChute", chute=name))
     assert await client.chutes() == {name: "stopped"}
-    assert _ours(docker_client, settings)["containers"] == set()
+    assert ours(docker_client, settings)["containers"] == set()
     assert (data / "kept").read_text() == "precious"
 
     change_id = await client.call_id("StartChute", chute=name, environment={"COLOUR": "red"})
@@ -117,7 +88,7 @@ async def test_a_chute_from_upload_to_removal(
 
     await client.done(await client.call_id("DeleteChute", chute=name))
     assert await client.chutes() == {}
-    assert _ours(docker_client, settings) == NOTHING
+    assert ours(docker_client, settings) == NOTHING
     assert not data.exists()
 
 
@@ -130,8 +101,8 @@ async def test_an_update_replaces_the_image_and_keeps_the_data(
     again = chute_tar(small_chute(name, f"echo second; {IDLE}"))
     change_id = await client.update(name, again)
     await client.done(change_id)
-    ours = _ours(docker_client, settings)
-    assert ours == {
+    found = ours(docker_client, settings)
+    assert found == {
         "containers": {f"{name}-main"},
         "networks": {name},
         "images": {f"{name}-main:1-{change_id}"},
@@ -163,7 +134,7 @@ async def test_a_failed_install_leaves_nothing(
     assert failure.message in lines[-2]
     assert any(said in line for line in lines for said in ("about to fail", "cannot go on", "No such file"))
     assert await client.chutes() == {}
-    assert _ours(docker_client, settings) == NOTHING
+    assert ours(docker_client, settings) == NOTHING
     chutes = settings.home / "chutes"
     assert [
         path
@@ -176,12 +147,12 @@ async def test_a_failed_update_leaves_the_old_one_running(
     client: Client, name: str, docker_client: docker.APIClient, settings: Settings
 ) -> None:
     await client.done(await client.upload(chute_tar(small_chute(name, f"echo first; {IDLE}"))))
-    before = _ours(docker_client, settings)
+    before = ours(docker_client, settings)
     broken = small_chute(name) | {"Dockerfile": f"FROM {BUSYBOX}\nCMD exit 3\n"}
     _, failure = await client.failed(await client.update(name, chute_tar(broken)))
     assert failure.reason == "SERVICE_EXITED"
     assert await client.chutes() == {name: "running"}
-    assert _ours(docker_client, settings) == before
+    assert ours(docker_client, settings) == before
 
 
 async def test_the_web_port_answers_and_stays_the_same(
@@ -208,7 +179,7 @@ async def test_a_port_in_use_is_told_and_undone(
         _, failure = await client.failed(await client.upload(chute_tar(files)))
     assert failure.reason == "PORT_TAKEN"
     assert str(port) in failure.message
-    assert _ours(docker_client, settings) == NOTHING
+    assert ours(docker_client, settings) == NOTHING
 
 
 async def test_logs_follow_a_chute_through_restart_and_end_with_it(client: Client, name: str) -> None:
@@ -228,9 +199,9 @@ async def test_logs_follow_a_chute_through_restart_and_end_with_it(client: Clien
         return "cut off"
 
     reading = asyncio.create_task(read())
-    await _until(lambda: seen == ["started", "<synced>"])
+    await until(lambda: seen == ["started", "<synced>"])
     await client.done(await client.call_id("RestartChute", chute=name))
-    await _until(lambda: seen == ["started", "<synced>", "started"])
+    await until(lambda: seen == ["started", "<synced>", "started"])
     await client.done(await client.call_id("DeleteChute", chute=name))
     assert await asyncio.wait_for(reading, 10) == "ended"
     assert seen == ["started", "<synced>", "started", "<end>"]
@@ -255,10 +226,10 @@ async def test_a_chute_that_fell_while_the_service_was_away_is_started_again(
     settings: Settings, name: str, docker_client: docker.APIClient
 ) -> None:
     async with auth_running(settings):
-        async with chutes_running(settings), _logged_in(settings) as client:
+        async with chutes_running(settings), logged_in(settings) as client:
             await client.done(await client.upload(chute_tar(small_chute(name, IDLE))))
         await asyncio.to_thread(docker_client.remove_container, f"{name}-main", force=True)
-        async with chutes_running(settings), _logged_in(settings) as client:
+        async with chutes_running(settings), logged_in(settings) as client:
             await _until_running(client, name)
             changes = (await client.call("ListChanges", include_ended=True)).changes
             await client.done(changes[0].id)
@@ -300,12 +271,6 @@ def _fetch(port: int) -> str:
     return connection.getresponse().read().decode()
 
 
-async def _until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not true():
-            await asyncio.sleep(0.02)
-
-
 async def _until_running(client: Client, name: str) -> None:
     async with asyncio.timeout(20):
         while await client.chutes() != {name: "running"}:
@@ -319,12 +284,12 @@ async def test_an_update_that_fails_its_health_check_is_taken_back(
     well = small_chute(name, f"touch /data/well; {IDLE}")
     well["Dockerfile"] += check
     await client.done(await client.upload(chute_tar(well)))
-    before = _ours(docker_client, settings)
+    before = ours(docker_client, settings)
     ill = small_chute(name, f"rm -f /data/well; {IDLE}")
     ill["Dockerfile"] += check
     _, failure = await client.failed(await client.update(name, chute_tar(ill)))
     assert failure.reason == "SERVICE_UNHEALTHY"
-    assert _ours(docker_client, settings) == before
+    assert ours(docker_client, settings) == before
     assert await client.chutes() == {name: "running"}
 
 
@@ -382,7 +347,7 @@ async def test_a_build_that_is_cancelled_leaves_nothing(
             await client.call("CancelChange", change_id=change_id)
     _, failure = await client.failed(change_id)
     assert failure.reason == "CHANGE_CANCELLED"
-    assert _ours(docker_client, settings) == NOTHING
+    assert ours(docker_client, settings) == NOTHING
 
 
 def _checked(name: str, version: int, healthy: bool, build: str = "true") -> bytes:
@@ -399,14 +364,14 @@ async def test_a_dry_run_leaves_the_engine_as_it_is(
 ) -> None:
     tar = _checked(name, 1, healthy=True)
     assert (await client.send(tar, dry_run=True)).plan.steps
-    assert await asyncio.to_thread(_ours, docker_client, settings) == NOTHING
+    assert await asyncio.to_thread(ours, docker_client, settings) == NOTHING
     await client.done(await client.upload(tar))
-    before = await asyncio.to_thread(_ours, docker_client, settings)
+    before = await asyncio.to_thread(ours, docker_client, settings)
     plan = (await client.send(_checked(name, 2, healthy=True), chute=name, dry_run=True)).plan
     assert [step.name for step in plan.steps if step.name == "await_unlock"]
     plan = (await client.send(_checked(name, 2, healthy=True), chute=name, dry_run=True, force=True)).plan
     assert not [step.name for step in plan.steps if step.name == "await_unlock"]
-    assert await asyncio.to_thread(_ours, docker_client, settings) == before
+    assert await asyncio.to_thread(ours, docker_client, settings) == before
     chutes = settings.home / "chutes"
     assert list((chutes / "uploads").iterdir()) == []
     # What the chute that runs was built from.
@@ -417,10 +382,10 @@ async def test_an_unhealthy_version_gives_way_to_the_one_before(
     client: Client, name: str, docker_client: docker.APIClient, settings: Settings
 ) -> None:
     await client.done(await client.upload(_checked(name, 1, healthy=True)))
-    before = await asyncio.to_thread(_ours, docker_client, settings)
+    before = await asyncio.to_thread(ours, docker_client, settings)
     _, failure = await client.failed(await client.update(name, _checked(name, 2, healthy=False)))
     assert failure.reason == "SERVICE_UNHEALTHY"
-    assert await asyncio.to_thread(_ours, docker_client, settings) == before
+    assert await asyncio.to_thread(ours, docker_client, settings) == before
     assert await client.chutes() == {name: "running"}
 
 

@@ -62,6 +62,10 @@ def test_listen(tmp_path: Path, text: str, expected: tuple[str, int]) -> None:
         ("PARADROP_CONCURRENT_BUILDS", "0"),
         ("PARADROP_CONCURRENT_BUILDS", "17"),
         ("PARADROP_CONCURRENT_BUILDS", "two"),
+        ("PARADROP_GRACE_S", "-1"),
+        ("PARADROP_GRACE_S", "601"),
+        ("PARADROP_GRACE_S", "1e2"),
+        ("PARADROP_GRACE_S", "nan"),
         ("PARADROP_MAX_UPLOAD_MIB", "-1"),
         ("PARADROP_MAX_UPLOAD_MIB", "1.5"),
         ("PARADROP_MAX_UPLOAD_MIB", "1 GiB"),
@@ -103,6 +107,8 @@ def test_an_upload_limit_is_in_mebibytes(tmp_path: Path) -> None:
     assert loaded(tmp_path, PARADROP_MAX_UPLOAD_MIB="2").max_upload_bytes == 2 * 1024 * 1024
     assert loaded(tmp_path).concurrent_builds == 2
     assert loaded(tmp_path, PARADROP_CONCURRENT_BUILDS="4").concurrent_builds == 4
+    assert loaded(tmp_path).grace_s == 3.0
+    assert loaded(tmp_path, PARADROP_GRACE_S="0.5").grace_s == 0.5
 
 
 def test_every_service_has_a_socket_and_can_have_another_address(tmp_path: Path) -> None:

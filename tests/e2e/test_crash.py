@@ -25,7 +25,7 @@ SLOW_BUILD = (
 
 @pytest.fixture
 def node(tmp_path: Path, engine: docker.DockerClient) -> Iterator[NodeProcess]:
-    node = NodeProcess(tmp_path / "home")
+    node = NodeProcess(tmp_path / "home", environment={"PARADROP_GRACE_S": "0.3"})
     node.start()
     node.login()
     try:

@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import json
+import socket
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -34,6 +35,17 @@ class Registry:
     credentials: tuple[str, str] | None = None
     asked: list[str] = field(default_factory=list)
     cut_blobs: bool = False
+    half_sent: threading.Event = field(default_factory=threading.Event)
+    """Half of a blob has been sent; the rest waits for `go_on`."""
+    go_on: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.go_on.set()
+
+    def hold_blobs(self) -> None:
+        """Stops in the middle of each blob until `go_on` is set."""
+        self.half_sent.clear()
+        self.go_on.clear()
 
     def push(self, client: docker.APIClient, image: str, name: str) -> str:
         """Puts an image of an engine into the registry and returns its full name."""
@@ -67,20 +79,24 @@ def _digest(content: bytes) -> str:
 
 
 @contextmanager
-def serving_registry() -> Iterator[Registry]:
-    """Serves a registry on the loopback address."""
+def serving_registry(listening: socket.socket | None = None) -> Iterator[Registry]:
+    """Serves a registry on the loopback address, or on a socket that listens already."""
 
     class Handler(_Handler):
         pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=listening is None)
     server.daemon_threads = True
-    Handler.registry = Registry(f"127.0.0.1:{server.server_address[1]}")
+    if listening is not None:
+        server.socket.close()
+        server.socket = listening
+    Handler.registry = Registry(f"127.0.0.1:{server.socket.getsockname()[1]}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
         yield Handler.registry
     finally:
+        Handler.registry.go_on.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -115,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         blob = registry.blobs.get(reference)
         if blob is None:
             return self._error(404, "BLOB_UNKNOWN", body)
-        return self._send(200, "application/octet-stream", blob, body, cut=registry.cut_blobs)
+        return self._send(200, "application/octet-stream", blob, body, is_blob=True)
 
     def _error(self, status: int, code: str, body: bool) -> None:
         content = json.dumps({"errors": [{"code": code, "message": code.lower().replace("_", " ")}]}).encode()
@@ -129,8 +145,9 @@ class _Handler(BaseHTTPRequestHandler):
         content: bytes,
         body: bool,
         headers: dict[str, str] | None = None,
-        cut: bool = False,
+        is_blob: bool = False,
     ) -> None:
+        cut = is_blob and self.registry.cut_blobs
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
@@ -138,8 +155,14 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         self.end_headers()
+        half = len(content) // 2
+        if body and is_blob and not self.registry.go_on.is_set():
+            self.wfile.write(content[:half])
+            self.registry.half_sent.set()
+            self.registry.go_on.wait()
+            content = content[half:]
         if body:
-            self.wfile.write(content[: len(content) // 2] if cut else content)
+            self.wfile.write(content[:half] if cut else content)
         if cut:
             self.close_connection = True
 

@@ -1,8 +1,7 @@
 """What a change waits for: the end of an update lock, the engine, its turn."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from services.chutes.domain.change import Change, Wait
 from services.chutes.domain.gate import EngineGate
@@ -10,9 +9,9 @@ from services.chutes.domain.planner import heeds_lock
 from services.chutes.domain.ports import Folders, OnLine
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.turns import Turns
+from services.chutes.domain.waits import ENGINE_DOWN, waiting
 
 LOCK_INTERVAL_S = 2.0
-ENGINE_DOWN = Wait("ENGINE_DOWN", "Waiting for the container engine to answer.")
 EXCLUSIVE = Wait("EXCLUSIVE_CHANGE", "Waiting because a change of the whole node runs alone.")
 
 
@@ -27,7 +26,7 @@ class Admission:
 
     async def begin(self, change: Change, say: OnLine, *, alone: bool, needs_engine: bool) -> None:
         """Waits until a change may go on, and takes its turn."""
-        with _waiting(change, say) as wait:
+        with waiting(change, say) as wait:
             if change.phase == "waiting":
                 installed = self._registry.installed.get(change.request.chute)
                 if installed is not None and heeds_lock(change.request, installed):
@@ -46,7 +45,7 @@ class Admission:
 
         Raises Overtaken if a change of the whole node has run alone meanwhile.
         """
-        with _waiting(change, say) as wait:
+        with waiting(change, say) as wait:
             while await update_locked(self._folders, chute):
                 async with self._turns.set_aside(lambda: wait(EXCLUSIVE)):
                     await self._unlocked(chute, wait)
@@ -55,21 +54,6 @@ class Admission:
         while locked := await update_locked(self._folders, chute):
             wait(locked)
             await asyncio.sleep(LOCK_INTERVAL_S)
-
-
-@contextmanager
-def _waiting(change: Change, say: OnLine) -> Iterator[Callable[[Wait], None]]:
-    """Yields what notes and says what a change waits for; at the end it waits for nothing."""
-
-    def wait(reason: Wait) -> None:
-        if change.waiting != reason:
-            change.waiting = reason
-            say(reason.message)
-
-    try:
-        yield wait
-    finally:
-        change.waiting = None
 
 
 async def update_locked(folders: Folders, chute: str) -> Wait | None:

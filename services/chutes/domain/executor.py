@@ -20,6 +20,7 @@ from services.chutes.domain.spec import Download
 from services.chutes.domain.steps import Run
 from services.chutes.domain.surveyor import Surveyor
 from services.chutes.domain.turns import Overtaken
+from services.chutes.domain.waits import engine_back
 from services.chutes.domain.world import World
 from services.common.errors import Aborted, DeadlineExceeded
 
@@ -143,7 +144,7 @@ class Executor:
         except Exception as error:
             failure = failure_of(change, error)
             if failure is None:
-                await self._gate.passed_again()
+                await engine_back(change, progress.say, self._gate)
                 return
             change.failure, change.phase = failure, "undoing"
             return

@@ -16,6 +16,7 @@ from services.chutes.domain.progress import Progress
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.steps import Run, Step
 from services.chutes.domain.surveyor import Surveyor
+from services.chutes.domain.waits import engine_back
 from services.chutes.domain.world import World
 from services.common.errors import DomainError
 
@@ -58,7 +59,7 @@ class Settlement:
                 change.step, change.percent = step.name, percent(plan, number)
                 progress.say(f"Calling {step.name}")
                 self._observer("before", step.name)
-                await self._insist(step, step.do, run)
+                await self._insist(change, step, step.do, run)
                 self._observer("after", step.name)
             if plan.finish or plan.gone:
                 await self._sweep(change)
@@ -98,11 +99,13 @@ class Settlement:
         for step in reversed(begun(self._surveyor.plan(situation).steps, change.step)):
             progress.say(f"Undoing {step.name}")
             self._observer("before", f"undo {step.name}")
-            undone &= await self._insist(step, step.undo, run)
+            undone &= await self._insist(change, step, step.undo, run)
             self._observer("after", f"undo {step.name}")
         return undone
 
-    async def _insist(self, step: Step, act: Callable[[Run], Awaitable[None]], run: Run) -> bool:
+    async def _insist(
+        self, change: Change, step: Step, act: Callable[[Run], Awaitable[None]], run: Run
+    ) -> bool:
         """Does what has to be done by all means; tells whether it could be."""
         tries = 0
         while True:
@@ -112,7 +115,7 @@ class Settlement:
             except Exception as error:
                 reason = getattr(error, "reason", None)
                 if reason == "ENGINE_DOWN":
-                    await self._gate.passed_again()
+                    await engine_back(change, run.say, self._gate)
                     continue
                 tries += 1
                 if tries < TRIES:

@@ -19,7 +19,6 @@ from services.chutes.domain.ports import (
 )
 
 SETTLE_S = 0.3
-GRACE_S = 3.0
 CONCURRENT_BUILDS = 2
 
 
@@ -35,10 +34,11 @@ class World:
     web: WebGate
     priority: TrafficPriority
     fetcher: Fetcher
+    grace_s: float
+    """How long a new version must run before the one before is given up."""
     networks: Networks = field(default_factory=NoNetworks)
     node_changes: Sequence[NodeChange] = ()
     policy: NodePolicy = field(default_factory=NodePolicy)
     clock: Callable[[], float] = time.time
     settle_s: float = SETTLE_S
-    grace_s: float = GRACE_S
     concurrent_builds: int = CONCURRENT_BUILDS
