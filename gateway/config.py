@@ -13,6 +13,7 @@ from gateway.routes import UPLOAD_TYPE, paths, public_rpcs
 from services.common.files import write_atomically
 from services.common.options import load_options
 from services.common.settings import MAX_UNIX_PATH_BYTES, WEB_DOMAIN, SettingError, Settings
+from services.common.tls import AUTHORITY_FILE, PART_FILE, is_network_address
 
 MAX_JSON_BYTES = 1024 * 1024
 MAX_PUBLIC_JSON_BYTES = 16 * 1024
@@ -86,6 +87,8 @@ class Cluster:
     name: str
     address: Address
     grpc: bool = True
+    tls: bool = False
+    """Whether it and Envoy show each other certificates; that of the cluster says its name."""
 
 
 def admin_socket(settings: Settings) -> Path:
@@ -127,6 +130,7 @@ def write_config(settings: Settings, out_dir: Path) -> Path:
             paths=paths(bindings),
             public_rpcs=public_rpcs(services),
             services=sorted(set(services) - set(uploads)),
+            internal_tls=_internal_tls(settings),
             traces=TRACES if settings.otlp_endpoint else None,
             tls={"cert": str(settings.tls_cert), "key": str(settings.tls_key)} if settings.tls_cert else None,
             upload_services=uploads,
@@ -192,8 +196,20 @@ def _environment() -> Environment:
     )
 
 
+def _internal_tls(settings: Settings) -> dict[str, str] | None:
+    folder = settings.internal_tls
+    if folder is None:
+        return None
+    return {"authority": str(folder / AUTHORITY_FILE), "part": str(folder / PART_FILE)}
+
+
 def _clusters(settings: Settings) -> list[Cluster]:
-    services = [Cluster(name, Address.parse(address)) for name, address in settings.addresses.items()]
+    tls = settings.internal_tls is not None
+    services = [
+        Cluster(name, Address.parse(address), tls=tls and is_network_address(address))
+        for name, address in settings.addresses.items()
+    ]
+    bridge = settings.bridge_address
     snapd = load_options(settings).text("snapd_interface")
     if len(snapd.encode()) > MAX_UNIX_PATH_BYTES or not snapd.startswith("/"):
         raise SettingError(f"snapd_interface must be the path of a unix socket, not {snapd!r}.")
@@ -201,7 +217,7 @@ def _clusters(settings: Settings) -> list[Cluster]:
     return [
         *services,
         *([Cluster(TRACES, Address.parse(collector.removeprefix("http://")))] if collector else []),
-        Cluster("bridge", Address(path=str(settings.bridge_socket)), grpc=False),
+        Cluster("bridge", Address.parse(bridge), grpc=False, tls=tls and is_network_address(bridge)),
         Cluster("web", Address(path=str(settings.web_socket)), grpc=False),
         Cluster("snapd", Address(path=snapd), grpc=False),
     ]

@@ -1,10 +1,12 @@
-"""The bridge: an ASGI server on a unix socket behind Envoy."""
+"""The bridge: an ASGI server behind Envoy."""
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -23,6 +25,7 @@ from services.common.channels import open_channel
 from services.common.errors import DomainError
 from services.common.identity import TokenVerifier, bearer_token
 from services.common.settings import Settings
+from services.common.tls import AUTHORITY_FILE, PART_FILE, certificate_of, is_network_address
 from services.common.tracing import traced_app
 
 PING_INTERVAL_S, PING_TIMEOUT_S = 10.0, 5.0
@@ -38,9 +41,10 @@ WRITE = ["POST", "PUT", "PATCH", "DELETE"]
 async def running(settings: Settings) -> AsyncIterator[None]:
     """Serves the bridge for the time of the context."""
     async with AsyncExitStack() as stack:
+        certificate = await asyncio.to_thread(certificate_of, settings)
         channels = {
-            name: await stack.enter_async_context(open_channel(address))
-            for name, address in settings.addresses.items()
+            name: await stack.enter_async_context(open_channel(settings, name, certificate))
+            for name in settings.addresses
         }
         verifier = TokenVerifier(settings.public_dir)
         await stack.enter_async_context(_serving(build(channels, verifier, settings.cors_origins), settings))
@@ -150,6 +154,7 @@ class _Server(uvicorn.Server):
 async def _serving(app: Starlette, settings: Settings) -> AsyncIterator[None]:
     config = uvicorn.Config(
         traced_app(app),
+        **_tls(settings),
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -162,7 +167,7 @@ async def _serving(app: Starlette, settings: Settings) -> AsyncIterator[None]:
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )
     server = _Server(config)
-    listener = await asyncio.to_thread(_listen, settings.bridge_socket)
+    listener = await asyncio.to_thread(_listen, settings.bridge_address)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         while not server.started:
@@ -176,7 +181,22 @@ async def _serving(app: Starlette, settings: Settings) -> AsyncIterator[None]:
         await serving
 
 
-def _listen(path: Path) -> socket.socket:
+def _tls(settings: Settings) -> dict[str, Any]:
+    folder = settings.internal_tls
+    if folder is None or not is_network_address(settings.bridge_address):
+        return {}
+    return {
+        "ssl_certfile": folder / PART_FILE,
+        "ssl_ca_certs": str(folder / AUTHORITY_FILE),
+        "ssl_cert_reqs": ssl.CERT_REQUIRED,
+    }
+
+
+def _listen(address: str) -> socket.socket:
+    if is_network_address(address):
+        host, _, port = address.rpartition(":")
+        return socket.create_server((host, int(port)))
+    path = Path(address.removeprefix("unix:"))
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))

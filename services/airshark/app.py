@@ -27,6 +27,7 @@ from services.common.database import Database
 from services.common.identity import TokenVerifier
 from services.common.server import serving
 from services.common.settings import Settings
+from services.common.tls import certificate_of
 
 SERVICE_NAMES = [SERVICE.full_name, DETECTION_SERVICE.full_name]
 
@@ -53,13 +54,20 @@ async def running(settings: Settings) -> AsyncIterator[None]:
         add_DetectionServiceServicer_to_server(DetectionServicer(detections, history), server)
 
     verifier = TokenVerifier(settings.public_dir)
+    certificate = await asyncio.to_thread(certificate_of, settings)
     with closing(database):
         async with pipeline.running():
             await desk.open()
             try:
                 async with (
                     detections.open(),
-                    serving(settings.addresses["airshark"], SERVICE_NAMES, register, verifier),
+                    serving(
+                        settings.addresses["airshark"],
+                        SERVICE_NAMES,
+                        register,
+                        verifier,
+                        certificate=certificate,
+                    ),
                 ):
                     try:
                         yield

@@ -9,6 +9,7 @@ import grpc
 from paradrop.auth.v1 import auth_pb2_grpc
 from paradrop.vendor.envoy.service.auth.v3 import external_auth_pb2_grpc
 
+from services.auth.adapters.authority import Authority, keeping_certificates
 from services.auth.adapters.bootstrap import bootstrap_password
 from services.auth.adapters.cloud import HttpCloud
 from services.auth.adapters.hasher import Argon2Hasher
@@ -29,6 +30,7 @@ from services.auth.rpc import authorization, servicer
 from services.common.identity import TokenVerifier
 from services.common.server import serving
 from services.common.settings import Settings
+from services.common.tls import certificate_of
 
 
 @asynccontextmanager
@@ -72,9 +74,13 @@ async def running(settings: Settings) -> AsyncIterator[None]:
         try:
             async with (
                 keeping_service_token(settings.service_token_file, sign_service_token, time.time),
-                serving(settings.addresses["auth"], names, register, verifier),
+                keeping_certificates(Authority(folder, time.time), settings.internal_tls),
             ):
-                yield
+                certificate = await asyncio.to_thread(certificate_of, settings)
+                async with serving(
+                    settings.addresses["auth"], names, register, verifier, certificate=certificate
+                ):
+                    yield
         finally:
             await authenticator.settle()
             await directory.settle()

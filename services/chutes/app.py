@@ -47,6 +47,7 @@ from services.common.files import write_atomically
 from services.common.identity import TokenVerifier
 from services.common.server import Register, serving
 from services.common.settings import Settings
+from services.common.tls import certificate_of
 
 SERVICE_NAMES = [
     chutes_pb2.DESCRIPTOR.services_by_name["ChuteService"].full_name,
@@ -63,10 +64,11 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     home = await asyncio.to_thread(settings.state_dir, "chutes")
     node_id = await asyncio.to_thread(_node_id, home / "node-id")
     folders = await asyncio.to_thread(DiskFolders, home)
+    certificate = await asyncio.to_thread(certificate_of, settings)
     with closing(await asyncio.to_thread(Database, home / "chutes.sqlite3", MIGRATIONS)) as database:
         async with (
-            open_channel(settings.addresses["auth"]) as auth,
-            open_channel(settings.addresses["network"]) as network,
+            open_channel(settings, "auth", certificate) as auth,
+            open_channel(settings, "network", certificate) as network,
             DockerEngine.connect(node_id, settings.docker_host) as engine,
         ):
             host = NetworkHostConfiguration(network, settings.service_token_file)
@@ -100,6 +102,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                     SERVICE_NAMES,
                     servicers(world, domain, uploads),
                     TokenVerifier(settings.public_dir),
+                    certificate=certificate,
                 ),
             ):
                 yield

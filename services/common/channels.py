@@ -6,6 +6,8 @@ from pathlib import Path
 import grpc
 
 from services.common.errors import Unavailable
+from services.common.settings import Settings
+from services.common.tls import Certificate, is_network_address, named
 from services.common.tracing import carried
 
 _SERVICE_CONFIG = json.dumps(
@@ -26,10 +28,13 @@ _SERVICE_CONFIG = json.dumps(
 )
 
 
-def open_channel(address: str) -> grpc.aio.Channel:
+def open_channel(settings: Settings, name: str, certificate: Certificate | None = None) -> grpc.aio.Channel:
     """Opens the one channel of this process to a service."""
+    address = settings.addresses[name]
     options = [("grpc.service_config", _SERVICE_CONFIG), ("grpc.http2.bdp_probe", 0)]
-    return grpc.aio.insecure_channel(address, options=options)
+    if certificate is None or not is_network_address(address):
+        return grpc.aio.insecure_channel(address, options=options)
+    return grpc.aio.secure_channel(address, certificate.for_client(), options=[*options, *named(name)])
 
 
 def service_metadata(token_file: Path) -> tuple[tuple[str, str], ...]:

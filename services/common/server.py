@@ -17,6 +17,7 @@ from services.common.identity import TokenVerifier
 from services.common.metrics import CallMetrics, Collect
 from services.common.process import NAME as PROCESS_SERVICE
 from services.common.process import ProcessServicer
+from services.common.tls import Certificate, is_network_address
 
 SHUTDOWN_GRACE_S = 2.0
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -41,11 +42,13 @@ async def serving(
     register: Register,
     verifier: TokenVerifier,
     collect: Collect = lambda: (),
+    certificate: Certificate | None = None,
 ) -> AsyncIterator[health.aio.HealthServicer]:
     """Serves at `address` for the time of the context, healthy from the first moment.
 
     `service_names` are the full proto names of what `register` adds; each has a health status of its own, and
-    the empty name stands for the whole server. `collect` returns what is counted besides calls.
+    the empty name stands for the whole server. `collect` returns what is counted besides calls. With a
+    `certificate` only other parts of the node can connect over a network.
     """
     metrics = CallMetrics()
     guard = Guard(Authorizer(verifier), metrics)
@@ -58,7 +61,7 @@ async def serving(
     names = [*service_names, PROCESS_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME]
     reflector = reflection.aio.ReflectionServicer(names)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflector, guarded)
-    _bind(server, address)
+    _bind(server, address, certificate)
     starting = asyncio.ensure_future(server.start())
     try:
         # gRPC cannot stop a server whose start was cancelled half-way.
@@ -74,9 +77,12 @@ async def serving(
         await server.stop(SHUTDOWN_GRACE_S)
 
 
-def _bind(server: grpc.aio.Server, address: str) -> None:
+def _bind(server: grpc.aio.Server, address: str, certificate: Certificate | None) -> None:
     try:
-        bound = server.add_insecure_port(address)
+        if certificate is not None and is_network_address(address):
+            bound = server.add_secure_port(address, certificate.for_server())
+        else:
+            bound = server.add_insecure_port(address)
     except RuntimeError:
         bound = 0
     if not bound:

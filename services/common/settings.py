@@ -14,6 +14,7 @@ SERVICES = ("auth", "network", "airshark", "chutes", "node")
 MAX_UNIX_PATH_BYTES = 100
 WEB_DOMAIN = "chute.paradrop.org"
 """Below it each chute has a host name of its own."""
+LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 DEFAULT_LISTEN = "127.0.0.1:8080"
 DEFAULT_MAX_UPLOAD_MIB = 1024
 DEFAULT_CONCURRENT_BUILDS = 2
@@ -80,6 +81,11 @@ class Settings:
     """PARADROP_OTLP_ENDPOINT: http://HOST:PORT of the collector that gets traces over gRPC; default none."""
     addresses: Mapping[str, str]
     """PARADROP_AUTH_ADDRESS and so on: where each service listens, as gRPC writes it."""
+    bridge_address: str
+    """PARADROP_BRIDGE_ADDRESS: where the WebSocket bridge listens, in the same form."""
+    internal_tls: Path | None
+    """PARADROP_INTERNAL_TLS: folder of this part's certificate, beside those of the others; None means that
+    the parts meet at unix sockets or on this machine alone."""
 
     @property
     def public_dir(self) -> Path:
@@ -105,11 +111,6 @@ class Settings:
     def web_socket(self) -> Path:
         """Unix socket at which Envoy passes requests for pages of chutes on to itself."""
         return self.runtime / "web.sock"
-
-    @property
-    def bridge_socket(self) -> Path:
-        """Unix socket of the WebSocket bridge."""
-        return self.runtime / "bridge.sock"
 
     def state_dir(self, service: str) -> Path:
         """Returns the folder of one service's state, made if absent."""
@@ -137,6 +138,10 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     tls_cert, tls_key = (_file(environment, f"PARADROP_TLS_{part}") for part in ("CERT", "KEY"))
     if (tls_cert is None) != (tls_key is None):
         raise SettingError("Set both PARADROP_TLS_CERT and PARADROP_TLS_KEY, or none of them.")
+    internal_tls = Path(text).absolute() if (text := environment.get("PARADROP_INTERNAL_TLS")) else None
+    addresses = {
+        part: _address(environment, part, runtime, internal_tls is not None) for part in (*SERVICES, "bridge")
+    }
     return Settings(
         home=home,
         runtime=runtime,
@@ -166,11 +171,9 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         ),
         grace_s=_seconds(environment, "PARADROP_GRACE_S", DEFAULT_GRACE_S, MAX_GRACE_S),
         otlp_endpoint=_endpoint(environment),
-        addresses={
-            service: environment.get(f"PARADROP_{service.upper()}_ADDRESS")
-            or f"unix:{runtime / service}.sock"
-            for service in SERVICES
-        },
+        bridge_address=addresses.pop("bridge"),
+        addresses=addresses,
+        internal_tls=internal_tls,
     )
 
 
@@ -199,6 +202,22 @@ def _listen(text: str) -> tuple[str, int]:
             f"PARADROP_LISTEN must be an address and a port such as {DEFAULT_LISTEN}, not {text!r}."
         )
     return match[1] or match[2] or "0.0.0.0", int(match[3])  # noqa: S104
+
+
+def _address(environment: Mapping[str, str], part: str, runtime: Path, tls: bool) -> str:
+    name = f"PARADROP_{part.upper()}_ADDRESS"
+    address = environment.get(name) or f"unix:{runtime / part}.sock"
+    if address.startswith("unix:"):
+        return address
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise SettingError(f"{name} must be unix:PATH or an address and a port, not {address!r}.")
+    if not tls and host not in LOOPBACK:
+        raise SettingError(
+            f"{name} is an address of a network, where the parts of a node need certificates: "
+            "set PARADROP_INTERNAL_TLS, or use a unix socket."
+        )
+    return address
 
 
 def _file(environment: Mapping[str, str], name: str) -> Path | None:

@@ -12,6 +12,7 @@ from paradrop.node.v1 import node_pb2, node_pb2_grpc
 from services.common.channels import service_metadata
 from services.common.errors import DomainError
 from services.common.settings import Settings
+from services.common.tls import blocking_channel
 
 
 class LogsError(Exception):
@@ -58,7 +59,7 @@ def read_logs(
         since=time.time() - 60 * since_minutes if since_minutes else 0,
         stop_at_end=not follow,
     )
-    with grpc.insecure_channel(settings.addresses["node"]) as channel:
+    with blocking_channel(settings, "node") as channel:
         stub = node_pb2_grpc.NodeServiceStub(channel)
         try:
             for response in stub.StreamLogs(request, metadata=service_metadata(settings.service_token_file)):

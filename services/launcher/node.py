@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from services.common.settings import SERVICES, Settings
+from services.common.tls import until_renewed
 from services.common.tracing import exporting
 from services.launcher import parts
 from services.launcher.banner import Banner
@@ -148,8 +149,29 @@ async def run_part(part: str, settings: Settings) -> None:
     with locked(settings.home, shared=True):
         async with exporting(settings.otlp_endpoint):
             await until_signal(
-                _run_part(part, settings), lambda: log.info("stopping", part=part), lambda: None
+                _run_part_until_renewed(part, settings),
+                lambda: log.info("stopping", part=part),
+                lambda: None,
             )
+
+
+async def _run_part_until_renewed(part: str, settings: Settings) -> None:
+    """Ends, to be started again by whoever started it, when its certificate was renewed: once in months."""
+    if settings.internal_tls is None:
+        await _run_part(part, settings)
+        return
+    running = asyncio.create_task(_run_part(part, settings))
+    renewed = asyncio.create_task(until_renewed(settings.internal_tls))
+    try:
+        await asyncio.wait((running, renewed), return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            log.info("stopping to start with a new certificate", part=part)
+    finally:
+        for task in (running, renewed):
+            task.cancel()
+        await asyncio.wait((running, renewed))
+    if not running.cancelled():
+        running.result()
 
 
 async def _run_part(part: str, settings: Settings) -> None:

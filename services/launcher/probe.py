@@ -8,6 +8,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.common.settings import SERVICES, Settings
+from services.common.tls import CertificateError, blocking_channel, certificate_of, is_network_address
 from services.launcher.health import gateway_health, gateway_url
 
 TIMEOUT_S = 3.0
@@ -35,16 +36,19 @@ def part_status(part: str, settings: Settings, wait_s: float = 0.0) -> PartStatu
     return found
 
 
-def service_status(name: str, address: str) -> PartStatus:
+def service_status(name: str, settings: Settings) -> PartStatus:
     """Asks one service by its gRPC health. Blocking."""
+    address = settings.addresses[name]
     try:
-        with grpc.insecure_channel(address) as channel:
+        with blocking_channel(settings, name) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
     except grpc.RpcError as error:
         return PartStatus(
             name, False, address, "does not answer" if _is_gone(error) else str(error.code().name)
         )
+    except CertificateError as error:
+        return PartStatus(name, False, address, str(error))
     state = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
     ok = answer.status == health_pb2.HealthCheckResponse.SERVING
     return PartStatus(name, ok, address, "" if ok else state)
@@ -52,7 +56,7 @@ def service_status(name: str, address: str) -> PartStatus:
 
 def _ask(part: str, settings: Settings) -> PartStatus:
     if part in SERVICES:
-        return service_status(part, settings.addresses[part])
+        return service_status(part, settings)
     if part == "bridge":
         return _bridge(settings)
     # Whether its services answer is their business, else one that is ill would look like two.
@@ -61,16 +65,28 @@ def _ask(part: str, settings: Settings) -> PartStatus:
 
 
 def _bridge(settings: Settings) -> PartStatus:
-    address = f"unix:{settings.bridge_socket}"
+    address = settings.bridge_address
     try:
-        with socket.socket(socket.AF_UNIX) as bridge:
-            bridge.settimeout(TIMEOUT_S)
-            bridge.connect(str(settings.bridge_socket))
+        with _connected(address, settings) as bridge:
             bridge.sendall(b"GET /healthz HTTP/1.0\r\nhost: bridge\r\n\r\n")
             ok = bridge.recv(16).startswith(b"HTTP/1.1 ")
-    except OSError as error:
+    except (OSError, CertificateError) as error:
         return PartStatus("bridge", False, address, f"does not answer: {error}")
     return PartStatus("bridge", ok, address, "" if ok else "does not speak HTTP")
+
+
+def _connected(address: str, settings: Settings) -> socket.socket:
+    if not is_network_address(address):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(TIMEOUT_S)
+        connection.connect(address.removeprefix("unix:"))
+        return connection
+    host, _, port = address.rpartition(":")
+    connection = socket.create_connection((host.strip("[]"), int(port)), TIMEOUT_S)
+    certificate = certificate_of(settings)
+    return (
+        certificate.context().wrap_socket(connection, server_hostname="bridge") if certificate else connection
+    )
 
 
 def _is_gone(error: grpc.RpcError) -> bool:

@@ -10,6 +10,7 @@ from paradrop.node.v1 import node_pb2, node_pb2_grpc
 from services.common.channels import service_metadata
 from services.common.errors import DomainError
 from services.common.settings import SERVICES, Settings
+from services.common.tls import blocking_channel
 from services.launcher.engine import DEFAULT_ADDRESS, ask
 from services.launcher.health import gateway_health, gateway_url
 from services.launcher.probe import TIMEOUT_S, PartStatus, service_status
@@ -54,7 +55,7 @@ class NodeStatus:
 def node_status(settings: Settings) -> NodeStatus:
     """Asks all parts at once. Blocking."""
     with ThreadPoolExecutor() as pool:
-        services = pool.map(lambda name: service_status(name, settings.addresses[name]), SERVICES)
+        services = pool.map(lambda name: service_status(name, settings), SERVICES)
         gateway = pool.submit(_gateway, settings)
         engine = pool.submit(_engine, settings)
         issues = pool.submit(_issues, settings)
@@ -69,7 +70,7 @@ def node_status(settings: Settings) -> NodeStatus:
 
 def _issues(settings: Settings) -> tuple[str, ...]:
     try:
-        with grpc.insecure_channel(settings.addresses["node"]) as channel:
+        with blocking_channel(settings, "node") as channel:
             listed = node_pb2_grpc.NodeServiceStub(channel).ListIssues(
                 node_pb2.ListIssuesRequest(),
                 metadata=service_metadata(settings.service_token_file),

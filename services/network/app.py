@@ -10,6 +10,7 @@ from paradrop.network.v1 import network_pb2_grpc, wireless_pb2_grpc
 from services.common.identity import TokenVerifier
 from services.common.server import serving
 from services.common.settings import Settings
+from services.common.tls import certificate_of
 from services.network import assembly, wireless
 from services.network.domain.hostconfig import CHECK_TIMEOUT_S
 from services.network.domain.wireless import Targets
@@ -50,5 +51,6 @@ async def serving_networks(
 
         names = [SERVICE.full_name, wireless_rpc.SERVICE.full_name, *assembly.SERVICE_NAMES]
         verifier = TokenVerifier(settings.public_dir)
-        async with serving(settings.addresses["network"], names, register, verifier):
+        certificate = await asyncio.to_thread(certificate_of, settings)
+        async with serving(settings.addresses["network"], names, register, verifier, certificate=certificate):
             yield parts

@@ -17,6 +17,7 @@ from services.common.identity import TokenVerifier
 from services.common.options import Options, load_options
 from services.common.server import serving
 from services.common.settings import Settings
+from services.common.tls import certificate_of
 from services.node.adapters import readings, sysfs, uevents
 from services.node.adapters.chutes import ChuteClient
 from services.node.adapters.controllers import Connection, Controllers
@@ -54,9 +55,10 @@ SSH_KEY_FILE = "node.pub"
 async def running(settings: Settings) -> AsyncIterator[None]:
     """Serves for the time of the context."""
     async with AsyncExitStack() as stack:
+        certificate = await asyncio.to_thread(certificate_of, settings)
         channels = {
-            name: await stack.enter_async_context(open_channel(address))
-            for name, address in settings.addresses.items()
+            name: await stack.enter_async_context(open_channel(settings, name, certificate))
+            for name in settings.addresses
         }
         options = await asyncio.to_thread(load_options, settings)
         for problem in options.problems:
@@ -82,6 +84,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                 register,
                 verifier,
                 lambda: gauges(parts.inventory, parts.provisioning),
+                certificate,
             )
         )
         await stack.enter_async_context(controllers.running(parts.provisioning))

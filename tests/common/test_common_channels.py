@@ -10,8 +10,13 @@ import pytest
 
 from services.common.channels import open_channel, service_metadata
 from services.common.errors import Unavailable
+from services.common.settings import Settings, load_settings
 
 METHOD = "/test.Service/Method"
+
+
+def at(address: str) -> Settings:
+    return load_settings({"PARADROP_HOME": "/nowhere", "PARADROP_AUTH_ADDRESS": address})
 
 
 def test_the_services_token_is_a_bearer_token(tmp_path: Path) -> None:
@@ -59,14 +64,14 @@ async def failing(
 
 async def test_a_service_that_restarts_is_asked_again(tmp_path: Path) -> None:
     async with failing(tmp_path, grpc.StatusCode.UNAVAILABLE, failures=2) as (address, calls):
-        async with open_channel(address) as channel:
+        async with open_channel(at(address), "auth") as channel:
             assert await channel.unary_unary(METHOD)(b"x", timeout=10) == b"ok"
         assert len(calls) == 3
 
 
 async def test_a_refusal_is_final(tmp_path: Path) -> None:
     async with failing(tmp_path, grpc.StatusCode.ABORTED, failures=1) as (address, calls):
-        async with open_channel(address) as channel:
+        async with open_channel(at(address), "auth") as channel:
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await channel.unary_unary(METHOD)(b"x", timeout=10)
         assert raised.value.code() is grpc.StatusCode.ABORTED
@@ -74,7 +79,7 @@ async def test_a_refusal_is_final(tmp_path: Path) -> None:
 
 
 async def test_an_absent_service_is_unavailable_soon(tmp_path: Path) -> None:
-    async with open_channel(f"unix:{tmp_path}/absent") as channel:
+    async with open_channel(at(f"unix:{tmp_path}/absent"), "auth") as channel:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await channel.unary_unary(METHOD)(b"", timeout=20)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -70,6 +70,10 @@ def test_listen(tmp_path: Path, text: str, expected: tuple[str, int]) -> None:
         ("PARADROP_MAX_UPLOAD_MIB", "1.5"),
         ("PARADROP_MAX_UPLOAD_MIB", "1 GiB"),
         ("PARADROP_RUNTIME", "/" + "x" * 100),
+        ("PARADROP_AUTH_ADDRESS", "10.0.0.1:9001"),  # a network, and no certificates
+        ("PARADROP_BRIDGE_ADDRESS", "0.0.0.0:9006"),
+        ("PARADROP_NODE_ADDRESS", "127.0.0.1"),
+        ("PARADROP_NODE_ADDRESS", "127.0.0.1:65536"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(tmp_path: Path, name: str, text: str) -> None:
@@ -116,6 +120,17 @@ def test_every_service_has_a_socket_and_can_have_another_address(tmp_path: Path)
     assert set(settings.addresses) == set(SERVICES)
     assert settings.addresses["auth"] == "unix:/run/pd/auth.sock"
     assert settings.addresses["node"] == "127.0.0.1:5005"
+
+
+def test_on_a_network_the_parts_need_certificates(tmp_path: Path) -> None:
+    tls = tmp_path / "tls" / "node"
+    addresses = {"PARADROP_NODE_ADDRESS": "10.0.0.1:9005", "PARADROP_BRIDGE_ADDRESS": "10.0.0.1:9006"}
+    settings = loaded(tmp_path, PARADROP_INTERNAL_TLS=str(tls), **addresses)
+    assert settings.internal_tls == tls
+    assert settings.addresses["node"] == "10.0.0.1:9005"
+    assert settings.bridge_address == "10.0.0.1:9006"
+    assert loaded(tmp_path).internal_tls is None
+    assert loaded(tmp_path).bridge_address.startswith("unix:")
 
 
 def test_sockets_of_a_long_state_folder_are_elsewhere() -> None:

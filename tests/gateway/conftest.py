@@ -17,7 +17,7 @@ import pytest
 from gateway import envoy
 from gateway.bridge import app
 from services.common.settings import Settings, load_settings
-from tests.gateway.doubles import PASSWORD, USER, Doubles, Keys
+from tests.gateway.doubles import PASSWORD, USER, Doubles, Keys, as_part
 from tests.support.node import free_port
 
 ORIGIN = "https://portal.example"
@@ -109,8 +109,8 @@ async def serving(settings: Settings, real: Real) -> AsyncIterator[tuple[Doubles
         await stack.enter_async_context(doubles.serving(settings, without=frozenset(real)))
         for running in real.values():
             await stack.enter_async_context(running(settings))
-        await stack.enter_async_context(app.running(settings))
-        yield doubles, await stack.enter_async_context(envoy.running(settings))
+        await stack.enter_async_context(app.running(as_part(settings, "bridge")))
+        yield doubles, await stack.enter_async_context(envoy.running(as_part(settings, "gateway")))
 
 
 def run_gateway(settings: Settings, real: Real = MappingProxyType({})) -> Iterator[Gateway]:

@@ -1,12 +1,13 @@
 """Real gRPC services that answer what a test tells them, and remember what they were asked."""
 
+import asyncio
 import base64
 import json
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from services.common.identity import Role, TokenVerifier, bearer_token
 from services.common.server import serving
 from services.common.settings import Settings
 from services.common.statuses import to_proto
+from services.common.tls import certificate_of
 
 USER, PASSWORD = "paradrop", "correct horse"
 SERVICES = {
@@ -128,8 +130,15 @@ class Doubles:
                 gatekeeper = Gatekeeper(self, verifier)
                 external_auth_pb2_grpc.add_AuthorizationServicer_to_server(gatekeeper, server)
 
-        async with serving(settings.addresses[name], names, register, verifier):
+        certificate = await asyncio.to_thread(certificate_of, as_part(settings, name))
+        async with serving(settings.addresses[name], names, register, verifier, certificate=certificate):
             yield
+
+
+def as_part(settings: Settings, name: str) -> Settings:
+    """Returns the settings with which a part shows its own certificate, if the parts have any."""
+    folder = settings.internal_tls
+    return replace(settings, internal_tls=folder.parent / name) if folder else settings
 
 
 def _service(base: type) -> ServiceDescriptor:

@@ -155,7 +155,8 @@ class TestConfig:
         assert render(tmp_path)["admin"]["address"].keys() == {"pipe"}
 
     def test_services_are_found_on_sockets_and_on_other_hosts(self, tmp_path: Path) -> None:
-        config = render(tmp_path, PARADROP_CHUTES_ADDRESS="chutes:50051")
+        tls = {"PARADROP_INTERNAL_TLS": "/tls/gateway"}
+        config = render(tmp_path, PARADROP_CHUTES_ADDRESS="chutes:50051", **tls)
 
         clusters = {cluster["name"]: cluster for cluster in config["static_resources"]["clusters"]}
         endpoints = {
@@ -166,6 +167,7 @@ class TestConfig:
         assert endpoints["chutes"] == {"socket_address": {"address": "chutes", "port_value": 50051}}
         assert clusters["chutes"]["type"] == "STRICT_DNS"
         assert endpoints["auth"] == {"pipe": {"path": str(tmp_path / "run" / "auth.sock")}}
+        assert [name for name, cluster in clusters.items() if "transport_socket" in cluster] == ["chutes"]
 
     def test_cors_is_for_configured_origins_only(self, tmp_path: Path) -> None:
         without = manager(render(tmp_path))["route_config"]["virtual_hosts"][0]

@@ -446,7 +446,9 @@ def test_the_bridge_itself_asks_for_a_token(gateway: Gateway) -> None:
     from websockets.sync.client import unix_connect
 
     with pytest.raises(InvalidStatus) as raised:
-        unix_connect(str(gateway.settings.bridge_socket), "ws://node/ws/changes/1/stream").__enter__()
+        unix_connect(
+            gateway.settings.bridge_address.removeprefix("unix:"), "ws://node/ws/changes/1/stream"
+        ).__enter__()
 
     assert raised.value.response.status_code == 401
-    assert gateway.settings.bridge_socket.stat().st_mode & 0o777 == 0o600
+    assert Path(gateway.settings.bridge_address.removeprefix("unix:")).stat().st_mode & 0o777 == 0o600

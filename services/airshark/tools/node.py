@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 from paradrop.airshark.v1 import airshark_pb2 as pb
 from paradrop.airshark.v1.airshark_pb2_grpc import AirsharkServiceStub
@@ -19,6 +18,7 @@ from services.airshark.tools.convert import to_recording
 from services.airshark.tools.watch import Row
 from services.common.channels import service_metadata
 from services.common.settings import load_settings
+from services.common.tls import blocking_channel
 
 CALL_TIMEOUT_S = 10.0
 MAX_COLUMNS, MIN_COLUMNS = 2048, 16
@@ -39,7 +39,7 @@ STATES = {
 @contextmanager
 def _stub() -> Iterator[tuple[Any, Any]]:
     settings = load_settings()
-    with grpc.insecure_channel(settings.addresses["airshark"]) as channel:
+    with blocking_channel(settings, "airshark") as channel:
         yield AirsharkServiceStub(channel), service_metadata(settings.service_token_file)
 
 
