@@ -150,6 +150,7 @@ _BY_SERVICE: dict[str, dict[str, Access]] = {
         "AttachChuteNetworks": SERVICES,
         "ReleaseChuteNetworks": SERVICES,
         "SyncChutes": SERVICES,
+        "ListChuteInterfaces": SERVICES,
     },
     "paradrop.airshark.v1.AirsharkService": {
         "GetStatus": USER,

@@ -282,6 +282,23 @@ async def test_a_reload_repairs_what_others_broke_and_counts_the_loads(site: Sit
         assert (section.success, section.reason) == (False, "INTERFACE_MISSING")
 
 
+async def test_services_learn_which_interfaces_are_those_of_chutes(site: Site, tmp_path: Path) -> None:
+    async with served_at(site, tmp_path) as served:
+        await served.services.apply("web", wired("wired0", "eth1", **{"port-bindings": {"8080": 80}}))
+        await served.services.apply("db", wired("wired0", "eth2"))
+        answer = await served.services("ListChuteInterfaces", pb.ListChuteInterfacesRequest())
+        (db, web, door) = answer.interfaces
+        assert [(one.chute, one.interface, one.type) for one in (db, web)] == [
+            ("db", "eth2", "lan"),
+            ("web", "eth1", "lan"),
+        ]
+        # The node's own way to the chute, beside the interface.
+        assert (door.chute, door.type) == ("web", "lan")
+        assert door.interface in site.leftovers()[1]
+        refused = await served.client().refused("ListChuteInterfaces", pb.ListChuteInterfacesRequest())
+        assert refused[0] == "PERMISSION_DENIED"
+
+
 async def test_strangers_see_nothing(site: Site, tmp_path: Path) -> None:
     async with served_at(site, tmp_path) as served:
         await served.services.apply("web", wired("wired0", "eth1"), owner="trusted")

@@ -58,6 +58,20 @@ class ChuteNetworkServicer(chute_networks_pb2_grpc.ChuteNetworkServiceServicer):
         await unbroken(self._manager.sync(owners, request.forget_others, list(request.busy)))
         return pb.SyncChutesResponse()
 
+    async def ListChuteInterfaces(
+        self, request: pb.ListChuteInterfacesRequest, context: Any
+    ) -> pb.ListChuteInterfacesResponse:
+        """Lists the interfaces of the node that belong to networks of chutes."""
+        interfaces = [
+            pb.ChuteInterface(chute=network.chute, interface=name, type=network.wanted.type)
+            for record in self._manager.chutes.values()
+            for network in record.networks
+            for name in (network.interface, network.side_door)
+            if name
+        ]
+        interfaces.sort(key=lambda found: (found.chute, found.interface))
+        return pb.ListChuteInterfacesResponse(interfaces=interfaces)
+
 
 def _owner(owner: pb.ChuteOwner) -> Owner:
     return Owner(owner.chute, owner.owner, owner.owner_domain)

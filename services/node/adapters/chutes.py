@@ -5,7 +5,7 @@ from pathlib import Path
 
 import grpc
 from paradrop.chutes.v1 import chutes_pb2, chutes_pb2_grpc, processes_pb2, processes_pb2_grpc
-from paradrop.network.v1 import network_pb2, network_pb2_grpc
+from paradrop.network.v1 import chute_networks_pb2, chute_networks_pb2_grpc
 
 from services.common.channels import service_metadata
 from services.common.errors import Unavailable
@@ -21,7 +21,7 @@ class ChuteClient:
     def __init__(self, chutes: grpc.aio.Channel, network: grpc.aio.Channel, token_file: Path) -> None:
         self._chutes = chutes_pb2_grpc.ChuteServiceStub(chutes)
         self._processes = processes_pb2_grpc.ChuteProcessServiceStub(chutes)
-        self._networks = network_pb2_grpc.NetworkServiceStub(network)
+        self._networks = chute_networks_pb2_grpc.ChuteNetworkServiceStub(network)
         self._token_file = token_file
 
     async def facts(self) -> Sequence[ChuteFacts]:
@@ -41,12 +41,13 @@ class ChuteClient:
         pids: dict[str, int] = {}
         for process in told.processes:
             pids.setdefault(process.chute, process.pid)
+        interfaces = await self._interfaces(metadata)
         return [
             ChuteFacts(
                 name=chute.name,
-                state=chute.state,
+                state=_engine_word(chute),
                 pid=pids.get(chute.name),
-                interfaces=await self._interfaces(chute.name, metadata),
+                interfaces=interfaces.get(chute.name, {}),
             )
             for chute in listed.chutes
         ]
@@ -63,15 +64,25 @@ class ChuteClient:
             raise _unavailable(error) from None
         return bool(told.engine_available)
 
-    async def _interfaces(self, chute: str, metadata: Metadata) -> Mapping[str, str]:
+    async def _interfaces(self, metadata: Metadata) -> Mapping[str, Mapping[str, str]]:
         try:
-            reply = await self._networks.ListChuteNetworks(
-                network_pb2.ListChuteNetworksRequest(chute=chute), metadata=metadata, timeout=TIMEOUT_S
+            reply = await self._networks.ListChuteInterfaces(
+                chute_networks_pb2.ListChuteInterfacesRequest(), metadata=metadata, timeout=TIMEOUT_S
             )
         except grpc.aio.AioRpcError:
-            # No networks, or a network service that is down: the rest of the report is still true.
+            # A network service that is down: the rest of the report is still true.
             return {}
-        return {network.interface: network.type for network in reply.networks}
+        found: dict[str, dict[str, str]] = {}
+        for interface in reply.interfaces:
+            found.setdefault(interface.chute, {})[interface.interface] = interface.type
+        return found
+
+
+def _engine_word(chute: chutes_pb2.Chute) -> str:
+    """Returns a state of the engine also for a chute that should be stopped: "missing" once it is."""
+    if chute.state != "stopped":
+        return chute.state
+    return next((chute.services[name].state for name in sorted(chute.services)), "missing")
 
 
 def _unavailable(error: grpc.aio.AioRpcError) -> Unavailable:

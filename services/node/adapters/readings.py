@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -13,6 +14,14 @@ from services.node.domain.ports import ChuteFacts
 MOUNT_POINTS = ("/", "/writable")
 INTERNAL_INTERFACE = re.compile(r"(lo|br-lan|docker0|wlan0|veth.*|.*\..*)")
 """Interfaces that the status leaves out."""
+DISK_COUNTERS = (
+    "read_count", "write_count", "read_bytes", "write_bytes", "read_time", "write_time",
+    "read_merged_count", "write_merged_count", "busy_time",
+)  # fmt: skip
+INTERFACE_COUNTERS = (
+    "bytes_sent", "bytes_recv", "packets_sent", "packets_recv", "errin", "errout", "dropin", "dropout",
+)  # fmt: skip
+INITS = ("docker-init", "tini", "catatonit")
 MAX_INT32 = 2**31 - 1
 
 
@@ -92,7 +101,7 @@ def _interfaces() -> list[dict[str, Any]]:
 
 def _process(pid: int) -> dict[str, Any] | None:
     with suppress(psutil.Error):
-        process = psutil.Process(pid)
+        process = psutil.Process(_program(pid))
         with process.oneshot():
             times = ("user", "system", "children_user", "children_system")
             memory = ("rss", "vms", "shared", "text", "lib", "data", "dirty")
@@ -107,21 +116,27 @@ def _process(pid: int) -> dict[str, Any] | None:
     return None
 
 
+def _program(pid: int) -> int:
+    # Containers begin with an init of the engine, which only waits; what works is its first child.
+    with suppress(OSError, IndexError):
+        folder = Path("/proc") / str(pid)
+        if (folder / "comm").read_text().strip() in INITS:
+            return int((folder / "task" / str(pid) / "children").read_text().split(maxsplit=1)[0])
+    return pid
+
+
 def _system() -> dict[str, Any]:
-    found: dict[str, Any] = {
+    return {
         "boot_time": psutil.boot_time(),
         "cpu_count": psutil.cpu_count() or 1,
         "cpu_stats": psutil.cpu_stats()._asdict(),
         "cpu_times": [times._asdict() for times in psutil.cpu_times(percpu=True)],
+        "disk_io_counters": _counted(psutil.disk_io_counters(), DISK_COUNTERS),
         "disk_usage": _disk_usage(),
+        "net_io_counters": _counted(psutil.net_io_counters(), INTERFACE_COUNTERS),
         "swap_memory": psutil.swap_memory()._asdict(),
         "virtual_memory": psutil.virtual_memory()._asdict(),
     }
-    if disks := psutil.disk_io_counters():
-        found["disk_io_counters"] = disks._asdict()
-    if network := psutil.net_io_counters():
-        found["net_io_counters"] = network._asdict()
-    return found
 
 
 def _disk_usage() -> list[dict[str, Any]]:
@@ -132,6 +147,11 @@ def _disk_usage() -> list[dict[str, Any]]:
             with suppress(OSError):
                 usage.append({"mountpoint": point} | _fields(psutil.disk_usage(point), ("total", "used")))
     return usage
+
+
+def _counted(counters: Any, names: Sequence[str]) -> dict[str, Any]:
+    # Without a disk, or without an interface, nothing was counted; the keys are documented.
+    return _fields(counters, names) if counters else dict.fromkeys(names, 0)
 
 
 def _fields(reading: Any, names: Sequence[str]) -> dict[str, Any]:
