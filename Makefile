@@ -24,9 +24,9 @@ test: ## run all tests: fast ones first, then with a real Envoy and a real Docke
 	@$(BIN)/python scripts/test_tools.py
 	@$(BIN)/pytest $(ARGS)
 
-test-fast: ## run the tests that need neither Envoy nor an engine (about two minutes)
+test-fast: ## run the tests that need neither Envoy nor an engine (about a minute)
 	@scripts/bootstrap dev
-	@$(BIN)/pytest -n auto -m "not gateway and not engine and not e2e and not lab" $(ARGS)
+	@$(BIN)/pytest -n auto -m "not thorough and not gateway and not engine and not e2e and not lab" $(ARGS)
 
 lab: ## boot a node with simulated radios and two roaming clients to play with
 	@scripts/bootstrap dev

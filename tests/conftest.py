@@ -7,7 +7,7 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 pytest.register_assert_rewrite("tests.support")
 
-COST = ("gateway", "engine", "e2e", "lab")
+COST = ("thorough", "gateway", "engine", "e2e", "lab")
 """Marks from cheap to dear; a test without one is cheaper than all of them."""
 
 # Two stats a second, a file of one line, or folders made while nothing is served yet cost less than the hop

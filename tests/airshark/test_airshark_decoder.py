@@ -269,6 +269,7 @@ def test_one_flipped_byte_never_costs_more_than_its_neighbourhood(data: bytes, d
     assert all(np.isfinite(block.dbm).all() for block in blocks)
 
 
+@pytest.mark.thorough
 def test_memory_stays_a_small_multiple_of_the_input() -> None:
     import tracemalloc
 

@@ -10,6 +10,8 @@ from services.airshark.domain import container
 from tests.support import captures
 from tests.support.captures import capture
 
+pytestmark = pytest.mark.thorough
+
 SECONDS = 10
 
 

@@ -164,6 +164,7 @@ async def test_a_source_that_is_lost_and_returns_is_told(shark: Shark, tmp_path:
     assert (await shark.call("GetStatus")).airshark_running
 
 
+@pytest.mark.thorough
 async def test_a_reader_that_lags_loses_the_oldest_and_is_told(shark: Shark) -> None:
     await shark.play("camera", capture(captures.AR9550), fast=True)
     slow = shark.stream("SubscribeSpectrum", max_blocks_per_s=20)

@@ -204,6 +204,7 @@ async def test_memory_for_known_credentials_is_bounded(domain: Domain) -> None:
     assert len(domain.authenticator._known) == MAX_KNOWN
 
 
+@pytest.mark.thorough
 async def test_a_crowd_is_sent_away_and_not_counted(domain: Domain) -> None:
     results = await asyncio.gather(
         *(domain.authenticator.verify("paradrop", PASSWORD, f"10.0.0.{n}") for n in range(100)),

@@ -14,6 +14,8 @@ import pytest
 from services.chutes.domain.spec import ChuteSpec, ServiceSpec
 from tests.chutes.bench import ADMIN, Bench, Crash, RunningBench, spec, web_spec, without_pauses
 
+pytestmark = pytest.mark.thorough
+
 Point = tuple[str, str]
 Homes = Callable[[], Path]
 

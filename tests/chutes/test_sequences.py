@@ -18,6 +18,8 @@ from services.common.errors import DomainError, FailedPrecondition
 from tests.chutes.bench import ADMIN, Bench, Crash, RunningBench, spec, without_pauses
 from tests.chutes.test_crashes import MEMORY
 
+pytestmark = pytest.mark.thorough
+
 CHUTES = ("web", "log")
 SERVICES = {"web": ("front", "back"), "log": ("main",)}
 FALLIBLE = ("build_image", "ensure_network", "create_container", "start_container")

@@ -11,6 +11,8 @@ from websockets.sync.client import connect
 from tests.fakes.collector import Collector, Span, running_collector
 from tests.support.node import NodeProcess
 
+pytestmark = pytest.mark.e2e
+
 NODE = "paradrop.node.v1.NodeService"
 CHUTES = "paradrop.chutes.v1.ChuteService"
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import pytest
 
 from services.chutes.adapters.networks import ChuteNetworks
@@ -17,7 +18,7 @@ from services.common.errors import FailedPrecondition
 from tests.chutes.bench import ADMIN, Bench, RunningBench, spec, without_pauses
 from tests.chutes.test_crashes import crash_at, run_until_crash
 from tests.network.conftest import Namespace, Namespaces, needs_root
-from tests.network.served import SERVICE, Served, serve
+from tests.network.served import SERVICE, Served, reason_of, serve
 from tests.network.test_chute_networks import Site, request_of
 
 pytestmark = needs_root
@@ -152,8 +153,8 @@ async def eventually(stage: Stage, wanted: str) -> None:
         while True:
             try:
                 found = str(await stage.listed())
-            except Exception:
-                found = (await stage.networks.client().refused("ListChuteNetworks", request_of("web")))[1]
+            except grpc.aio.AioRpcError as error:
+                found = reason_of(error)
             if found == wanted:
                 return
             await asyncio.sleep(0.02)
