@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from services.common.errors import ResourceExhausted
+from services.common.reserve import Reserve
 
 T = TypeVar("T")
 
@@ -25,6 +26,8 @@ class Database:
         self, path: Path, migrations: Sequence[str], synchronous: Literal["FULL", "NORMAL"] = "FULL"
     ) -> None:
         self._lock = threading.Lock()
+        self._reserve = Reserve(path.with_name(f"{path.name}-reserve"))
+        self._reserve.balance()
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         path.chmod(0o600)
         self._connection.row_factory = sqlite3.Row
@@ -50,20 +53,35 @@ class Database:
             self._connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
 
     def call(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Runs work in one transaction in this thread; ResourceExhausted (DISK_FULL) if there is no room."""
+        """Runs work in one transaction in this thread; ResourceExhausted (DISK_FULL) if there is no room.
+
+        On a full disk the work is done once more with the room that was kept back: what removes something has
+        to be noted as well.
+        """
         with self._lock:
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                result = work(self._connection)
-                self._connection.execute("COMMIT")
-            except BaseException as error:
-                # Some errors end the transaction, others leave it open, also those of the commit itself.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode in _NO_ROOM:
-                    raise _disk_full() from error
-                raise
+                result = self._transaction(work)
+            except ResourceExhausted as error:
+                if error.reason != "DISK_FULL" or not self._reserve.release():
+                    raise
+                return self._transaction(work)
+            if not self._reserve.held:
+                self._reserve.balance()
             return result
+
+    def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            result = work(self._connection)
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            # Some errors end the transaction, others leave it open, also those of the commit itself.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode in _NO_ROOM:
+                raise _disk_full() from error
+            raise
+        return result
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Runs work in one transaction in a thread."""

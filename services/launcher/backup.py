@@ -26,7 +26,8 @@ from services.launcher.lock import LOCK_FILE, locked
 MANIFEST = "paradrop-backup.json"
 FORMAT = 1
 DATABASE = ".sqlite3"
-DATABASE_LOGS = (".sqlite3-wal", ".sqlite3-shm", ".sqlite3-journal")
+DATABASE_LOGS = (".sqlite3-wal", ".sqlite3-shm", ".sqlite3-journal", ".sqlite3-reserve")
+"""What lies beside a database and is of no use without the running node."""
 PASSING = frozenset({"run", "logs", "gateway", LOCK_FILE})
 """What the next start makes anew, at the top of the state folder."""
 

@@ -1,4 +1,5 @@
 import tempfile
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,3 +47,9 @@ def logged() -> Iterator[list[Any]]:
     """What was logged, unformatted: to format a traceback means to read source files in the event loop."""
     with capture_logs() as entries:
         yield entries
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other chute on a shared engine has."""
+    return f"t-{uuid.uuid4().hex[:8]}"

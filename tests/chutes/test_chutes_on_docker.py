@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import socket
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -50,11 +49,6 @@ async def client(settings: Settings) -> AsyncIterator[Client]:
     async with serving_node(settings) as client:
         yield client
         await remove_chutes(client)
-
-
-@pytest.fixture
-def name() -> str:
-    return f"t-{uuid.uuid4().hex[:8]}"
 
 
 async def test_a_chute_from_upload_to_removal(

@@ -1,7 +1,6 @@
 """The engine is killed in the middle of changes; when it is back, the node brings them to their end."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,11 +63,6 @@ def settings(tmp_path: Path, engine: OwnEngine, foreign: str) -> Iterator[Settin
 async def client(settings: Settings, docker_client: docker.APIClient) -> AsyncIterator[Client]:
     async with serving_node(settings) as client:
         yield client
-
-
-@pytest.fixture
-def name() -> str:
-    return f"t-{uuid.uuid4().hex[:8]}"
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
 """SQLite files: migrations, transactions, durability settings."""
 
 import asyncio
-import os
-import shutil
 import sqlite3
 import stat
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +10,8 @@ import pytest
 
 from services.common.database import Database
 from services.common.errors import ResourceExhausted
+from services.common.reserve import RESERVE_BYTES
+from tests.support.small_disk import MEBIBYTE, fill, small_disk
 
 FIRST = "CREATE TABLE things (name TEXT PRIMARY KEY)"
 SECOND = (
@@ -112,46 +111,14 @@ def test_a_cheaper_durability_can_be_chosen(path: Path) -> None:
     database.close()
 
 
-MKFS = shutil.which("mkfs.ext4", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-
-
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB."""
-    if os.geteuid() != 0 or MKFS is None:
-        pytest.skip("needs root and mkfs.ext4 (apt-get install e2fsprogs)")
-    image, folder = tmp_path / "disk.img", tmp_path / "disk"
-    with image.open("wb") as file:
-        file.truncate(8 * 1024 * 1024)
-    folder.mkdir()
-    subprocess.run([MKFS, "-q", "-m", "0", image], check=True)
-    mounted = subprocess.run(
-        ["mount", "-o", "loop", image, folder], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"needs loop devices: {mounted.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        # At once also when a test has failed with the file open.
-        subprocess.run(["umount", "--lazy", folder], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path, 8 * MEBIBYTE) as disk:
+        yield disk
 
 
-def fill(folder: Path) -> Path:
-    """Writes until nothing is left."""
-    filler = folder / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (65536, 4096, 512):
-            try:
-                while file.write(bytes(size)):
-                    pass
-            except OSError:
-                pass
-    return filler
-
-
-def test_a_full_disk_is_told_and_costs_nothing_that_was_noted(small_disk: Path) -> None:
-    database = Database(small_disk / "test.sqlite3", ["CREATE TABLE things (name TEXT)"])
+def test_a_full_disk_is_told_and_costs_nothing_that_was_noted(disk: Path) -> None:
+    database = Database(disk / "test.sqlite3", ["CREATE TABLE things (name TEXT)"])
 
     def note(text: str) -> None:
         database.call(lambda connection: connection.execute("INSERT INTO things VALUES (?)", [text]))
@@ -167,7 +134,7 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_noted(small_disk: Path) 
             written.append("x" * 5000)
 
     note("first")
-    filler, written = fill(small_disk), ["first"]
+    filler, written = fill(disk), ["first"]
     with pytest.raises(ResourceExhausted) as raised:
         note_until_full()
     assert raised.value.reason == "DISK_FULL"
@@ -178,6 +145,33 @@ def test_a_full_disk_is_told_and_costs_nothing_that_was_noted(small_disk: Path) 
     note("last")
     assert noted() == [*written, "last"]
     database.close()
-    again = sqlite3.connect(small_disk / "test.sqlite3")
+    again = sqlite3.connect(disk / "test.sqlite3")
     assert again.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     again.close()
+
+
+def test_what_makes_room_can_be_noted_on_a_full_disk(tmp_path: Path) -> None:
+    with small_disk(tmp_path, 40 * MEBIBYTE) as disk:
+        path, reserve = disk / "test.sqlite3", disk / "test.sqlite3-reserve"
+
+        def note(database: Database, text: str) -> None:
+            database.call(lambda connection: connection.execute("INSERT INTO things VALUES (?)", [text]))
+
+        database = Database(path, ["CREATE TABLE things (name TEXT)"])
+        assert reserve.stat().st_blocks * 512 >= RESERVE_BYTES
+        assert stat.S_IMODE(reserve.stat().st_mode) == 0o600
+        filler = fill(disk)
+        note(database, "x" * 100_000)
+        assert not reserve.exists()
+        with pytest.raises(ResourceExhausted):
+            note(database, "x" * 10 * MEBIBYTE)
+        filler.unlink()
+        note(database, "with room again")
+        assert reserve.exists()
+        database.close()
+        # And it opens on a disk without any room.
+        filler = fill(disk)
+        database = Database(path, ["CREATE TABLE things (name TEXT)"])
+        note(database, "last")
+        assert database.call(lambda c: c.execute("SELECT count(*) FROM things").fetchone()[0]) == 3
+        database.close()

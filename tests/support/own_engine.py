@@ -113,7 +113,8 @@ def own_engine(*flags: str, disk: Path | None = None) -> Iterator[OwnEngine]:
             [
                 *("unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child"),
                 *("docker-init", "--", "sleep", "infinity"),
-            ]
+            ],
+            stderr=subprocess.DEVNULL,
         )
         engine = OwnEngine(Path(folder), _child(holder), flags)
         try:

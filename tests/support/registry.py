@@ -61,6 +61,20 @@ class Registry:
             layers = [
                 self._blob(gzip.compress(read(path), 1, mtime=0), LAYER) for path in described["Layers"]
             ]
+        return self._name(name, config, layers)
+
+    def put(self, layer: bytes, name: str) -> str:
+        """Puts an image of one layer, a tar, into the registry and returns its full name."""
+        described = {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+        }
+        config = self._blob(json.dumps(described).encode(), CONFIG)
+        return self._name(name, config, [self._blob(gzip.compress(layer, 1, mtime=0), LAYER)])
+
+    def _name(self, name: str, config: dict[str, Any], layers: list[dict[str, Any]]) -> str:
         manifest = json.dumps(
             {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
         ).encode()

@@ -8,11 +8,11 @@ from typing import Any
 from docker.errors import APIError
 
 from services.chutes.adapters import docker_context, docker_images
-from services.chutes.adapters.docker_client import EngineConnection, words
+from services.chutes.adapters.docker_client import EngineConnection, engine_disk_full, says_disk_full, words
 from services.chutes.adapters.docker_labels import image_labels
 from services.chutes.adapters.docker_stream import Aborted, StreamingCall, conveyed
 from services.chutes.domain.ports import OnLine
-from services.common.errors import FailedPrecondition
+from services.common.errors import DomainError, FailedPrecondition
 
 MAX_LINE_CHARACTERS = 1000
 LAST_LINES = 10
@@ -100,9 +100,12 @@ class BuildOutput:
         elif "aux" in message:
             self.image_id = message["aux"].get("ID", self.image_id)
 
-    def failure(self, tag: str) -> FailedPrecondition:
+    def failure(self, tag: str) -> DomainError:
         """Returns the error of a build that failed, with the engine's last words."""
         last = "\n".join(self._last)
+        # A command of the build meets a full disk before the engine does, and says it in its own way.
+        if says_disk_full(f"{self.error}\n{last}"):
+            return engine_disk_full(f"{self.error} The last output was:\n{last}")
         return FailedPrecondition(
             f"The image {tag} could not be built: {self.error} The last output was:\n{last}",
             reason="IMAGE_BUILD_FAILED",

@@ -123,15 +123,25 @@ def words(error: APIError) -> str:
     return str(error.explanation or error).strip()
 
 
+def says_disk_full(said: str) -> bool:
+    """Tells whether words of the engine, or of what it runs, are those of a full disk."""
+    return "no space left on device" in said.lower()
+
+
+def engine_disk_full(said: str) -> ResourceExhausted:
+    """The engine has no room for what it is to keep."""
+    return ResourceExhausted(
+        f"The disk of the engine is full; remove chutes or images and try again. The engine says: {said}",
+        reason="DISK_FULL",
+        engine=said,
+    )
+
+
 def refusal(error: APIError, reason: str = "ENGINE_REFUSED", subject: str = "") -> DomainError:
     """Returns the error for a call that the engine answered with no; `subject` is the name it is about."""
     said = words(error)
-    if "no space left on device" in said:
-        return ResourceExhausted(
-            f"The disk of the engine is full; remove chutes or images and try again. The engine says: {said}",
-            reason="DISK_FULL",
-            engine=said,
-        )
+    if says_disk_full(said):
+        return engine_disk_full(said)
     about = f" {subject}" if subject else ""
     return FailedPrecondition(
         f"The Docker engine refused{about}: {said}", reason=reason, engine=said, subject=subject

@@ -9,11 +9,11 @@ from docker.errors import APIError, NotFound
 
 from services.chutes.adapters import docker_images
 from services.chutes.adapters.docker_build import DEPTH, MAX_LINE_CHARACTERS, visible
-from services.chutes.adapters.docker_client import EngineConnection, words
+from services.chutes.adapters.docker_client import EngineConnection, engine_disk_full, says_disk_full, words
 from services.chutes.adapters.docker_stream import StreamingCall, conveyed
 from services.chutes.domain.ports import OnLine
 from services.chutes.domain.spec import Credentials
-from services.common.errors import DomainError, FailedPrecondition, ResourceExhausted
+from services.common.errors import DomainError, FailedPrecondition
 
 _UNREACHABLE = re.compile(
     r"no such host|dial tcp|i/o timeout|connection refused|network is unreachable|TLS handshake timeout"
@@ -100,10 +100,8 @@ class PullOutput:
 
 
 def _failure(named: str, said: str) -> DomainError:
-    if "no space left on device" in said:
-        return ResourceExhausted(
-            "The disk of the engine is full; remove chutes or images and try again.", reason="DISK_FULL"
-        )
+    if says_disk_full(said):
+        return engine_disk_full(said)
     reason, advice = "IMAGE_PULL_FAILED", "see that the registry can be reached, then try again"
     if _ABSENT.search(said) and not _DENIED.search(said.replace("may require 'docker login'", "")):
         reason, advice = "IMAGE_NOT_FOUND", "see that its name and tag are right"
