@@ -5,7 +5,7 @@ import sys
 
 import docker
 
-from benchmarks import chutes, fleet, footprint, info, install, logs, rest, spectrum, stations
+from benchmarks import chutes, decoding, fleet, footprint, info, install, logs, rest, spectrum, stations
 from tests.support.engine import busybox_image, running_engine
 
 BENCHMARKS = {
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "chutes": chutes.main,
     "info": info.main,
     "fleet": fleet.main,
+    "decoding": decoding.main,
     "spectrum": spectrum.main,
     "logs": logs.main,
     "stations": stations.main,

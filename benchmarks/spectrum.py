@@ -1,40 +1,23 @@
-"""Decoding and fan-out of spectrum samples, beside the ways in which others would do it."""
+"""Fan-out of spectrum samples to many readers."""
 
 import asyncio
-import ctypes
-import shutil
-import statistics
-import struct
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from math import log10
 from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 import psutil
 from paradrop.airshark.v1 import airshark_pb2 as pb
 from paradrop.airshark.v1.airshark_pb2_grpc import AirsharkServiceStub
 
-from benchmarks.baseline.spectrum_c import SOURCE
 from benchmarks.support import table
 from services.airshark.domain import container
-from services.airshark.domain.decoder import Decoder
 from services.airshark.domain.formats import HT20
 from tests.support.captures import AR9223, capture
 from tests.support.publisher import Publisher
 from tests.support.settings import settings_in
-
-TOTAL_BYTES = 200_000_000
-PIECE_BYTES = 1024 * 1024
-PLAIN_ROWS = 65536
-NAIVE_SAMPLES = 60_000
-ROUNDS = 5
-SPACING_MHZ = 0.34375
 
 READERS = 100
 SAMPLES_PER_S = 8700
@@ -43,95 +26,8 @@ BLOCKS_PER_S = 10
 
 
 def main() -> None:
-    """Measures decoding, then fan-out."""
-    _decoding()
+    """Measures fan-out."""
     asyncio.run(_fan_out())
-
-
-def _decoding() -> None:
-    once = capture(AR9223)
-    data = once * (TOTAL_BYTES // len(once))
-    samples = len(data) // HT20.size_bytes
-    ways: dict[str, tuple[Callable[[bytes], object], bytes]] = {
-        "struct loop, log10 per bin": (_struct_loop, data[: NAIVE_SAMPLES * HT20.size_bytes]),
-        "structured dtype, float32 log10": (_plain_numpy, data),
-        "Paradrop": (_paradrop, data),
-    }
-    if compiled := _compiled():
-        ways["C loop, table of 256"] = (compiled, data)
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    # In turn, so that what else the machine does hits all alike.
-    for _ in range(ROUNDS):
-        for name, (way, content) in ways.items():
-            begin = time.perf_counter()
-            way(content)
-            seconds = time.perf_counter() - begin
-            rates[name].append(len(content) / HT20.size_bytes / seconds)
-    median = {name: statistics.median(rate) for name, rate in rates.items()}
-    rows = [
-        [name, f"{rate / 1e6:.2f}", f"{rate * HT20.size_bytes / 1e6:.0f}", f"{median['Paradrop'] / rate:.2f}"]
-        for name, rate in median.items()
-    ]
-    table(
-        f"Decoding {samples} samples of HT20 to float32 dBm and frequency (one core)",
-        ["way", "M samples/s", "MB/s", "Paradrop is so many times as fast"],
-        rows,
-    )
-    print("Aims: 80 times the struct loop, 1 time plain numpy, 0.5 times C.\n")
-
-
-def _paradrop(data: bytes) -> None:
-    decoder = Decoder("phy0")
-    for start in range(0, len(data), PIECE_BYTES):
-        for block in decoder.feed(data[start : start + PIECE_BYTES], 0.0):
-            _ = block.dbm, block.axes
-
-
-def _plain_numpy(data: bytes) -> None:
-    records = np.frombuffer(data, HT20.dtype)
-    offsets = (np.arange(56, dtype=np.float32) - 28) * np.float32(SPACING_MHZ)
-    for start in range(0, len(records), PLAIN_ROWS):
-        part = records[start : start + PLAIN_ROWS]
-        bins = part["bins"].astype(np.float32)
-        level = part["noise"].astype(np.float32) + part["rssi"]
-        total = 10 * np.log10(np.maximum(np.einsum("ij,ij->i", bins, bins), 1))
-        np.log10(np.maximum(bins, 1, out=bins), out=bins)
-        bins *= 20
-        bins += (level - total)[:, None]
-        _ = part["freq"].astype(np.float32) + offsets[0]
-
-
-def _struct_loop(data: bytes) -> None:
-    unpack = struct.Struct(">BHBHbbHBBQ56B").unpack_from
-    for start in range(0, len(data), HT20.size_bytes):
-        fields = unpack(data, start)
-        freq, rssi, noise, bins = fields[3], fields[4], fields[5], fields[10:]
-        total = noise + rssi - 10 * log10(max(sum(value * value for value in bins), 1))
-        _ = [total + 20 * log10(value or 1) for value in bins]
-        _ = [freq + (number - 28) * SPACING_MHZ for number in range(56)]
-
-
-def _compiled() -> Callable[[bytes], object] | None:
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        print("No C compiler: the C loop is left out.\n")
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        source, library = Path(folder) / "loop.c", Path(folder) / "loop.so"
-        source.write_text(SOURCE)
-        subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source, "-lm"], check=True)
-        decode: Any = ctypes.CDLL(str(library)).decode
-    decode.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p]
-    decode.restype = ctypes.c_size_t
-
-    def run(data: bytes) -> None:
-        rows = PLAIN_ROWS
-        dbm, frequencies = np.empty((rows, 56), np.float32), np.empty(rows, np.float32)
-        for start in range(0, len(data), rows * HT20.size_bytes):
-            piece = data[start : start + rows * HT20.size_bytes]
-            decode(piece, len(piece) // HT20.size_bytes, dbm.ctypes.data, frequencies.ctypes.data)
-
-    return run
 
 
 class _Readers:

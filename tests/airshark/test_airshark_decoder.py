@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.airshark.domain.block import Flag
-from services.airshark.domain.decoder import Decoder
+from services.airshark.domain.decoder import PIECE_BYTES, Decoder
 from services.airshark.domain.formats import RecordType
 from services.airshark.domain.framing import MAX_SKIPPED_BYTES
 from services.airshark.domain.power import SILENT_DBM
@@ -227,6 +227,20 @@ def test_mixed_kinds_keep_the_order_of_arrival() -> None:
         (int(i), int(t)) for block in blocks for i, t in zip(block.index, block.tsf_us, strict=True)
     )
     assert order == [(n, n) for n in range(30)]
+
+
+def test_more_than_is_looked_at_at_once_is_read_as_in_small_pieces() -> None:
+    data = capture(captures.AR9550) * (2 * PIECE_BYTES // len(capture(captures.AR9550)))
+    at_once, counts = decode(data)
+    in_pieces, counts_in_pieces = decode(data, 70_001)
+    assert counts == counts_in_pieces
+    assert counts["samples"] == 798 * (len(data) // len(capture(captures.AR9550)))
+    for kind in (RecordType.HT20, RecordType.HT40):
+        one, other = (
+            np.concatenate([block.dbm for block in blocks if block.type is kind])
+            for blocks in (at_once, in_pieces)
+        )
+        np.testing.assert_array_equal(one, other)
 
 
 def test_select_keeps_rows_together() -> None:

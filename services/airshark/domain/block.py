@@ -96,12 +96,15 @@ class SampleBlock:
     @cached_property
     def axes(self) -> tuple[Floats, "npt.NDArray[np.intp]"]:
         """The different frequency axes, (axes, bins) in MHz, and which of them each sample has, (n,)."""
-        # Two floats as one whole number, which can be compared and sorted at once.
-        keys = np.stack((self.first_bin_mhz, self.spacing_mhz), axis=1).view(np.uint64).reshape(-1)
+        first, spacing = self.first_bin_mhz, self.spacing_mhz
         # A radio stays where it is for a while: only the first sample of each stay is looked up.
-        starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
-        different, which = np.unique(keys[starts], return_inverse=True)
-        lengths = np.diff(starts, append=len(keys))
+        moved = np.ones(len(first), np.bool_)
+        moved[1:] = (first[1:] != first[:-1]) | (spacing[1:] != spacing[:-1])
+        starts = np.flatnonzero(moved)
+        # Two floats as one whole number, which can be compared and sorted at once.
+        keys = np.stack((first[starts], spacing[starts]), axis=1).view(np.uint64).reshape(-1)
+        different, which = np.unique(keys, return_inverse=True)
+        lengths = np.diff(starts, append=len(first))
         return _axis(different.view(np.float32).reshape(-1, 2), self.bin_count), np.repeat(which, lengths)
 
     def frequencies_mhz(self) -> Floats:

@@ -13,7 +13,7 @@ from services.airshark.domain.framing import Framer, Run
 from services.airshark.domain.records import ht20_fields, ht40_fields, wide_fields
 
 PIECE_BYTES = 1024 * 1024
-"""So much is looked at at once, which bounds the memory that any input can take."""
+"""So much is looked at at once, which bounds the memory that any input can take; much more than a record."""
 
 TSF_JUMP_US = 10_000_000
 TSF_BITS_ATH11K = 32
@@ -33,36 +33,47 @@ class Decoder:
         self.counts: Counter[str] = Counter()
         self._framer = Framer(self.counts)
         self._rest = b""
-        self.whole = b""
-        """The bytes of the latest `feed` up to the end of the last record that it completed."""
+        self._fed = (b"", b"")
         self._last_tsf_us: dict[Layout, int] = {}
 
     def feed(self, data: bytes, wall_time_s: float) -> list[SampleBlock]:
         """Returns the samples that are complete now; samples of different kinds are in different blocks."""
-        begun = self._rest
-        blocks = [
-            block
-            for start in range(0, len(data), PIECE_BYTES)
-            for block in self._read(data[start : start + PIECE_BYTES], wall_time_s, final=False)
-        ]
-        self.whole = (begun + data)[: len(begun) + len(data) - len(self._rest)]
-        return blocks
+        self._fed = (self._rest, data)
+        return list(self._read(self._rest + data if self._rest else data, wall_time_s, final=False))
+
+    @property
+    def whole(self) -> bytes:
+        """The bytes of the latest `feed` up to the end of the last record that it completed."""
+        begun, data = self._fed
+        joined = begun + data if begun else data
+        return joined[: len(joined) - len(self._rest)]
 
     def finish(self, wall_time_s: float) -> list[SampleBlock]:
         """Returns what only the end of the stream completes, and counts a record that was cut off by it."""
-        return list(self._read(b"", wall_time_s, final=True))
+        return list(self._read(self._rest, wall_time_s, final=True))
 
     def _read(self, data: bytes, wall_time_s: float, final: bool) -> Iterator[SampleBlock]:
-        joined = self._rest + data if self._rest else data
-        buffer = np.frombuffer(joined, np.uint8)
-        runs, end = self._framer.find(buffer, final)
-        self._rest = joined[end:]
+        everything = np.frombuffer(data, np.uint8)
+        start = 0
+        while True:
+            piece = everything[start : start + PIECE_BYTES]
+            is_last = start + len(piece) == len(everything)
+            runs, end = self._framer.find(piece, final and is_last)
+            yield from self._blocks(piece, runs, wall_time_s)
+            start += end
+            if is_last:
+                break
+        self._rest = data[start:]
+
+    def _blocks(
+        self, piece: "npt.NDArray[np.uint8]", runs: list[Run], wall_time_s: float
+    ) -> Iterator[SampleBlock]:
         by_layout: dict[Layout, list[tuple[Run, int]]] = {}
         for run in runs:
             by_layout.setdefault(run.layout, []).append((run, self.counts["samples"]))
             self.counts["samples"] += run.count
         for layout, found in by_layout.items():
-            rows = [buffer[run.start : run.end].reshape(run.count, -1) for run, _ in found]
+            rows = [piece[run.start : run.end].reshape(run.count, -1) for run, _ in found]
             index = [np.arange(first, first + run.count, dtype=np.int64) for run, first in found]
             whole = rows[0] if len(rows) == 1 else np.concatenate(rows)
             records = whole.view(layout.dtype).reshape(-1)
@@ -114,16 +125,12 @@ class Decoder:
         return tsf_us, (tsf_us - before) > TSF_JUMP_US
 
     def _judge(self, block: SampleBlock, bad_width: "npt.NDArray[np.bool_]") -> None:
-        halves = block.rssi_db.shape[1]
-        words = block.magnitudes.view(np.uint64).reshape(len(block), halves, -1)
-        present = words[:, :, 0].copy()
-        for column in range(1, words.shape[2]):
-            present |= words[:, :, column]
+        levels = block.rssi_db + block.noise_dbm
         found = {
-            Flag.ALL_ZERO: (present == 0).any(axis=1),
+            Flag.ALL_ZERO: _all_zero(block.magnitudes, block.rssi_db.shape[1]),
             Flag.BAD_EXPONENT: block.max_exp > MAX_PLAUSIBLE_EXPONENT,
-            Flag.SATURATED: (block.rssi_db + block.noise_dbm > SATURATED_ABOVE_DBM).any(axis=1),
-            Flag.NO_NOISE_FLOOR: (block.noise_dbm == 0).any(axis=1),
+            Flag.SATURATED: _either(levels > SATURATED_ABOVE_DBM),
+            Flag.NO_NOISE_FLOOR: _either(block.noise_dbm == 0),
             Flag.BAD_WIDTH: bad_width,
         }
         for flag, where in found.items():
@@ -133,3 +140,17 @@ class Decoder:
         steps = int(np.count_nonzero(block.flags & Flag.TSF_STEP))
         if steps:
             self.counts["tsf_step"] += steps
+
+
+def _either(halves: "npt.NDArray[np.bool_]") -> "npt.NDArray[np.bool_]":
+    """Returns where it is true of one half or the other; (n,) of (n, halves)."""
+    return halves[:, 0] | halves[:, -1]
+
+
+def _all_zero(magnitudes: "npt.NDArray[np.uint8]", halves: int) -> "npt.NDArray[np.bool_]":
+    """Returns where a half has no energy at all; only those are looked at whole of which the middle is 0."""
+    parts = magnitudes.reshape(len(magnitudes) * halves, -1)
+    zero = parts[:, parts.shape[1] // 2] == 0
+    suspects = np.flatnonzero(zero)
+    zero[suspects] = ~parts[suspects].any(axis=1)
+    return _either(zero.reshape(-1, halves))
