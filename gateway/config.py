@@ -24,8 +24,8 @@ MAX_HEAP_BYTES = 128 * 1024 * 1024
 """Envoy's own memory, at which it refuses new requests; about ten times what it needs when idle."""
 
 WEBSOCKET_PATHS = ("/(ws|sockjs)/.*", "/api/v1/chutes/[^/]+/networks/[^/]+/hostapd_control/ws")
-DOWNLOAD_PATHS = ("/api/v1/airshark/recordings/[^/]+/data",)
-"""Files that are served in ranges, which the transcoder does not know."""
+DOWNLOAD_PATHS = ("/api/v1/airshark/recordings/[^/]+/data", "/api/v1/chutes/[^/]+/export")
+"""Files: the transcoder knows no ranges, and cannot tell a plain HTTP client that a file is not whole."""
 PAGE_PATHS = ("/", "/reference(/.*)?", "/openapi\\.json", "/static/.*", "/metrics")
 
 TRACES = "traces"
@@ -128,6 +128,12 @@ def write_config(settings: Settings, out_dir: Path) -> Path:
             packages=sorted({(name.rpartition(".")[0], service) for name, service in services.items()}),
             page_paths=PAGE_PATHS,
             paths=paths(bindings),
+            only_uploads=[
+                route.regex
+                for path in paths(bindings)
+                for route in path.routes
+                if route.kind == "upload" and not route.told_by_type
+            ],
             public_rpcs=public_rpcs(services),
             services=sorted(set(services) - set(uploads)),
             internal_tls=_internal_tls(settings),

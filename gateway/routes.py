@@ -1,13 +1,16 @@
 """Turns HTTP bindings into the table of routes that Envoy's configuration is written from."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 
 from gateway.descriptors import VARIABLE, HttpBinding
 from services.common.access import ACCESS
 
+IMPORT_RPC = "paradrop.chutes.v1.ChuteArchiveService.ImportChute"
 LOGIN_RPC = "paradrop.auth.v1.AuthService.LoginLocal"
 UPLOAD_TYPE = "application/x-tar"
+ARCHIVE_TYPE = "application/gzip"
 READ_METHODS = ("GET", "HEAD")
 
 
@@ -18,6 +21,8 @@ class Route:
     binding: HttpBinding
     regex: str
     methods: tuple[str, ...]
+    shared: bool = False
+    """Whether another call has the same method and path."""
 
     @property
     def public(self) -> bool:
@@ -33,6 +38,11 @@ class Route:
         if self.binding.client_streaming:
             return "upload"
         return "stream" if self.binding.server_streaming else "call"
+
+    @property
+    def told_by_type(self) -> bool:
+        """Whether its content type tells an upload from a JSON call of the same method and path."""
+        return self.kind == "upload" and self.shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +72,16 @@ def _path(shape: str, bindings: list[HttpBinding]) -> Path:
     regex = "[^/]+".join(re.escape(part) for part in shape.split("{}")) + "/?"
     # An upload shares method and path with a JSON call and is told apart by its content type: it comes first.
     ordered = sorted(bindings, key=lambda binding: not binding.client_streaming)
-    return Path(regex, tuple(Route(binding, regex, _methods(binding)) for binding in ordered))
+    verbs = Counter(binding.method for binding in bindings)
+    return Path(
+        regex,
+        tuple(Route(binding, regex, _methods(binding), verbs[binding.method] > 1) for binding in ordered),
+    )
+
+
+def upload_type(binding: HttpBinding) -> str:
+    """Returns the content type of what an upload sends."""
+    return ARCHIVE_TYPE if binding.rpc == IMPORT_RPC else UPLOAD_TYPE
 
 
 def _methods(binding: HttpBinding) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from gateway.bridge import downloads, pages, replies
+from gateway.bridge import downloads, exports, pages, replies
 from gateway.bridge.health import HealthPage
 from gateway.bridge.metrics import PATH as METRICS_PATH
 from gateway.bridge.metrics import MetricsPage
@@ -67,6 +67,7 @@ def _routes(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...
             yield Route(path, _upgrade_required, methods=READ)
     yield WebSocketRoute("/{rest:path}", _no_socket)
     yield Route(downloads.PATH, downloads.Download(channels, verifier).__call__, methods=READ + WRITE)
+    yield Route(exports.PATH, exports.Export(channels, verifier).__call__, methods=READ + WRITE)
     yield Route("/healthz", HealthPage(channels).__call__, methods=READ)
     for path, page in (
         ("/", pages.index),

@@ -11,7 +11,7 @@ from gateway.bridge.reference import access_words
 from gateway.comments import FILE_SERVICE, SERVICE_METHOD, comments_of
 from gateway.descriptors import PACKAGE, VARIABLE, HttpBinding, http_bindings
 from gateway.openapi.schemas import Schema, Schemas
-from gateway.routes import UPLOAD_TYPE
+from gateway.routes import upload_type
 from services.common.access import ACCESS, Access
 
 JSON = "application/json"
@@ -141,8 +141,9 @@ def _parameter(name: str, place: str, schema: Schema, comment: str, *, required:
 
 def _body(binding: HttpBinding, rpc: _Rpc, schemas: Schemas) -> dict[str, Any] | None:
     if binding.client_streaming:
-        archive: Schema = {"type": "string", "contentMediaType": UPLOAD_TYPE}
-        return {"required": True, "content": {UPLOAD_TYPE: {"schema": archive}}}
+        media_type = upload_type(binding)
+        archive: Schema = {"type": "string", "contentMediaType": media_type}
+        return {"required": True, "content": {media_type: {"schema": archive}}}
     if not binding.body:
         return None
     if binding.body != "*":

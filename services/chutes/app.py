@@ -8,6 +8,8 @@ from pathlib import Path
 
 import grpc
 from paradrop.chutes.v1 import (
+    archives_pb2,
+    archives_pb2_grpc,
     changes_pb2,
     changes_pb2_grpc,
     chutes_pb2,
@@ -22,8 +24,10 @@ from services.chutes.adapters.docker_engine import DockerEngine
 from services.chutes.adapters.downloads import Downloads
 from services.chutes.adapters.envoy_files import EnvoyFiles
 from services.chutes.adapters.folders import DiskFolders
+from services.chutes.adapters.imports import Imports
 from services.chutes.adapters.networks import ChuteNetworks, NetworkHostConfiguration
 from services.chutes.adapters.nft_priority import NftPriority
+from services.chutes.adapters.packer import DiskPacker
 from services.chutes.adapters.power import NoPower, SystemPower
 from services.chutes.adapters.store import MIGRATIONS, Store
 from services.chutes.adapters.tokens import AuthTokens
@@ -36,6 +40,7 @@ from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.policy import NodePolicy
 from services.chutes.domain.power import Power, Reboot, Shutdown
 from services.chutes.domain.world import World
+from services.chutes.rpc.archives import ChuteArchiveServicer
 from services.chutes.rpc.changes import ChangeServicer
 from services.chutes.rpc.chute_list import ChuteList
 from services.chutes.rpc.chutes import ChuteServicer
@@ -52,6 +57,7 @@ from services.common.tls import certificate_of
 SERVICE_NAMES = [
     chutes_pb2.DESCRIPTOR.services_by_name["ChuteService"].full_name,
     uploads_pb2.DESCRIPTOR.services_by_name["ChuteUploadService"].full_name,
+    archives_pb2.DESCRIPTOR.services_by_name["ChuteArchiveService"].full_name,
     changes_pb2.DESCRIPTOR.services_by_name["ChangeService"].full_name,
     processes_pb2.DESCRIPTOR.services_by_name["ChuteProcessService"].full_name,
 ]
@@ -65,7 +71,10 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     node_id = await asyncio.to_thread(_node_id, home / "node-id")
     folders = await asyncio.to_thread(DiskFolders, home)
     certificate = await asyncio.to_thread(certificate_of, settings)
-    with closing(await asyncio.to_thread(Database, home / "chutes.sqlite3", MIGRATIONS)) as database:
+    with (
+        closing(await asyncio.to_thread(Database, home / "chutes.sqlite3", MIGRATIONS)) as database,
+        closing(Imports(folders, settings.max_upload_bytes)) as imports,
+    ):
         async with (
             open_channel(settings, "auth", certificate) as auth,
             open_channel(settings, "network", certificate) as network,
@@ -83,6 +92,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                 fetcher=Downloads(
                     folders, settings.max_upload_bytes, settings.download_hosts, settings.download_ca
                 ),
+                packer=DiskPacker(folders),
                 policy=NodePolicy(
                     settings.allow_privileged, settings.allow_host_network, settings.base_images
                 ),
@@ -100,7 +110,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                 serving(
                     settings.addresses["chutes"],
                     SERVICE_NAMES,
-                    servicers(world, domain, uploads),
+                    servicers(world, domain, uploads, imports),
                     TokenVerifier(settings.public_dir),
                     certificate=certificate,
                 ),
@@ -113,7 +123,7 @@ def node_changes(power: Power, host: HostConfiguration | None = None) -> tuple[N
     return Reboot(power), Shutdown(power), FactoryReset(host)
 
 
-def servicers(world: World, domain: Domain, uploads: Uploads) -> Register:
+def servicers(world: World, domain: Domain, uploads: Uploads, imports: Imports) -> Register:
     """Returns what adds the RPCs of the service to a server."""
     chute_list = ChuteList(domain.registry, world.engine, domain.supervisor)
     chutes = ChuteServicer(domain.manager, chute_list, domain.logs, domain.usage, world.folders)
@@ -127,6 +137,9 @@ def servicers(world: World, domain: Domain, uploads: Uploads) -> Register:
         )
         uploads_pb2_grpc.add_ChuteUploadServiceServicer_to_server(
             ChuteUploadServicer(uploads, domain.manager), server
+        )
+        archives_pb2_grpc.add_ChuteArchiveServiceServicer_to_server(
+            ChuteArchiveServicer(domain.exporter, imports, domain.manager), server
         )
 
     return register

@@ -92,6 +92,7 @@ _BY_SERVICE: dict[str, dict[str, Access]] = {
     },
     "paradrop.chutes.v1.ChuteProcessService": {"GetChuteProcesses": SERVICES},
     "paradrop.chutes.v1.ChuteUploadService": {"UploadChute": TRUSTED, "UploadChuteUpdate": TRUSTED},
+    "paradrop.chutes.v1.ChuteArchiveService": {"ExportChute": TRUSTED, "ImportChute": TRUSTED},
     "paradrop.chutes.v1.ChangeService": {
         "ListChanges": USER,
         "CreateChange": TRUSTED,

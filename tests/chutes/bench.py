@@ -14,6 +14,7 @@ from typing import Any
 from services.chutes.adapters.downloads import Downloads
 from services.chutes.adapters.envoy_files import EnvoyFiles
 from services.chutes.adapters.folders import DiskFolders
+from services.chutes.adapters.packer import DiskPacker
 from services.chutes.adapters.store import MIGRATIONS, Store
 from services.chutes.domain import admission, containersteps, gate, settlement, supervisor
 from services.chutes.domain.assembly import Domain, running_domain
@@ -99,6 +100,7 @@ class Bench:
                 networks=self.networks,
                 node_changes=self.node_changes,
                 fetcher=Downloads(folders, MAX_DOWNLOAD_BYTES, self.download_hosts, self.download_ca),
+                packer=DiskPacker(folders),
                 policy=self.policy,
                 clock=self.clock,
                 settle_s=self.settle_s,
@@ -146,6 +148,12 @@ class RunningBench:
         workspace = Path(tempfile.mkdtemp(dir=self.bench.home / "work"))
         (workspace / "Dockerfile").write_text("FROM scratch\n")
         return workspace.name
+
+    def unpack_data(self) -> str:
+        """Stands for the data of an archive that was found good."""
+        data = Path(tempfile.mkdtemp(dir=self.bench.home / "work"))
+        (data / "imported").write_text("from elsewhere")
+        return data.name
 
     async def install(
         self, what: ChuteSpec, by: Principal = ADMIN, replace: bool = False, ends: bool = True

@@ -8,6 +8,8 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from paradrop.chutes.v1 import (
+    archives_pb2,
+    archives_pb2_grpc,
     changes_pb2,
     changes_pb2_grpc,
     chutes_pb2,
@@ -30,6 +32,7 @@ class Client:
         self._chutes = chutes_pb2_grpc.ChuteServiceStub(channel)
         self._changes = changes_pb2_grpc.ChangeServiceStub(channel)
         self.uploads = uploads_pb2_grpc.ChuteUploadServiceStub(channel)
+        self._archives = archives_pb2_grpc.ChuteArchiveServiceStub(channel)
 
     @contextmanager
     def idempotency_key(self, key: str) -> Iterator[None]:
@@ -73,6 +76,22 @@ class Client:
         )
         call = self.uploads.UploadChuteUpdate if "chute" in fields else self.uploads.UploadChute
         return await call(_requests(request, fields, pieces, content_type), metadata=self.metadata)
+
+    def exporting(self, chute: str, pause: bool = False) -> Any:
+        """Opens the archive of a chute."""
+        request = archives_pb2.ExportChuteRequest(chute=chute, pause=pause)
+        return self._archives.ExportChute(request, metadata=self.metadata)
+
+    async def export(self, chute: str, pause: bool = False) -> bytes:
+        """Returns the archive of a chute."""
+        return b"".join([piece.data async for piece in self.exporting(chute, pause)])
+
+    async def import_(
+        self, pieces: bytes | Iterable[bytes], content_type: str = "application/gzip", **fields: Any
+    ) -> Any:
+        """Sends an archive and returns the answer."""
+        requests = _requests(archives_pb2.ImportChuteRequest, fields, pieces, content_type)
+        return await self._archives.ImportChute(requests, metadata=self.metadata)
 
     async def watch(self, change_id: int) -> tuple[list[str], changes_pb2.Change]:
         """Watches a change to its end and returns its messages and how it ended."""

@@ -1,11 +1,12 @@
 """The chute service on a socket, with an engine in memory and callers of every kind."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 
 import grpc
 
+from services.chutes.adapters.imports import Imports
 from services.chutes.adapters.uploads import Uploads
 from services.chutes.app import SERVICE_NAMES, servicers
 from services.common.identity import TokenVerifier
@@ -23,6 +24,7 @@ class Served:
 
     node: RunningBench
     uploads: Uploads
+    imports: Imports
     channel: grpc.aio.Channel
     publisher: Publisher
 
@@ -43,9 +45,10 @@ async def serving_bench(bench: Bench, publisher: Publisher, address: str) -> Asy
     """Serves at an address."""
     async with bench.running() as node:
         uploads = Uploads(node.folders, MAX_UPLOAD_BYTES)
-        register = servicers(node.world, node.domain, uploads)
-        async with (
-            serving(address, SERVICE_NAMES, register, TokenVerifier(publisher.public_dir)),
-            grpc.aio.insecure_channel(address) as channel,
-        ):
-            yield Served(node, uploads, channel, publisher)
+        with closing(Imports(node.folders, MAX_UPLOAD_BYTES)) as imports:
+            register = servicers(node.world, node.domain, uploads, imports)
+            async with (
+                serving(address, SERVICE_NAMES, register, TokenVerifier(publisher.public_dir)),
+                grpc.aio.insecure_channel(address) as channel,
+            ):
+                yield Served(node, uploads, imports, channel, publisher)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from services.chutes.adapters.folders import CHUTE_UID, DiskFolders
 from services.chutes.adapters.tokens import AuthTokens
 from services.chutes.app import _node_id
 from services.common.errors import DomainError
+from tests.chutes.bench import Crash
 
 
 @pytest.fixture
@@ -104,3 +106,49 @@ async def test_an_auth_service_that_is_away_is_told(tmp_path: Path) -> None:
             with pytest.raises(DomainError) as error:
                 await act("web")
             assert error.value.reason == "TOKEN_SERVICE_FAILED"
+
+
+@pytest.mark.parametrize("way", ["put", "back"])
+async def test_data_changes_places_whatever_step_a_crash_let_it_come_to(
+    way: str, folders: DiskFolders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, left = Path.rename, 0
+
+    def crash(path: Path, target: Path) -> Path:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Crash
+        return rename(path, target)
+
+    def places() -> list[str]:
+        return sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+
+    old, new = ["data/web/old", "work/abc/new"], ["data/web.abc/old", "data/web/new"]
+    for renames in range(3):
+        await folders.create("web", empty=True)
+        folders.workspace("abc").mkdir()
+        (folders.workspace("abc") / "new").touch()
+        (folders.data("web") / "old").touch()
+        if way == "back":
+            await folders.put_data("web", "abc")
+        else:
+            await folders.take_back_data("web", "abc")
+            assert places() == old
+        left = renames
+        monkeypatch.setattr(Path, "rename", crash)
+        move = folders._put_data if way == "put" else folders._take_back_data
+        paths = folders.data("web"), folders.workspace("abc"), folders._aside("web", "abc")
+        with suppress(Crash):
+            await asyncio.to_thread(move, *(("web", *paths[1:]) if way == "put" else paths))
+        monkeypatch.undo()
+        # Forward again, twice, and back again, twice.
+        for _ in range(2):
+            await folders.put_data("web", "abc")
+            assert places() == new, renames
+        for _ in range(2):
+            await folders.take_back_data("web", "abc")
+            assert places() == old, renames
+        await folders.remove_earlier_data("web", "abc")
+        await folders.remove_workspace("abc")
+        await folders.remove("web")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from services.chutes.domain.spec import ChuteSpec, ServiceSpec
+from services.chutes.domain.spec import ChuteSpec, Definition, ServiceSpec
 from tests.chutes.bench import ADMIN, Bench, Crash, RunningBench, spec, web_spec, without_pauses
 
 pytestmark = pytest.mark.thorough
@@ -65,6 +65,20 @@ def _command(command: Any) -> Callable[[RunningBench], Awaitable[int]]:
     return ask
 
 
+async def _import(node: RunningBench) -> int:
+    return await _imported(node, replace_it=False)
+
+
+async def _import_in_its_place(node: RunningBench) -> int:
+    return await _imported(node, replace_it=True)
+
+
+async def _imported(node: RunningBench, replace_it: bool) -> int:
+    definition = Definition(web_spec(version=2), {})
+    workspace, data = node.unpack(), node.unpack_data()
+    return await node.domain.manager.install(definition, workspace, ADMIN, replace_it, data=data)
+
+
 async def _images(node: RunningBench) -> int:
     return (await node.install(_of_images("web"), ends=False)).id
 
@@ -82,6 +96,9 @@ def _of_images(name: str) -> ChuteSpec:
 CHANGES = {
     "install": (None, _install),
     "install of images": (None, _images),
+    "import": (None, _import),
+    "import in its place": ("running", _import_in_its_place),
+    "import in the place of a stopped chute": ("stopped", _import_in_its_place),
     "another configuration": ("running", _configure),
     "update": ("running", _update),
     "update of a stopped chute": ("stopped", _update),

@@ -11,7 +11,9 @@ import grpc
 import pytest
 
 from services.chutes.adapters import disk, uploads
-from services.chutes.adapters.uploads import Piece, Uploads
+from services.chutes.adapters import pieces as pieces_of
+from services.chutes.adapters.pieces import Piece
+from services.chutes.adapters.uploads import Uploads
 from services.common.errors import DomainError
 from tests.chutes.client import refusal
 from tests.chutes.served import MAX_UPLOAD_BYTES, Served
@@ -195,7 +197,7 @@ async def test_a_caller_that_goes_away_at_the_end_does_not_stop_the_change(serve
 
 
 async def test_an_upload_that_stalls_ends(served: Served, monkeypatch: Any) -> None:
-    monkeypatch.setattr(uploads, "MAX_SILENCE_S", 0.05)
+    monkeypatch.setattr(pieces_of, "MAX_SILENCE_S", 0.05)
 
     async def pieces() -> AsyncIterator[Piece]:
         yield Piece(GOOD, "application/x-tar")

@@ -246,6 +246,20 @@ class FakeEngine:
         self.running.pop(name, None)
         self._done("remove_container")
 
+    async def pause_container(self, name: str) -> None:
+        await self._called("pause_container")
+        if name in self.running and self.running[name].status == "running":
+            self.running[name].status = "paused"
+            self._news.publish(None)
+        self._done("pause_container")
+
+    async def resume_container(self, name: str) -> None:
+        await self._called("resume_container")
+        if name in self.running and self.running[name].status == "paused":
+            self.running[name].status = "running"
+            self._news.publish(None)
+        self._done("resume_container")
+
     async def set_cpu_shares(self, name: str, shares: int) -> None:
         await self._called("set_cpu_shares")
         if name not in self.running:

@@ -20,7 +20,13 @@ from google.rpc import status_pb2
 from jwt.algorithms import OKPAlgorithm
 from paradrop.airshark.v1 import airshark_pb2_grpc, detections_pb2_grpc
 from paradrop.auth.v1 import auth_pb2_grpc
-from paradrop.chutes.v1 import changes_pb2_grpc, chutes_pb2_grpc, processes_pb2_grpc, uploads_pb2_grpc
+from paradrop.chutes.v1 import (
+    archives_pb2_grpc,
+    changes_pb2_grpc,
+    chutes_pb2_grpc,
+    processes_pb2_grpc,
+    uploads_pb2_grpc,
+)
 from paradrop.network.v1 import (
     chute_networks_pb2_grpc,
     hostconfig_pb2_grpc,
@@ -55,6 +61,7 @@ SERVICES = {
         processes_pb2_grpc.ChuteProcessServiceServicer,
         changes_pb2_grpc.ChangeServiceServicer,
         uploads_pb2_grpc.ChuteUploadServiceServicer,
+        archives_pb2_grpc.ChuteArchiveServiceServicer,
     ],
     "node": [node_pb2_grpc.NodeServiceServicer, audio_pb2_grpc.AudioServiceServicer],
 }

@@ -144,9 +144,12 @@ class Sponge:
         self.size = self.pieces = self.largest = 0
         self.hash = hashlib.sha256()
         self.envoy_mb = self.services_mb = 0.0
+        self.first: Any = None
+        self.reply: Any = uploads_pb2.UploadChuteResponse(change_id=7)
 
-    async def __call__(self, requests: AsyncIterator[Any], _: Any) -> uploads_pb2.UploadChuteResponse:
+    async def __call__(self, requests: AsyncIterator[Any], _: Any) -> Any:
         async for request in requests:
+            self.first = self.first or request
             data = request.content.data
             self.pieces += 1
             self.size += len(data)
@@ -156,7 +159,7 @@ class Sponge:
                 now_mb = await asyncio.to_thread(memory_mb, self.envoy_pid)
                 self.envoy_mb = max(self.envoy_mb, now_mb)
                 self.services_mb = max(self.services_mb, await asyncio.to_thread(memory_mb, os.getpid()))
-        return uploads_pb2.UploadChuteResponse(change_id=7)
+        return self.reply
 
 
 class TestUpload:

@@ -249,12 +249,6 @@ def taken_port(said: str) -> str | None:
     return match and (match[1] or match[2])
 
 
-def set_cpu_shares(client: docker.APIClient, node_id: str, name: str, shares: int) -> None:
-    """Changes the weight of a container of ours."""
-    found = require_ours(client, node_id, name)
-    client.update_container(found["Id"], cpu_shares=shares)
-
-
 def remove(client: docker.APIClient, node_id: str, name: str) -> None:
     """Stops and removes a container of ours, with its anonymous volumes."""
     found = find_ours(client, node_id, name)

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from services.chutes.adapters import docker_containers, docker_images, docker_networks
+from services.chutes.adapters import docker_containers, docker_images, docker_networks, docker_running
 from services.chutes.adapters.docker_build import build
 from services.chutes.adapters.docker_client import EngineConnection
 from services.chutes.adapters.docker_context import Context
@@ -175,10 +175,18 @@ class DockerEngine:
         """Stops and removes a container of ours."""
         await self._connection.call(lambda client: docker_containers.remove(client, self._node_id, name))
 
+    async def pause_container(self, name: str) -> None:
+        """Holds a container of ours still."""
+        await self._connection.call(lambda client: docker_running.pause(client, self._node_id, name))
+
+    async def resume_container(self, name: str) -> None:
+        """Lets a paused container of ours go on."""
+        await self._connection.call(lambda client: docker_running.resume(client, self._node_id, name))
+
     async def set_cpu_shares(self, name: str, shares: int) -> None:
         """Changes the weight of a container of ours."""
         await self._connection.call(
-            lambda client: docker_containers.set_cpu_shares(client, self._node_id, name, shares)
+            lambda client: docker_running.set_cpu_shares(client, self._node_id, name, shares)
         )
 
     async def measure(self, containers: Sequence[ContainerState]) -> Mapping[str, Measurement]:

@@ -6,9 +6,9 @@ import secrets
 import threading
 import time
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from services.chutes.adapters.disk import disk_full_told, require_free
 from services.chutes.adapters.docker_context import DOCKERFILE
@@ -18,6 +18,7 @@ from services.chutes.adapters.git_files import GitFiles
 from services.chutes.adapters.https_files import HttpsFiles, Place, too_large
 from services.chutes.adapters.sources import CHUTE_FILE, require_chute_file
 from services.chutes.adapters.tarball import extract
+from services.chutes.adapters.threads import to_its_end
 from services.chutes.domain.chuteyaml import load_mapping
 from services.chutes.domain.fetching import DEADLINE_S
 from services.chutes.domain.ports import OnLine
@@ -27,8 +28,6 @@ from services.common.errors import DomainError, FailedPrecondition, InvalidArgum
 TOLD_BYTES = 10 * 1024 * 1024
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK_BYTES = 256 * 1024
-
-Result = TypeVar("Result")
 
 
 class Downloads:
@@ -50,13 +49,13 @@ class Downloads:
         tar = folder / "files.tar"
         place = Place(download.url, download.credentials)
         try:
-            await _to_its_end(folder.mkdir)
+            await to_its_end(folder.mkdir)
             on_line(f"Fetching the files of the chute from {place.host}.")
             if download.type == "git":
                 await self._git.archive(place, download.checkout, folder / "git", tar, self._max_bytes)
             else:
                 await self._read(place, tar, on_line)
-            return await _to_its_end(self._unpack, tar, workspace)
+            return await to_its_end(self._unpack, tar, workspace)
         except BaseException:
             await self._folders.remove_workspace(workspace)
             raise
@@ -71,7 +70,7 @@ class Downloads:
             if not given_up.is_set():
                 loop.call_soon_threadsafe(on_line, line)
 
-        await _to_its_end(self._receive, place, tar, say, given_up, on_cancel=given_up.set)
+        await to_its_end(self._receive, place, tar, say, given_up, on_cancel=given_up.set)
 
     def _receive(self, place: Place, tar: Path, say: OnLine, given_up: threading.Event) -> None:
         received = told = 0
@@ -154,16 +153,3 @@ def _lift(target: Path) -> None:
     inside[0].rename(lifted)
     target.rmdir()
     lifted.rename(target)
-
-
-async def _to_its_end(
-    work: Callable[..., Result], *arguments: Any, on_cancel: Callable[[], None] = lambda: None
-) -> Result:
-    """Works in a thread; a caller who is cancelled waits for its end, so that what it made can be removed."""
-    task = asyncio.create_task(asyncio.to_thread(work, *arguments))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        on_cancel()
-        await asyncio.wait([task])
-        raise

@@ -15,9 +15,9 @@ def sync_tree(root: Path) -> None:
     for folder, _, names in os.walk(root):
         folders.append(Path(folder))
         files += [Path(folder) / name for name in names]
-    if len(files) > MAX_SINGLE_FILES:
-        os.sync()
-        return
+        if len(folders) + len(files) > MAX_SINGLE_FILES:
+            os.sync()
+            return
     for file in files:
         if not file.is_symlink():
             _sync_file(file)

@@ -94,6 +94,45 @@ class DiskFolders:
         sync_dir(source.parent)
         sync_dir(target.parent)
 
+    async def put_data(self, chute: str, imported: str) -> None:
+        """Makes the data that an import has brought the data of a chute; what it had is put aside."""
+        await asyncio.to_thread(self._put_data, chute, self.workspace(imported), self._aside(chute, imported))
+
+    def _put_data(self, chute: str, imported: Path, aside: Path) -> None:
+        if not imported.is_dir():
+            return
+        data = self.data(chute)
+        # Each folder is at its old or its new place: so it can be seen how far a crash let it come.
+        if not aside.exists():
+            data.rename(aside)
+        imported.rename(data)
+        sync_dir(imported.parent)
+        sync_dir(data.parent)
+        self._create(chute)
+
+    async def take_back_data(self, chute: str, imported: str) -> None:
+        """Takes `put_data` back, as far as it was done."""
+        await asyncio.to_thread(
+            self._take_back_data, self.data(chute), self.workspace(imported), self._aside(chute, imported)
+        )
+
+    def _take_back_data(self, data: Path, imported: Path, aside: Path) -> None:
+        if not aside.exists():
+            return
+        if data.exists():
+            data.rename(imported)
+            sync_dir(imported.parent)
+        aside.rename(data)
+        sync_dir(data.parent)
+
+    async def remove_earlier_data(self, chute: str, imported: str) -> None:
+        """Removes what `put_data` has put aside."""
+        await asyncio.to_thread(self._remove, [self._aside(chute, imported)])
+
+    def _aside(self, chute: str, imported: str) -> Path:
+        # No chute can be called so. Not among what is swept: it is data if it cannot be taken back.
+        return self._root / "data" / f"{chute}.{imported}"
+
     async def lock(self, chute: str) -> str | None:
         """Returns why a chute does not want to be taken down, "" without a reason; None if it may be."""
         return await asyncio.to_thread(updatelock.read, self.data(chute))

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.chutes.domain.change import Change, Failure, Request, Situation
 from services.chutes.domain.chute import Chute
-from services.chutes.domain.ports import Line
+from services.chutes.domain.journalport import Line
 from services.common.database import Database
 
 KEPT_CHANGES = 1000

@@ -11,9 +11,9 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
-from services.chutes.adapters.tarheaders import corrupt, members, refuse_compressed
+from services.chutes.adapters.tarheaders import Source, corrupt, members, refuse_compressed
 from services.common.errors import InvalidArgument, ResourceExhausted
 
 MAX_LINKS_FOLLOWED = 40
@@ -48,41 +48,45 @@ def extract(tar_path: Path, target: Path, max_bytes: int, limits: Limits = DEFAU
     target.mkdir(mode=0o700)
     try:
         with tar_path.open("rb") as file:
-            tree = _Tree(file, target, max_bytes, limits)
-            tree.unpack()
+            refuse_compressed(file.read(8))
+            file.seek(0)
+            tree = Tree(file, target, max_bytes, limits, os.fstat(file.fileno()).st_size)
+            for member in members(file):
+                tree.add(member)
         tree.check_links()
     except BaseException:
         shutil.rmtree(target)
         raise
 
 
-class _Tree:
-    """What has been unpacked so far."""
+class Tree:
+    """What has been unpacked so far to a folder that was empty."""
 
-    def __init__(self, file: IO[bytes], target: Path, max_bytes: int, limits: Limits) -> None:
+    def __init__(
+        self,
+        file: Source,
+        target: Path,
+        max_bytes: int,
+        limits: Limits = DEFAULT_LIMITS,
+        file_bytes: int | None = None,
+    ) -> None:
         self._file = file
         self._target = target
         self._max_bytes = max_bytes
         self._limits = limits
         self._left_bytes = max_bytes
-        self._file_bytes = os.fstat(file.fileno()).st_size
+        self._file_bytes = file_bytes
         self.kinds: dict[Steps, Kind] = {}
         self.links: dict[Steps, Steps] = {}
 
-    def unpack(self) -> None:
-        """Unpacks everything, or raises at the first member that is wrong."""
-        refuse_compressed(self._file.read(8))
-        self._file.seek(0)
-        for member in members(self._file):
-            self._unpack(member)
-
-    def _unpack(self, member: tarfile.TarInfo) -> None:
-        steps = self._steps(member.name, member)
+    def add(self, member: tarfile.TarInfo) -> None:
+        """Unpacks one member, or raises what is wrong with it."""
+        steps = path_steps(member.name, member, self._limits)
         if member.isdir():
             self._folder(steps, member)
             return
         if not steps:
-            raise _unsafe_path(member, "has no name")
+            raise unsafe_path(member, "has no name")
         self._folder(steps[:-1], None)
         if member.isreg():
             self._regular(steps, member)
@@ -94,25 +98,7 @@ class _Tree:
         elif member.islnk():
             self._hard_link(steps, member)
         else:
-            raise _unsafe_member(member, "is neither a file, a folder nor a link; leave it out")
-
-    def _steps(self, name: str, member: tarfile.TarInfo) -> Steps:
-        if name.startswith("/"):
-            raise _unsafe_path(member, "is an absolute path")
-        steps = tuple(step for step in name.split("/") if step not in ("", "."))
-        if ".." in steps:
-            raise _unsafe_path(member, "leads out of the chute with '..'")
-        if "\0" in name:
-            raise _unsafe_path(member, "holds a character that is no text")
-        encoded = [step.encode("utf-8", "surrogateescape") for step in steps]
-        limits = self._limits
-        if (
-            len(steps) > limits.depth
-            or sum(map(len, encoded)) + len(steps) > limits.path_bytes
-            or any(len(step) > limits.name_bytes for step in encoded)
-        ):
-            raise _unsafe_path(member, "is too long or too deep")
-        return steps
+            raise unsafe_member(member, "is neither a file, a folder nor a link; leave it out")
 
     def _path(self, steps: Steps) -> Path:
         return self._target.joinpath(*steps)
@@ -136,12 +122,7 @@ class _Tree:
 
     def _count(self) -> None:
         if len(self.kinds) >= self._limits.members:
-            raise InvalidArgument(
-                f"The tar holds more than {self._limits.members} files and folders; "
-                "leave out what the chute does not need.",
-                reason="TAR_TOO_MANY_MEMBERS",
-                limit=str(self._limits.members),
-            )
+            raise too_many_members(self._limits)
 
     def _claim(self, steps: Steps, kind: Kind, member: tarfile.TarInfo) -> None:
         """Takes a name; a file may replace a file, as in archives that were appended to."""
@@ -151,7 +132,7 @@ class _Tree:
         elif known == kind == "file":
             self._path(steps).unlink()
         else:
-            raise _unsafe_member(member, f"is there twice, first as a {known}")
+            raise unsafe_member(member, f"is there twice, first as a {known}")
         self.kinds[steps] = kind
 
     def _regular(self, steps: Steps, member: tarfile.TarInfo) -> None:
@@ -162,7 +143,7 @@ class _Tree:
                 reason="UPLOAD_TOO_LARGE",
                 limit_bytes=str(self._max_bytes),
             )
-        if member.offset_data + member.size > self._file_bytes:
+        if self._file_bytes is not None and member.offset_data + member.size > self._file_bytes:
             raise corrupt("it ends in the middle. Send it again.")
         self._left_bytes -= member.size
         self._claim(steps, "file", member)
@@ -171,36 +152,24 @@ class _Tree:
         descriptor = os.open(self._path(steps), flags, 0o600)
         with os.fdopen(descriptor, "wb") as output:
             os.fchmod(descriptor, (member.mode & 0o644) | 0o600 | (member.mode & executable))
-            for chunk in self._content(member):
+            for chunk in content(self._file, member):
                 output.write(chunk)
 
-    def _content(self, member: tarfile.TarInfo) -> Iterator[bytes]:
-        self._file.seek(member.offset_data)
-        left = member.size
-        while left:
-            chunk = self._file.read(min(left, CHUNK_BYTES))
-            if not chunk:
-                raise corrupt("it ends in the middle. Send it again.")
-            left -= len(chunk)
-            yield chunk
-
     def _hard_link(self, steps: Steps, member: tarfile.TarInfo) -> None:
-        source = self._steps(member.linkname, member)
+        source = path_steps(member.linkname, member, self._limits)
         if self.kinds.get(source) != "file" or source == steps:
-            raise _unsafe_member(
-                member, "is a hard link to something that is not a file of the tar before it"
-            )
+            raise unsafe_member(member, "is a hard link to something that is not a file of the tar before it")
         self._claim(steps, "file", member)
         os.link(self._path(source), self._path(steps), follow_symlinks=False)
 
     def _link_target(self, member: tarfile.TarInfo) -> Steps:
         text = member.linkname
         if text.startswith("/"):
-            raise _unsafe_member(member, "is a link to an absolute path")
+            raise unsafe_member(member, "is a link to an absolute path")
         target = tuple(step for step in text.split("/") if step not in ("", "."))
         too_long = len(text.encode("utf-8", "surrogateescape")) > self._limits.path_bytes
         if not text or "\0" in text or too_long or len(target) > MAX_STEPS:
-            raise _unsafe_member(member, "is a link to nowhere")
+            raise unsafe_member(member, "is a link to nowhere")
         return target
 
     def check_links(self) -> None:
@@ -237,11 +206,53 @@ class _Tree:
         return False
 
 
-def _unsafe_path(member: tarfile.TarInfo, why: str) -> InvalidArgument:
+def path_steps(name: str, member: tarfile.TarInfo, limits: Limits) -> Steps:
+    """Returns the names that a path in a tar is made of, or raises InvalidArgument (TAR_UNSAFE_PATH)."""
+    if name.startswith("/"):
+        raise unsafe_path(member, "is an absolute path")
+    steps = tuple(step for step in name.split("/") if step not in ("", "."))
+    if ".." in steps:
+        raise unsafe_path(member, "leads out of the chute with '..'")
+    if "\0" in name:
+        raise unsafe_path(member, "holds a character that is no text")
+    encoded = [step.encode("utf-8", "surrogateescape") for step in steps]
+    if (
+        len(steps) > limits.depth
+        or sum(map(len, encoded)) + len(steps) > limits.path_bytes
+        or any(len(step) > limits.name_bytes for step in encoded)
+    ):
+        raise unsafe_path(member, "is too long or too deep")
+    return steps
+
+
+def content(file: Source, member: tarfile.TarInfo) -> Iterator[bytes]:
+    """Yields the bytes of a member, or raises InvalidArgument (TAR_CORRUPT) if some are missing."""
+    file.seek(member.offset_data)
+    left = member.size
+    while left:
+        chunk = file.read(min(left, CHUNK_BYTES))
+        if not chunk:
+            raise corrupt("it ends in the middle. Send it again.")
+        left -= len(chunk)
+        yield chunk
+
+
+def too_many_members(limits: Limits) -> InvalidArgument:
+    """There are more members than a node can take."""
+    return InvalidArgument(
+        f"The tar holds more than {limits.members} files and folders; leave out what is not needed.",
+        reason="TAR_TOO_MANY_MEMBERS",
+        limit=str(limits.members),
+    )
+
+
+def unsafe_path(member: tarfile.TarInfo, why: str) -> InvalidArgument:
+    """The path of a member leads elsewhere."""
     return InvalidArgument(f"The path {_shown(member.name)} in the tar {why}.", reason="TAR_UNSAFE_PATH")
 
 
-def _unsafe_member(member: tarfile.TarInfo, why: str) -> InvalidArgument:
+def unsafe_member(member: tarfile.TarInfo, why: str) -> InvalidArgument:
+    """A member is something that is not taken."""
     return InvalidArgument(f"The member {_shown(member.name)} of the tar {why}.", reason="TAR_UNSAFE_MEMBER")
 
 

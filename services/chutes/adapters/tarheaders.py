@@ -7,7 +7,7 @@ and searches them in quadratic time. What could lead to that is refused here bef
 import re
 import tarfile
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any, Protocol
 
 from services.common.errors import InvalidArgument
 
@@ -42,10 +42,23 @@ def refuse_compressed(start: bytes) -> None:
             raise corrupt(f"it is compressed ({name}). Send an uncompressed tar.")
 
 
+class Source(Protocol):
+    """What a tar is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Returns so many bytes, fewer only at the end."""
+
+    def seek(self, position: int, /) -> int:
+        """Goes to a position."""
+
+    def tell(self) -> int:
+        """Returns the position."""
+
+
 class BoundedFile:
     """A file of which nobody reads much at once."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: Source) -> None:
         self._file = file
         self.seek = file.seek
         self.tell = file.tell
@@ -125,7 +138,7 @@ def sparse_refused() -> InvalidArgument:
     )
 
 
-def members(file: IO[bytes]) -> Iterator[tarfile.TarInfo]:
+def members(file: Source) -> Iterator[tarfile.TarInfo]:
     """Yields the members of a tar file in order, or raises InvalidArgument where it is broken."""
     try:
         archive = _Archive(

@@ -4,41 +4,25 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from services.chutes.adapters.disk import disk_full_told, require_free
 from services.chutes.adapters.durable import sync_tree
 from services.chutes.adapters.folders import DiskFolders
+from services.chutes.adapters.pieces import Piece, Slots, Upload
 from services.chutes.adapters.sources import CHUTE_FILE, require_chute_file, require_dockerfiles
 from services.chutes.adapters.tarball import extract
 from services.chutes.domain.chutefile import parse_chute_file
 from services.chutes.domain.errors import chute_name_mismatch
 from services.chutes.domain.spec import Definition
-from services.common.errors import DeadlineExceeded, DomainError, InvalidArgument, ResourceExhausted
+from services.common.errors import DomainError
 
 CONTENT_TYPE = "application/x-tar"
 MAX_PARALLEL = 4
-MAX_SILENCE_S = 60.0
 WRITE_BYTES = 1024 * 1024
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of an upload as it came. All but the data counts in the first one."""
-
-    data: bytes
-    content_type: str = ""
-    chute: str = ""
-    """Name in the path of an update."""
-    force: bool = False
-    """Whether an update lock does not count."""
-    dry_run: bool = False
-    """Whether only the plan is wanted."""
-
 
 Install = Callable[[Definition, str | None, Piece], Awaitable[Result]]
 """Does what the first piece asks for with what was unpacked to a workspace, which is then no more ours."""
@@ -50,7 +34,7 @@ class Uploads:
     def __init__(self, folders: DiskFolders, max_bytes: int) -> None:
         self._folders = folders
         self._max_bytes = max_bytes
-        self._active = 0
+        self._slots = Slots(MAX_PARALLEL)
         self._installing: set[asyncio.Task[Any]] = set()
 
     async def take(
@@ -62,35 +46,20 @@ class Uploads:
         rest is read as well before the error is raised: a plain HTTP client reads the answer only when it
         has sent all.
         """
-        upload = _Upload(pieces, self._max_bytes)
+        upload = Upload(pieces, [CONTENT_TYPE], self._max_bytes)
         try:
-            async with self._slot(), self._received(upload) as tar:
+            async with self._slots.taken(), self._received(upload) as tar:
                 task = asyncio.create_task(self._install(tar, install, upload.first, named))
                 self._installing.add(task)
                 task.add_done_callback(self._installing.discard)
                 # Whether the caller is still there does not matter any more: the upload is whole.
                 return await asyncio.shield(task)
         except DomainError:
-            await upload.drain()
+            await upload.drain(2 * self._max_bytes)
             raise
 
     @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
-        if self._active >= MAX_PARALLEL:
-            raise ResourceExhausted(
-                f"{MAX_PARALLEL} uploads are being received already; try again in a few seconds.",
-                reason="TOO_MANY_UPLOADS",
-                retry_after_s=5,
-                limit=str(MAX_PARALLEL),
-            )
-        self._active += 1
-        try:
-            yield
-        finally:
-            self._active -= 1
-
-    @asynccontextmanager
-    async def _received(self, upload: "_Upload") -> AsyncIterator[Path]:
+    async def _received(self, upload: Upload) -> AsyncIterator[Path]:
         path = self._folders.uploads / f"{secrets.token_hex(8)}.tar"
         try:
             await self._receive(upload, path)
@@ -98,7 +67,7 @@ class Uploads:
         finally:
             await asyncio.to_thread(path.unlink, missing_ok=True)
 
-    async def _receive(self, upload: "_Upload", path: Path) -> None:
+    async def _receive(self, upload: Upload, path: Path) -> None:
         buffer = bytearray()
         async for data in upload.data():
             buffer += data
@@ -138,68 +107,3 @@ class Uploads:
                 require_dockerfiles(target, definition.spec)
             sync_tree(target)
         return definition
-
-
-class _Upload:
-    """One stream of pieces, read within its limits."""
-
-    def __init__(self, pieces: AsyncIterator[Piece], max_bytes: int) -> None:
-        self._pieces = pieces
-        self._max_bytes = max_bytes
-        self._read_bytes = 0
-        self._ended = False
-        self.first = Piece(b"")
-
-    async def data(self) -> AsyncIterator[bytes]:
-        """Yields the bytes, or raises what is wrong with the upload."""
-        first = await self._next()
-        if first is None:
-            raise _empty()
-        if first.content_type.partition(";")[0].strip().lower() != CONTENT_TYPE:
-            raise InvalidArgument(
-                f"The content type of an upload must be {CONTENT_TYPE}, not {first.content_type!r}.",
-                reason="CONTENT_TYPE_WRONG",
-                field="content.content_type",
-                content_type=first.content_type,
-            )
-        self.first = replace(first, data=b"")
-        piece: Piece | None = first
-        while piece is not None:
-            if self._read_bytes > self._max_bytes:
-                raise ResourceExhausted(
-                    f"The upload is larger than {self._max_bytes} bytes; leave out what the chute does not "
-                    "need, or raise PARADROP_MAX_UPLOAD_MIB.",
-                    reason="UPLOAD_TOO_LARGE",
-                    limit_bytes=str(self._max_bytes),
-                )
-            yield piece.data
-            piece = await self._next()
-        if not self._read_bytes:
-            raise _empty()
-
-    async def drain(self) -> None:
-        """Reads and forgets the rest, up to once more the limit."""
-        while not self._ended and self._read_bytes <= 2 * self._max_bytes:
-            await self._next()
-
-    async def _next(self) -> Piece | None:
-        try:
-            async with asyncio.timeout(MAX_SILENCE_S):
-                piece = await anext(self._pieces, None)
-        except TimeoutError:
-            self._ended = True
-            raise DeadlineExceeded(
-                f"Nothing of the upload came for {MAX_SILENCE_S:.0f} seconds; send it again.",
-                reason="UPLOAD_STALLED",
-            ) from None
-        if piece is None:
-            self._ended = True
-        else:
-            self._read_bytes += len(piece.data)
-        return piece
-
-
-def _empty() -> InvalidArgument:
-    return InvalidArgument(
-        f"The upload is empty; send a tar file with {CHUTE_FILE} at its root.", reason="UPLOAD_EMPTY"
-    )

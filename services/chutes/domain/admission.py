@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Callable
 
 from services.chutes.domain.change import Change, Wait
+from services.chutes.domain.folderport import Folders
 from services.chutes.domain.gate import EngineGate
 from services.chutes.domain.planner import heeds_lock
-from services.chutes.domain.ports import Folders, OnLine
+from services.chutes.domain.ports import OnLine
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.turns import Turns
 from services.chutes.domain.waits import ENGINE_DOWN, waiting

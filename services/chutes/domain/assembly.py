@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from services.chutes.domain.allocation import Allocator, Prioritizer
 from services.chutes.domain.executor import Executor
+from services.chutes.domain.exporter import Exporter
 from services.chutes.domain.follower import Follower
 from services.chutes.domain.gate import EngineGate
 from services.chutes.domain.logs import LogReader
@@ -36,6 +37,7 @@ class Domain:
     logs: LogReader
     usage: UsageMeter
     supervisor: Supervisor
+    exporter: Exporter
 
 
 @asynccontextmanager
@@ -45,9 +47,8 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
     The engine need not be there: changes wait for it.
     """
     chutes, changes = await world.journal.load()
-    unfinished = [change.request.workspace for change in changes if not change.ended]
-    needed = {*unfinished, *(chute.sources for chute in chutes)} - {None, ""}
-    await world.folders.clean([workspace for workspace in needed if workspace])
+    unfinished = [folder for change in changes if not change.ended for folder in change.request.unpacked]
+    await world.folders.clean([*unfinished, *(chute.sources for chute in chutes if chute.sources)])
     registry, gate = Registry(), EngineGate()
     registry.fill(chutes)
     kinds = {kind.type: kind for kind in world.node_changes}
@@ -83,6 +84,7 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
                 LogReader(world.engine, registry),
                 UsageMeter(world.engine, registry),
                 supervisor,
+                Exporter(world.engine, registry, world.packer),
             )
         finally:
             watching.cancel()

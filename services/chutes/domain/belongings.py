@@ -32,6 +32,34 @@ class CreateFolders(Step):
 
 
 @dataclass(frozen=True)
+class PutData(Step):
+    """Puts data that was imported in the place of what the chute has; undone, that comes back."""
+
+    label = "put_data"
+    chute: str
+    data: str
+    """Name of the folder that the data was unpacked to."""
+
+    async def do(self, run: Run) -> None:
+        await run.folders.put_data(self.chute, self.data)
+
+    async def undo(self, run: Run) -> None:
+        await run.folders.take_back_data(self.chute, self.data)
+
+
+@dataclass(frozen=True)
+class RemoveEarlierData(Step):
+    """Removes the data that the imported one has taken the place of."""
+
+    label = "remove_earlier_data"
+    chute: str
+    data: str
+
+    async def do(self, run: Run) -> None:
+        await run.folders.remove_earlier_data(self.chute, self.data)
+
+
+@dataclass(frozen=True)
 class RemoveSources(Step):
     """Removes the files that images were built from which are not needed any more."""
 

@@ -69,6 +69,8 @@ class Request:
     """What to install, for create and update; what it is to be, for a restart with another configuration."""
     workspace: str | None = None
     """Name of the folder that the upload was unpacked to."""
+    data: str | None = None
+    """Name of the folder that the data of an imported chute was unpacked to."""
     environment: Mapping[str, str] | None = None
     """Replaces the environment, for start and restart."""
     payload: Mapping[str, Any] | None = None
@@ -97,6 +99,7 @@ class Request:
             "version": self.version,
             "spec": to_document(self.spec) if self.spec else None,
             "workspace": self.workspace,
+            "data": self.data,
             "environment": dict(self.environment) if self.environment is not None else None,
             "payload": self.payload,
             "terms": self.terms.to_document(),
@@ -125,12 +128,18 @@ class Request:
             }
         )
 
+    @property
+    def unpacked(self) -> tuple[str, ...]:
+        """The folders that were unpacked for it."""
+        return tuple(name for name in (self.workspace, self.data) if name is not None)
+
     def without_payload(self) -> "Request":
         """Returns what is still told of the request when the change has ended."""
         return replace(
             self,
             spec=None,
             workspace=None,
+            data=None,
             environment=None,
             payload=None,
             download=None,
@@ -148,6 +157,8 @@ class Situation:
     old: Chute | None
     new: Chute | None
     workspace: str | None = None
+    data: str | None = None
+    """Where imported data is that takes the place of what the chute has."""
     statuses: Mapping[str, str] = field(default_factory=dict)
     """Container of the old chute to its status; one that is absent has none."""
     host_ports: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -177,6 +188,7 @@ class Situation:
             "old": self.old.to_document() if self.old else None,
             "new": self.new.to_document() if self.new else None,
             "workspace": self.workspace,
+            "data": self.data,
             "statuses": dict(self.statuses),
             "host_ports": {container: dict(ports) for container, ports in self.host_ports.items()},
             "payload": self.payload,

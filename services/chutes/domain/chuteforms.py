@@ -66,7 +66,7 @@ def as_old_form(spec: ChuteSpec) -> dict[str, Any]:
         "type": service.type,
         "use": service.image,
         "command": list(command) if isinstance(command, tuple) else command,
-        "as_root": service.as_root,
+        "as_root": service.requests.get("as-root"),
         "config": dict(spec.config),
     }
 

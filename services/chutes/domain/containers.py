@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.chutes.domain.chute import Chute
+from services.chutes.domain.folderport import Folders
 from services.chutes.domain.light import USER, light_command
-from services.chutes.domain.ports import ContainerPlan, Folders
+from services.chutes.domain.ports import ContainerPlan
 from services.chutes.domain.spec import PortBinding
 
 FEATURES = "audio hostapd-control"

@@ -3,6 +3,7 @@
 from services.chutes.domain.change import Change
 from services.chutes.domain.chute import Actor, Version
 from services.common.errors import (
+    Aborted,
     AlreadyExists,
     FailedPrecondition,
     InvalidArgument,
@@ -172,4 +173,53 @@ def disk_full(needed_bytes: int, free_bytes: int) -> ResourceExhausted:
         reason="DISK_FULL",
         needed_bytes=str(needed_bytes),
         free_bytes=str(free_bytes),
+    )
+
+
+def files_not_kept(chute: str) -> FailedPrecondition:
+    """An archive would lack what the images are built from."""
+    return FailedPrecondition(
+        f"The files that chute {chute} was built from are not on this node, so no archive of it could be "
+        f"installed; send them with PUT /api/v1/chutes/{chute} first.",
+        reason="CHUTE_FILES_NOT_KEPT",
+        chute=chute,
+    )
+
+
+def chute_changed(chute: str) -> Aborted:
+    """A chute became another while its archive was made."""
+    return Aborted(
+        f"Chute {chute} was updated or removed while it was exported; export it again.",
+        reason="CHUTE_CHANGED",
+        chute=chute,
+    )
+
+
+def archive_invalid(problem: str) -> InvalidArgument:
+    """An archive does not hold what archives hold."""
+    return InvalidArgument(
+        f"This is no archive of a chute that can be imported: {problem}",
+        reason="ARCHIVE_INVALID",
+        field="content",
+    )
+
+
+def archive_too_new(number: int, known: int) -> FailedPrecondition:
+    """An archive has a format of the future."""
+    return FailedPrecondition(
+        f"The archive has the format {number}, and this node reads formats up to {known}; update the node.",
+        reason="ARCHIVE_TOO_NEW",
+        field="content",
+        format=str(number),
+        known=str(known),
+    )
+
+
+def import_exists(chute: str) -> AlreadyExists:
+    """The name that an imported chute would get is taken."""
+    return AlreadyExists(
+        f"Chute {chute} already exists; import the archive under another name, or with replace in its place.",
+        reason="CHUTE_EXISTS",
+        field="name",
+        chute=chute,
     )

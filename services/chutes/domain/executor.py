@@ -70,8 +70,8 @@ class Executor:
         try:
             return self._surveyor.plan(await self._surveyor.look(Change(0, request, self._world.clock())))
         finally:
-            if request.workspace is not None:
-                await self._world.folders.remove_workspace(request.workspace)
+            for folder in request.unpacked:
+                await self._world.folders.remove_workspace(folder)
 
     async def _fetched_for_preview(self, request: Request, download: Download) -> Request:
         world = self._world

@@ -9,8 +9,9 @@ from services.chutes.domain.change import Request
 from services.chutes.domain.chutefile import read_definition
 from services.chutes.domain.chuteforms import OLD_KEYS
 from services.chutes.domain.errors import chute_name_mismatch
+from services.chutes.domain.folderport import Folders
 from services.chutes.domain.policy import NodePolicy
-from services.chutes.domain.ports import Fetcher, Folders, OnLine
+from services.chutes.domain.ports import Fetcher, OnLine
 from services.chutes.domain.spec import Definition, Download
 
 STEP = "download_chute_files"

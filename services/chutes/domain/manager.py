@@ -16,13 +16,16 @@ from services.chutes.domain.errors import (
     chute_not_found,
     chute_running,
     chute_stopped,
+    import_exists,
 )
-from services.chutes.domain.planner import Plan, configured, refuse_shared_names
+from services.chutes.domain.folderport import Folders
+from services.chutes.domain.planner import Plan, refuse_shared_names
 from services.chutes.domain.policy import NodePolicy
-from services.chutes.domain.ports import Folders, TokenIssuer
+from services.chutes.domain.ports import TokenIssuer
 from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.spec import ChuteSpec, Definition
+from services.chutes.domain.wanted import configured
 from services.common.errors import InvalidArgument
 from services.common.identity import Principal
 
@@ -155,17 +158,20 @@ class ChuteManager:
         principal: Principal,
         replace: bool,
         terms: Terms = NO_TERMS,
+        data: str | None = None,
     ) -> int:
         """Accepts a chute to install and returns the id of the change; `replace` allows an update.
 
-        When it returns, the workspace belongs to the change, or is removed if the same request had become a
-        change before. Files that have to be fetched are fetched by the change, and what they say of the chute
-        counts where the description says nothing.
+        `data` names a folder like a workspace, with the data of a chute that is imported. When it returns,
+        both belong to the change, or are removed if the same request had become a change before. Files that
+        have to be fetched are fetched by the change, and what they say of the chute counts where the
+        description says nothing.
         """
-        request, check = self._asked_install(definition, workspace, principal, replace, terms)
+        request, check = self._asked_install(definition, workspace, principal, replace, terms, data)
         change = await self._queue.accept(request, check)
-        if change.request is not request and workspace is not None:
-            await self._folders.remove_workspace(workspace)
+        if change.request is not request:
+            for folder in request.unpacked:
+                await self._folders.remove_workspace(folder)
         return change.id
 
     async def preview_install(
@@ -175,10 +181,11 @@ class ChuteManager:
         principal: Principal,
         replace: bool,
         terms: Terms = NO_TERMS,
+        data: str | None = None,
     ) -> Plan:
-        """Returns what installing a chute would do now; the workspace is removed, unless this raises."""
+        """Returns what installing a chute would do now; its folders are removed, unless this raises."""
         return await self._queue.preview(
-            *self._asked_install(definition, workspace, principal, replace, terms)
+            *self._asked_install(definition, workspace, principal, replace, terms, data)
         )
 
     def _asked_install(
@@ -188,6 +195,7 @@ class ChuteManager:
         principal: Principal,
         replace: bool,
         terms: Terms,
+        data: str | None,
     ) -> tuple[Request, Callable[[], None]]:
         spec, download = definition.spec, definition.download
         request = Request(
@@ -197,6 +205,7 @@ class ChuteManager:
             version=f"x{int(self._clock())}",
             spec=None if download else spec,
             workspace=workspace,
+            data=data,
             download=download,
             document=definition.document if download else None,
             credentials=definition.credentials,
@@ -239,6 +248,14 @@ class ChuteManager:
             "restart", name, user, spec=definition.spec, credentials=definition.credentials, terms=terms
         )
         return request, check
+
+    def check_import(self, spec: ChuteSpec, principal: Principal, replace: bool, terms: Terms) -> None:
+        """Raises why a chute cannot be imported, as far as is known before its data has come."""
+        if self._queue.knows(Actor.of(principal), terms.request_id):
+            return
+        if not replace and self._prospect(spec.name) is not None:
+            raise import_exists(spec.name)
+        self.check_install(spec, principal, replace)
 
     def check_install(self, spec: ChuteSpec, principal: Principal, replace: bool) -> None:
         """Raises why a chute cannot be installed, as far as is known now."""

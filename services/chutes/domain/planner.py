@@ -9,13 +9,15 @@ from services.chutes.domain.belongings import (
     CreateFolders,
     CreateNetwork,
     IssueToken,
+    PutData,
+    RemoveEarlierData,
     RemoveFolders,
     RemoveNetwork,
     RemoveSources,
     RevokeToken,
 )
 from services.chutes.domain.change import Change, Request, Situation
-from services.chutes.domain.chute import NODE, Chute, Version, image_tags, is_newer
+from services.chutes.domain.chute import NODE, Chute
 from services.chutes.domain.containersteps import (
     AwaitUnlock,
     CreateContainer,
@@ -25,14 +27,8 @@ from services.chutes.domain.containersteps import (
 )
 from services.chutes.domain.deviation import may_rest
 from services.chutes.domain.errors import (
-    build_needed,
-    chute_exists,
-    chute_not_found,
-    chute_running,
-    chute_stopped,
     container_name_taken,
     sources_missing,
-    version_installed,
 )
 from services.chutes.domain.imagesteps import BuildImage, CheckDisk, PullImage, RemoveImages
 from services.chutes.domain.networks import (
@@ -46,6 +42,7 @@ from services.chutes.domain.networks import (
 from services.chutes.domain.ports import ContainerState
 from services.chutes.domain.spec import ChuteSpec
 from services.chutes.domain.steps import Step
+from services.chutes.domain.wanted import wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +77,13 @@ def situation_of(
         require_access(old.name, old.owner, request.user)
     if request.spec is not None:
         refuse_shared_names(request.spec, [chute.spec for chute in installed.values()])
-    new = _wanted(change, old)
+    new = wanted(change, old)
     if new is not None and new.desired == "running":
         others = [chute.spec for chute in installed.values() if chute.desired == "running"]
         refuse_too_much([*(spec for spec in others if spec.name != new.name), new.spec], new.name)
     for service in missing:
-        wanted = new.spec.services.get(service) if new is not None else None
-        if new is not None and wanted is not None and wanted.type != "image" and not new.sources:
+        described = new.spec.services.get(service) if new is not None else None
+        if new is not None and described is not None and described.type != "image" and not new.sources:
             raise sources_missing(new.name, service)
     names = old.containers.values() if old else ()
     present = {name: containers[name] for name in names if name in containers}
@@ -100,7 +97,8 @@ def situation_of(
         missing=missing,
         heeds_lock=old is not None and heeds_lock(request, old),
         keeps_data=request.terms.keep_data,
-        takes_kept=kept and old is None,
+        takes_kept=kept and old is None and request.data is None,
+        data=request.data,
         statuses={name: state.status for name, state in present.items()},
         host_ports={name: dict(state.ports) for name, state in present.items() if state.ports},
         credentials=request.credentials,
@@ -114,7 +112,7 @@ def make_plan(situation: Situation) -> Plan:
         return Plan(tuple(_remove(situation)), tuple(_forget(situation, old)) if old else ())
     if new.desired == "stopped":
         return Plan(tuple(_take_down(situation)), (RevokeToken(new.name),))
-    return Plan(tuple(_bring_up(situation, new)), tuple(_drop_old(old, new)))
+    return Plan(tuple(_bring_up(situation, new)), tuple(_drop_old(situation, new)))
 
 
 def refuse_shared_names(spec: ChuteSpec, others: Iterable[ChuteSpec]) -> None:
@@ -145,75 +143,6 @@ def heeds_lock(request: Request, installed: Chute) -> bool:
     return takes_down and installed.desired == "running" and request.user != NODE and not request.terms.force
 
 
-def _wanted(change: Change, old: Chute | None) -> Chute | None:
-    request = change.request
-    if request.type in ("create", "update"):
-        return _installed(change, old)
-    if old is None:
-        raise chute_not_found(request.chute)
-    if request.type == "delete":
-        return None
-    if request.type == "stop":
-        if old.desired == "stopped":
-            raise chute_stopped(old.name)
-        return replace(old, desired="stopped")
-    if request.type == "start" and old.desired == "running":
-        raise chute_running(old.name)
-    if request.spec is not None:
-        return configured(old, request.spec, change.id)
-    environment = request.environment or old.environment
-    return replace(old, desired="running", environment=environment)
-
-
-def _installed(change: Change, old: Chute | None) -> Chute:
-    request = change.request
-    spec = request.spec
-    if spec is None:
-        raise ValueError(f"change {change.id} has nothing to install")
-    if old is not None and request.type == "create":
-        raise chute_exists(old.name)
-    if old is not None and not is_newer(request.version, old.version):
-        raise version_installed(old.name, request.version, old.version)
-    version = version_of(spec, request)
-    return Chute(
-        spec=spec,
-        owner=old.owner if old else request.user,
-        version=version,
-        images=image_tags(spec, version, change.id, old.images if old else {}),
-        create_time_s=old.create_time_s if old else change.create_time_s,
-        environment=spec.environment,
-        token=old.token if old else "",
-        sources=request.workspace or ""
-        if any(each.type != "image" for each in spec.services.values())
-        else "",
-    )
-
-
-def configured(old: Chute, spec: ChuteSpec, change_id: int) -> Chute:
-    """Returns a chute with another configuration, or raises FailedPrecondition if it cannot be built."""
-    version = spec.version if spec.version is not None else old.version
-    tags = image_tags(spec, version, change_id, old.images)
-    images: dict[str, str] = {}
-    for name, service in spec.services.items():
-        before = old.spec.services.get(name)
-        if before is not None and before.made_like(service):
-            images[name] = old.images[name]
-        elif service.type == "image" or old.sources:
-            images[name] = tags[name]
-        else:
-            raise build_needed(old.name, name)
-    return replace(
-        old, spec=spec, version=version, images=images, desired="running", environment=spec.environment
-    )
-
-
-def version_of(spec: ChuteSpec, request: Request) -> Version:
-    """Returns the version a chute is installed as: the author's, else that of the upload."""
-    if spec.version is not None:
-        return spec.version
-    return request.version if request.version is not None else "unknown"
-
-
 def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
     old = situation.old
     if wanted_networks(new.spec):
@@ -236,6 +165,8 @@ def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
     if old is not None and wanted_networks(old.spec):
         yield LeaveNetworks(old)
     yield from _remove_containers(situation)
+    if situation.data is not None:
+        yield PutData(new.name, situation.data)
     if wanted_networks(new.spec) or (old is not None and wanted_networks(old.spec)):
         yield SetUpNetworks(new, old)
     # After the removal: until then the containers before need theirs, and undone, they get it back first.
@@ -298,9 +229,12 @@ def _forget(situation: Situation, old: Chute) -> Iterator[Step]:
         yield RemoveSources((old.sources,))
 
 
-def _drop_old(old: Chute | None, new: Chute) -> Iterator[Step]:
+def _drop_old(situation: Situation, new: Chute) -> Iterator[Step]:
+    old = situation.old
     unused = set(old.images.values()) - set(new.images.values()) if old else set()
     if unused:
         yield RemoveImages(tuple(sorted(unused)))
     if old and old.sources and old.sources != new.sources:
         yield RemoveSources((old.sources,))
+    if situation.data is not None:
+        yield RemoveEarlierData(new.name, situation.data)

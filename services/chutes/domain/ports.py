@@ -1,13 +1,12 @@
 """What the domain needs from the world outside."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from services.chutes.domain.change import Change, Request, Situation
-from services.chutes.domain.chute import Actor, Chute
+from services.chutes.domain.chute import Chute
 from services.chutes.domain.spec import Credentials, Download, NetworkMode, PortBinding
 from services.common.feed import Subscription
 
@@ -200,6 +199,15 @@ class Engine(Protocol):
     async def remove_container(self, name: str) -> None:
         """Stops and removes a container of ours."""
 
+    async def pause_container(self, name: str) -> None:
+        """Holds a container of ours still; nothing if it does not run or is paused.
+
+        FailedPrecondition (CONTAINER_PAUSE_FAILED) if the engine cannot do that.
+        """
+
+    async def resume_container(self, name: str) -> None:
+        """Lets a paused container of ours go on; nothing if it is not paused or gone."""
+
     async def set_cpu_shares(self, name: str, shares: int) -> None:
         """Changes the weight of a container of ours, which may run; NotFound if there is none."""
 
@@ -255,44 +263,6 @@ class TokenIssuer(Protocol):
         """Ends the chute's token."""
 
 
-Line = tuple[float, str]
-"""Seconds since 1970 and what happened."""
-
-
-class Journal(Protocol):
-    """Keeps chutes and changes. What a call wrote survives power loss when the call returns."""
-
-    async def load(self) -> tuple[Sequence[Chute], Sequence[Change]]:
-        """Returns all chutes, and the changes that are kept, oldest first."""
-
-    async def accept(self, request: Request, time_s: float) -> Change:
-        """Records a new change under a new id."""
-
-    async def amend(self, change: Change) -> None:
-        """Records what a change is asked for now that more is known of it."""
-
-    async def begin(self, change: Change, situation: Situation) -> None:
-        """Records that a change starts to run, and from where."""
-
-    async def enter(self, change: Change, lines: Sequence[Line]) -> None:
-        """Records the step and phase that a change is about to enter, and the lines that came since."""
-
-    async def commit(self, change: Change, outcome: Mapping[str, Chute | None]) -> None:
-        """Makes the outcome of a change the truth: each chute as it is now, None if it is gone."""
-
-    async def cancel(self, change: Change) -> None:
-        """Records who has cancelled a change."""
-
-    async def requeue(self, change: Change) -> None:
-        """Records that a change was undone and waits to be run again."""
-
-    async def end(self, change: Change, lines: Sequence[Line]) -> None:
-        """Records how a change ended and all lines that are kept of it; forgets the oldest changes."""
-
-    async def lines(self, change_id: int) -> Sequence[Line]:
-        """Returns the lines that are kept of a change."""
-
-
 class Fetcher(Protocol):
     """Fetches the files of chutes from elsewhere."""
 
@@ -304,50 +274,13 @@ class Fetcher(Protocol):
         """
 
 
-class Folders(Protocol):
-    """The folders of the chutes. Making what is there and removing what is absent is no error."""
+class Packer(Protocol):
+    """Makes archives of chutes."""
 
-    def data(self, chute: str) -> Path:
-        """Returns the folder that a chute keeps its data in."""
+    def pack(self, chute: Chute, reading: AbstractAsyncContextManager[None]) -> AsyncGenerator[bytes, None]:
+        """Yields the archive of a chute in pieces, with bounded memory.
 
-    def system(self, chute: str) -> Path:
-        """Returns the folder through which the node tells a chute something."""
-
-    def workspace(self, name: str) -> Path:
-        """Returns the folder that an upload was unpacked to."""
-
-    async def create(self, chute: str, empty: bool) -> None:
-        """Makes the folders of a chute; empty ones in place of what may be left over if so asked."""
-
-    async def remove(self, chute: str) -> None:
-        """Removes the folders of a chute at once, even if their content takes long."""
-
-    async def keep(self, chute: str, owner: Actor) -> None:
-        """Puts the data of a chute aside for its owner, in place of what was put aside before."""
-
-    async def has_kept(self, chute: str, owner: Actor) -> bool:
-        """Tells whether data of a chute of this name was put aside for somebody."""
-
-    async def take_kept(self, chute: str, owner: Actor) -> None:
-        """Makes what was put aside the data of a chute; it stays if it has been made so already."""
-
-    async def lock(self, chute: str) -> str | None:
-        """Returns why a chute does not want to be taken down, "" without a reason; None if it may be."""
-
-    async def set_lock(self, chute: str, reason: str) -> bool:
-        """Locks a chute; tells whether it was not locked before."""
-
-    async def remove_lock(self, chute: str) -> None:
-        """Ends the lock of a chute."""
-
-    async def free_bytes(self) -> int:
-        """Returns how much room there is for the files of chutes."""
-
-    async def workspace_bytes(self, name: str) -> int:
-        """Returns how large an unpacked upload is."""
-
-    async def remove_workspace(self, name: str) -> None:
-        """Removes what an upload was unpacked to."""
-
-    async def clean(self, workspaces: Sequence[str]) -> None:
-        """Removes what crashes have left, except these workspaces."""
+        `reading` is entered before the first byte of the data is read and left after the last one; the end of
+        the archive is only made after that. Raises FailedPrecondition (DATA_UNREADABLE) and Aborted
+        (CHUTE_CHANGED).
+        """

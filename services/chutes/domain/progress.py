@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from services.chutes.domain.ports import Line
+from services.chutes.domain.journalport import Line
 from services.common.feed import Feed, Subscription
 
 MAX_LINES = 2000

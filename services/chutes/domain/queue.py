@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 import structlog
 
 from services.chutes.domain.change import Change, Request, Wait
+from services.chutes.domain.chute import Actor
 from services.chutes.domain.errors import change_not_cancellable, change_not_found, request_id_reused
 from services.chutes.domain.executor import Executor
+from services.chutes.domain.journalport import Journal
 from services.chutes.domain.planner import Plan
-from services.chutes.domain.ports import Journal
 from services.chutes.domain.progress import Progress
 from services.common.errors import ResourceExhausted
 
@@ -90,6 +91,10 @@ class ChangeQueue:
         self._changes[change.id] = change
         if change.request.terms.request_id:
             self._requests[_key(change.request)] = change.id
+
+    def knows(self, user: Actor, request_id: str) -> bool:
+        """Tells whether a request of a user, by what they call it, has become a change before."""
+        return (user.domain, user.name, request_id) in self._requests
 
     def _known(self, request: Request) -> Change | None:
         """Returns the change that the same request became when it was sent before."""

@@ -18,6 +18,8 @@ class Registry:
         self._shares: Mapping[str, int] | None = None
         self.changes: Feed[None] = Feed()
         """Tells that a chute has changed."""
+        self.paused: set[str] = set()
+        """Chutes whose containers are held still while their data is read."""
 
     @property
     def installed(self) -> Mapping[str, Chute]:

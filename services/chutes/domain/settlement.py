@@ -156,8 +156,9 @@ class Settlement:
         )
         if change.situation is not None and self._surveyor.needs_engine(change):
             await self._refresh()
-        if request.workspace is not None and not self._registry.needs_sources(request.workspace):
-            await self._world.folders.remove_workspace(request.workspace)
+        for folder in request.unpacked:
+            if not self._registry.needs_sources(folder):
+                await self._world.folders.remove_workspace(folder)
         await self._world.journal.end(ended, progress.lines)
         change.status, change.percent, change.end_time_s = ended.status, ended.percent, ended.end_time_s
         change.phase = "ended"

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from services.chutes.domain.containers import NodeAddress
+from services.chutes.domain.folderport import Folders
 from services.chutes.domain.networkport import Networks
 from services.chutes.domain.policy import NodePolicy
-from services.chutes.domain.ports import Engine, Folders, OnLine, TokenIssuer
+from services.chutes.domain.ports import Engine, OnLine, TokenIssuer
 from services.common.errors import DeadlineExceeded
 
 DEADLINE_S = 120.0

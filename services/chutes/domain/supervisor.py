@@ -58,6 +58,8 @@ class Supervisor:
         found = finding(chute, containers)
         if found is None:
             return None
+        if chute.name in self._registry.paused:
+            return Deviation("BEING_EXPORTED", "The chute is paused while its data is read for an archive.")
         attempts = self._attempts.count(chute.name)
         change = next(self._queue.unfinished(chute.name), None)
         if change is not None:
@@ -127,7 +129,9 @@ class Supervisor:
 
     def _fell(self, chute: Chute) -> bool:
         """Tells whether a chute should run and does not, and no change will see to it."""
-        if any(self._queue.unfinished(chute.name)) or self._registry.installed.get(chute.name) != chute:
+        if chute.name in self._registry.paused or any(self._queue.unfinished(chute.name)):
+            return False
+        if self._registry.installed.get(chute.name) != chute:
             return False
         found = finding(chute, self._engine.containers())
         return found is not None and found.fallen

@@ -7,7 +7,7 @@ from services.chutes.domain.access import may_access
 from services.chutes.domain.change import Change
 from services.chutes.domain.chute import Actor
 from services.chutes.domain.errors import change_not_yours
-from services.chutes.domain.ports import Journal, Line
+from services.chutes.domain.journalport import Journal, Line
 from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.registry import Registry
 

@@ -5,18 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from services.chutes.domain.containers import NodeAddress
+from services.chutes.domain.folderport import Folders
+from services.chutes.domain.journalport import Journal
 from services.chutes.domain.networkport import Networks, NoNetworks
 from services.chutes.domain.nodechange import NodeChange
 from services.chutes.domain.policy import NodePolicy
-from services.chutes.domain.ports import (
-    Engine,
-    Fetcher,
-    Folders,
-    Journal,
-    TokenIssuer,
-    TrafficPriority,
-    WebGate,
-)
+from services.chutes.domain.ports import Engine, Fetcher, Packer, TokenIssuer, TrafficPriority, WebGate
 
 SETTLE_S = 0.3
 CONCURRENT_BUILDS = 2
@@ -34,6 +28,7 @@ class World:
     web: WebGate
     priority: TrafficPriority
     fetcher: Fetcher
+    packer: Packer
     grace_s: float
     """How long a new version must run before the one before is given up."""
     networks: Networks = field(default_factory=NoNetworks)

@@ -10,9 +10,10 @@ from paradrop.type.v1 import stream_pb2
 
 from services.chutes.domain.access import may_see
 from services.chutes.domain.change import Terms
+from services.chutes.domain.folderport import Folders
 from services.chutes.domain.logs import DEFAULT_TAIL, LogEvent, LogReader
 from services.chutes.domain.manager import ChuteManager, Command
-from services.chutes.domain.ports import Folders, LoggedLine, TimeSpan
+from services.chutes.domain.ports import LoggedLine, TimeSpan
 from services.chutes.domain.usage import UsageMeter
 from services.chutes.rpc import documents
 from services.chutes.rpc.chute_list import ChuteList

@@ -10,8 +10,8 @@ from services.chutes.domain.change import Change
 from services.chutes.domain.chute import Actor, Chute
 from services.chutes.domain.containers import DATA_DIR, SYSTEM_DIR
 from services.chutes.domain.deviation import Containers, Deviation
+from services.chutes.domain.folderport import Folders
 from services.chutes.domain.planner import Plan
-from services.chutes.domain.ports import Folders
 from services.chutes.domain.state import ServiceState, chute_state, service_states
 from services.common.documents import to_struct
 

@@ -6,7 +6,8 @@ from typing import Any
 from paradrop.chutes.v1 import uploads_pb2 as pb
 from paradrop.chutes.v1 import uploads_pb2_grpc
 
-from services.chutes.adapters.uploads import Install, Piece, Uploads
+from services.chutes.adapters.pieces import Piece
+from services.chutes.adapters.uploads import Install, Uploads
 from services.chutes.domain.change import Terms
 from services.chutes.domain.manager import ChuteManager
 from services.chutes.domain.spec import Definition
@@ -55,4 +56,10 @@ async def _pieces(requests: AsyncIterator[pb.UploadChuteRequest]) -> AsyncIterat
 async def _named_pieces(requests: AsyncIterator[pb.UploadChuteUpdateRequest]) -> AsyncIterator[Piece]:
     async for request in requests:
         content = request.content
-        yield Piece(content.data, content.content_type, request.chute, request.force, request.dry_run)
+        yield Piece(
+            content.data,
+            content.content_type,
+            request.chute,
+            force=request.force,
+            dry_run=request.dry_run,
+        )

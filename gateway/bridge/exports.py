@@ -1,0 +1,73 @@
+"""Serves archives of chutes as files. One that is not whole ends as a connection that breaks off."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import grpc
+from paradrop.chutes.v1 import archives_pb2
+from paradrop.chutes.v1.archives_pb2_grpc import ChuteArchiveServiceStub
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from gateway.bridge import replies
+from services.common.errors import DomainError, InvalidArgument
+from services.common.identity import TokenVerifier, bearer_token
+from services.common.tracing import carried
+
+PATH = "/api/v1/chutes/{chute}/export"
+MEDIA_TYPE = "application/gzip"
+FLAGS = {"": False, "false": False, "true": True}
+
+
+class BrokenOffError(Exception):
+    """The service ended the archive before it was whole; all that is left is not to end it as if it were."""
+
+
+class Export:
+    """Answers GET for one chute."""
+
+    def __init__(self, channels: Mapping[str, grpc.aio.Channel], verifier: TokenVerifier) -> None:
+        self._channel = channels["chutes"]
+        self._verifier = verifier
+
+    async def __call__(self, request: Request) -> Response:
+        """Returns the archive, or why there is none."""
+        if request.method != "GET":
+            raise HTTPException(405, headers={"Allow": "GET"})
+        chute = request.path_params["chute"]
+        try:
+            token = bearer_token(request.headers.get("authorization"))
+            self._verifier.verify(token)
+            wanted = archives_pb2.ExportChuteRequest(chute=chute, pause=_flag(request, "pause"))
+            metadata = (("authorization", f"Bearer {token}"), *carried())
+            call = ChuteArchiveServiceStub(self._channel).ExportChute(wanted, metadata=metadata)
+            pieces = aiter(call)
+            # Until something has come, what goes wrong can be told.
+            first = await anext(pieces, None)
+        except DomainError as error:
+            return replies.from_error(error)
+        except grpc.aio.AioRpcError as error:
+            return replies.from_rpc_error(error)
+        headers = {"content-disposition": f'attachment; filename="{chute}.chute.tar.gz"'}
+        return StreamingResponse(_content(call, first, pieces), 200, headers, MEDIA_TYPE)
+
+
+async def _content(call: Any, first: Any, pieces: AsyncIterator[Any]) -> AsyncIterator[bytes]:
+    try:
+        if first is not None:
+            yield first.data
+        async for piece in pieces:
+            yield piece.data
+    except grpc.aio.AioRpcError as error:
+        raise BrokenOffError(error.details()) from None
+    finally:
+        # Also when the client has gone.
+        call.cancel()
+
+
+def _flag(request: Request, name: str) -> bool:
+    value = FLAGS.get(request.query_params.get(name, ""))
+    if value is None:
+        raise InvalidArgument(f"{name} must be true or false.", reason="QUERY_INVALID", field=name)
+    return value
