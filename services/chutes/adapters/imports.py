@@ -18,6 +18,8 @@ from services.common.errors import DomainError
 
 CONTENT_TYPES = ("application/gzip", "application/x-gzip")
 MAX_PARALLEL = 2
+MAX_DRAINED_BYTES = 1024 * 1024 * 1024
+"""Whoever still sends when a connection ends may never see the answer."""
 
 Result = TypeVar("Result")
 
@@ -59,7 +61,7 @@ class Imports:
                 # Whether the caller is still there does not matter any more: the archive is whole.
                 return await asyncio.shield(task)
         except DomainError:
-            await upload.drain(upload.read_bytes + self._max_source_bytes)
+            await upload.drain(upload.read_bytes + MAX_DRAINED_BYTES)
             raise
 
     async def _unpacked(self, upload: Upload, sources: str, data: str, admit: Admit) -> Unpacked:
