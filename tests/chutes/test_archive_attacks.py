@@ -291,6 +291,7 @@ async def test_zeros_without_end_fill_no_disk_and_no_memory(served: Served, tmp_
     assert (tmp_path / "data" / "zeros").stat().st_blocks * 512 < 1_000_000
 
 
+@pytest.mark.thorough
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 2000), cut=st.integers(0, 200), bits=st.integers(1, 255))
 def test_a_damaged_archive_is_refused(tmp_path_factory: Any, place: int, cut: int, bits: int) -> None:
@@ -304,6 +305,7 @@ def test_a_damaged_archive_is_refused(tmp_path_factory: Any, place: int, cut: in
         unpack(lambda: content.read(100), Target(folder / "s", folder / "d", 10_000), lambda _: None)
 
 
+@pytest.mark.thorough
 @settings(max_examples=100, deadline=None)
 @given(
     value=st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")),
