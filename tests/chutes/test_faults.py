@@ -1,6 +1,7 @@
 """What goes wrong in the engine, and what is left then."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -219,3 +220,49 @@ async def test_what_has_run_before_is_not_watched_when_it_starts_again(bench: Be
         assert not change.ended
         await node.domain.queue.cancel(change, "paradrop")
         assert (await node.ended(change.id)).status == "failed"
+
+
+async def test_an_undo_makes_the_image_again_whose_name_was_taken_off(bench: Bench) -> None:
+    async with bench.running() as node:
+        await node.install(spec(version=1))
+        del bench.engine.images["web-main:1"]
+        bench.engine.fail_at("start_container", 1, BROKEN)
+        change = await node.install(spec(version=2), replace=True)
+        assert change.failure is not None
+        assert (change.failure.reason, change.failure.undone) == ("ENGINE_REFUSED", True)
+        assert bench.engine.images == {"web-main:1": "web"}
+        assert bench.engine.running["web-main"].plan.image == "web-main:1"
+        assert bench.engine.running["web-main"].status == "running"
+
+
+async def test_a_configuration_that_fails_leaves_the_image_that_it_has_made_again(bench: Bench) -> None:
+    async with bench.running() as node:
+        await node.install(spec(version=1))
+        del bench.engine.images["web-main:1"]
+        bench.engine.fail_at("start_container", 1, BROKEN)
+        document = {"services": {"main": {}}, "environment": {"COLOUR": "red"}}
+        change = await node.ended(await node.domain.manager.configure("web", document, ADMIN))
+        assert change.failure is not None
+        assert (change.failure.reason, change.failure.undone) == ("ENGINE_REFUSED", True)
+        assert bench.engine.images == {"web-main:1": "web"}
+        change = await node.ended(await node.domain.manager.configure("web", document, ADMIN))
+        assert change.status == "succeeded"
+        assert bench.engine.running["web-main"].plan.environment["COLOUR"] == "red"
+
+
+async def test_an_undo_without_image_and_files_says_what_is_missing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlement, "TRY_INTERVAL_S", 0.001)
+    async with bench.running() as node:
+        await node.install(spec(version=1))
+        chute = node.domain.manager.find("web", ADMIN)
+        node.domain.registry.update({"web": replace(chute, sources="")})
+        del bench.engine.images["web-main:1"]
+        bench.engine.fail_at("start_container", 1, BROKEN)
+        change = await node.install(spec(version=2), replace=True)
+        assert change.failure is not None
+        assert not change.failure.undone
+        assert any("send them with PUT /api/v1/chutes/web" in line for line in await node.lines(change.id))
+        # The next update needs nothing of what is lost.
+        assert (await node.install(spec(version=2), replace=True)).status == "succeeded"

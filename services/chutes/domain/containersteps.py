@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from services.chutes.domain.chute import Chute
 from services.chutes.domain.containers import container_plan
 from services.chutes.domain.deviation import may_rest
+from services.chutes.domain.imagesteps import bring_back_image
 from services.chutes.domain.steps import Run, ServiceStep, Step
 from services.common.errors import DomainError, FailedPrecondition, Unavailable
 
@@ -45,6 +46,7 @@ class RemoveContainer(ServiceStep):
         await run.engine.remove_container(container)
 
     async def undo(self, run: Run) -> None:
+        await bring_back_image(run, self.chute, self.service)
         plan = container_plan(
             self.chute, self.service, self.chute.token, run.folders, run.node, self.host_ports
         )

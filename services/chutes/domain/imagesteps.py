@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.chutes.domain.chute import Chute
-from services.chutes.domain.errors import disk_full
+from services.chutes.domain.errors import disk_full, sources_missing
 from services.chutes.domain.light import light_dockerfile
 from services.chutes.domain.spec import Credentials
 from services.chutes.domain.steps import Run, ServiceStep, Step
@@ -44,25 +44,15 @@ class BuildImage(ServiceStep):
     chute: Chute
     service: str
     workspace: str
+    lost: bool = False
+    """Whether it is an image of the installed chute that somebody removed: that stays in any case."""
 
     async def do(self, run: Run) -> None:
-        tag = self.chute.images[self.service]
-        context = run.folders.workspace(self.workspace)
-
-        def on_line(line: str) -> None:
-            run.say(line)
-            if match := _BUILD_STEP.match(line):
-                run.advance((int(match[1]) - 1) / max(1, int(match[2])))
-
-        spec = self.chute.spec.services[self.service]
-        dockerfile = light_dockerfile(spec, run.policy.base_images) if spec.type == "light" else None
-        async with run.builds, asyncio.timeout(BUILD_DEADLINE_S):
-            await run.engine.build_image(
-                tag, self.chute.name, context, on_line, source=spec.source, dockerfile=dockerfile
-            )
+        await _build(run, self.chute, self.service, self.workspace)
 
     async def undo(self, run: Run) -> None:
-        await run.engine.remove_image(self.chute.images[self.service])
+        if not self.lost:
+            await run.engine.remove_image(self.chute.images[self.service])
 
 
 @dataclass(frozen=True)
@@ -74,15 +64,15 @@ class PullImage(ServiceStep):
     chute: Chute
     service: str
     credentials: Credentials | None = None
+    lost: bool = False
+    """As of `BuildImage`."""
 
     async def do(self, run: Run) -> None:
-        reference = self.chute.spec.services[self.service].image or ""
-        tag = self.chute.images[self.service]
-        async with run.builds, asyncio.timeout(BUILD_DEADLINE_S):
-            await run.engine.pull_image(tag, self.chute.name, reference, run.say, self.credentials)
+        await _pull(run, self.chute, self.service, self.credentials)
 
     async def undo(self, run: Run) -> None:
-        await run.engine.remove_image(self.chute.images[self.service])
+        if not self.lost:
+            await run.engine.remove_image(self.chute.images[self.service])
 
 
 @dataclass(frozen=True)
@@ -95,3 +85,44 @@ class RemoveImages(Step):
     async def do(self, run: Run) -> None:
         for tag in self.tags:
             await run.engine.remove_image(tag)
+
+
+async def bring_back_image(run: Run, chute: Chute, service: str) -> None:
+    """Makes the image of an installed chute anew if it is gone.
+
+    Its name can be taken off while its container runs; once that is removed, the engine has no image to undo
+    the removal with. FailedPrecondition (IMAGE_MISSING) if what it was built from is not there.
+    """
+    if await run.engine.has_image(chute.images[service]):
+        return
+    if chute.spec.services[service].type == "image":
+        await _pull(run, chute, service, None)
+    elif chute.sources:
+        await _build(run, chute, service, chute.sources)
+    else:
+        raise sources_missing(chute.name, service)
+
+
+async def _build(run: Run, chute: Chute, service: str, workspace: str) -> None:
+    def on_line(line: str) -> None:
+        run.say(line)
+        if match := _BUILD_STEP.match(line):
+            run.advance((int(match[1]) - 1) / max(1, int(match[2])))
+
+    spec = chute.spec.services[service]
+    dockerfile = light_dockerfile(spec, run.policy.base_images) if spec.type == "light" else None
+    async with run.builds, asyncio.timeout(BUILD_DEADLINE_S):
+        await run.engine.build_image(
+            chute.images[service],
+            chute.name,
+            run.folders.workspace(workspace),
+            on_line,
+            source=spec.source,
+            dockerfile=dockerfile,
+        )
+
+
+async def _pull(run: Run, chute: Chute, service: str, credentials: Credentials | None) -> None:
+    reference = chute.spec.services[service].image or ""
+    async with run.builds, asyncio.timeout(BUILD_DEADLINE_S):
+        await run.engine.pull_image(chute.images[service], chute.name, reference, run.say, credentials)

@@ -155,10 +155,11 @@ def _bring_up(situation: Situation, new: Chute) -> Iterator[Step]:
     for service in new.spec.services:
         if new.images[service] in present:
             continue
+        lost = old is not None and new.images[service] in old.images.values()
         if new.spec.services[service].type == "image":
-            yield PullImage(new, service, situation.credentials.get(service))
+            yield PullImage(new, service, situation.credentials.get(service), lost)
         else:
-            yield BuildImage(new, service, situation.workspace or "")
+            yield BuildImage(new, service, situation.workspace or "", lost)
     yield CreateFolders(new.name, new=old is None, kept_for=new.owner if situation.takes_kept else None)
     yield CreateNetwork(new.name, new=old is None)
     yield from _await_unlock(situation)
