@@ -99,7 +99,9 @@ async def _until_connected(output: IO[bytes] | None, deadline_s: float) -> None:
 async def _run_links(folder: Path, port: int, first: int, count: int) -> None:
     from services.common.database import Database
     from services.node.adapters.link import Link, Surroundings
+    from services.node.adapters.live import Sources
     from services.node.adapters.outbox import MIGRATIONS, Outbox
+    from services.node.adapters.tls import Credentials
     from services.node.domain.provision import Provision
 
     nothing: Any = None
@@ -107,7 +109,8 @@ async def _run_links(folder: Path, port: int, first: int, count: int) -> None:
     for number in range(first, first + count):
         outbox = Outbox(Database(folder / f"node-{number}.sqlite3", MIGRATIONS, "NORMAL"))
         await outbox.set_state(b"")
-        around = Surroundings({}, folder / "no-token", outbox, nothing, nothing, nothing)
+        sources = Sources({}, folder / "no-token", nothing, nothing, nothing)
+        around = Surroundings(sources, outbox, Credentials())
         provision = Provision(f"grpc://127.0.0.1:{port}", "", f"node-{number}", f"token-{number}")
         links.append(Link(provision, around).run())
     await asyncio.gather(*links)

@@ -189,6 +189,7 @@ _BY_SERVICE: dict[str, dict[str, Access]] = {
         "GetPdid": USER,
         "GetProvision": USER,
         "SetProvision": ADMIN,
+        "GetController": USER,
         "GetSettings": ADMIN,
         "ListSshKeys": ADMIN,
         "AddSshKey": ADMIN,

@@ -25,7 +25,8 @@ from services.node.adapters.discovery import discoverable
 from services.node.adapters.facts import FactFinder
 from services.node.adapters.key_files import AuthorizedKeys, find_account, load_key
 from services.node.adapters.lines import NodeLines
-from services.node.adapters.link import Credentials, Link, Surroundings
+from services.node.adapters.link import Link, Surroundings
+from services.node.adapters.live import Sources
 from services.node.adapters.neighbours import Neighbours
 from services.node.adapters.observer import NodeObserver
 from services.node.adapters.outbox import MIGRATIONS, Outbox
@@ -33,6 +34,7 @@ from services.node.adapters.provision_file import JsonProvisionFile
 from services.node.adapters.pulse import PulseAudio
 from services.node.adapters.reports import HttpReports
 from services.node.adapters.self_provision import self_provision
+from services.node.adapters.tls import Credentials
 from services.node.domain.cached import Cached
 from services.node.domain.diagnosis.facts import Facts
 from services.node.domain.gauges import gauges
@@ -122,13 +124,9 @@ async def _parts(
 
     telemetry, load = Cached(report, TELEMETRY_AGE_S), Cached(status, STATUS_AGE_S)
     around = Surroundings(
-        channels=channels,
-        token_file=settings.service_token_file,
-        outbox=outbox,
-        observer=observer,
-        lines=lines,
-        telemetry=telemetry,
-        credentials=Credentials(settings.controller_ca, settings.controller_cert, settings.controller_key),
+        Sources(channels, settings.service_token_file, observer, lines, telemetry),
+        outbox,
+        Credentials(settings.controller_ca, settings.controller_cert, settings.controller_key),
     )
 
     def connect(provision: Provision) -> Connection:
@@ -162,6 +160,7 @@ async def _parts(
             settings_problems=list(map(str, options.problems)),
             controller=provisioning.present.pdserver if provisioning.present.provisioned else "",
             controller_connected=provisioning.connected,
+            controller_trouble=provisioning.trouble.message if provisioning.trouble else "",
         )
 
     parts = Parts(

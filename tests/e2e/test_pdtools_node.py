@@ -134,6 +134,9 @@ def test_the_documented_json_of_the_node(node: NodeProcess) -> None:
     assert set(interface["io_counters"]) == {
         "bytes_sent", "bytes_recv", "packets_sent", "packets_recv", "errin", "errout", "dropin", "dropout",
     }  # fmt: skip
+    assert get("config/controller")["state"] in (
+        "STATE_UNPROVISIONED", "STATE_CONNECTING", "STATE_DISCONNECTED",
+    )  # fmt: skip
     provision = get("config/provision")
     assert {"routerId", "pdserver", "wampRouter", "provisioned", "httpConnected", "wampConnected"} <= set(
         provision

@@ -36,6 +36,9 @@ WRONG = {
     "service-down": ({"services": {"chutes": "NOT_SERVING"}}, "error", "chutes (NOT_SERVING)"),
     "radio-missing": ({"wanted_radios": ["usb-wifi-0"]}, "error", "usb-wifi-0"),
     "certificate-expiring": ({"certificate_ends_s": NOW_S + 3 * DAY_S}, "warning", "3 days"),
+    "controller-certificate-expiring": (
+        {"controller_certificate_ends_s": NOW_S - 1}, "error", "certificate for its controller has ended",
+    ),
     "secrets-readable": ({"readable_secrets": ["/x/key"]}, "error", "/x/key"),
     "settings-ignored": ({"settings_problems": ["f:3: no"]}, "warning", "f:3: no"),
     "controller-unreachable": ({"controller_connected": False}, "warning", "grpcs://c"),

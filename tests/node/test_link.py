@@ -1,155 +1,30 @@
 """The link to a controller, against a controller on a real socket that does what the test says."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-import trustme
-from paradrop.chutes.v1 import changes_pb2, chutes_pb2
+from paradrop.chutes.v1 import changes_pb2, chutes_pb2, uploads_pb2
 from paradrop.controller.v1 import controller_pb2 as pb
-from paradrop.controller.v1 import controller_pb2_grpc
-from paradrop.node.v1 import node_pb2, node_pb2_grpc
+from paradrop.node.v1 import node_pb2
 
 from services.common.ring import RING, LogLine
-from services.common.settings import Settings
-from services.node import app
-from services.node.adapters import link as link_module
-from tests.gateway.doubles import Doubles, Keys
-from tests.support.settings import settings_in
-
-TOKEN = "t0ken"
-CHANGES = "paradrop.chutes.v1.ChangeService"
-CHUTES = "paradrop.chutes.v1.ChuteService"
-
-
-@dataclass
-class Connection:
-    """One connection of the node."""
-
-    hello: pb.Hello
-    received: "asyncio.Queue[pb.ConnectRequest]"
-    outgoing: "asyncio.Queue[pb.ConnectResponse | None]"
-
-    async def next(self, kind: str) -> Any:
-        """Returns the next message of a kind."""
-        async with asyncio.timeout(10):
-            while True:
-                message = await self.received.get()
-                if message.WhichOneof("message") == kind:
-                    return getattr(message, kind)
-
-    async def call(
-        self, method: str, message: bytes = b"", call_id: str = "1", **options: Any
-    ) -> pb.CallAnswer:
-        """Makes a call and returns the last part of its answer, the reply before it as its message."""
-        call = pb.Call(call_id=call_id, method=method, message=message, **options)
-        await self.outgoing.put(pb.ConnectResponse(call=call))
-        replies = []
-        while True:
-            answer = await self.next("answer")
-            assert answer.call_id == call_id
-            if answer.HasField("end"):
-                return replies, answer.end
-            replies.append(answer.message)
-
-
-class Controller(controller_pb2_grpc.ControllerServiceServicer):
-    def __init__(self) -> None:
-        self.connections: asyncio.Queue[Connection] = asyncio.Queue()
-        self.stored = 0
-        self.refused = 0
-
-    async def Connect(self, requests: Any, context: Any) -> AsyncIterator[pb.ConnectResponse]:
-        metadata = dict(context.invocation_metadata())
-        if metadata["authorization"] != f"Bearer {TOKEN}" or metadata["paradrop-node"] != "r1":
-            self.refused += 1
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no")
-        received: asyncio.Queue[pb.ConnectRequest] = asyncio.Queue()
-        connection = Connection((await anext(requests)).hello, received, asyncio.Queue())
-        yield pb.ConnectResponse(welcome=pb.Welcome(acknowledged_sequence=self.stored))
-
-        async def read() -> None:
-            async for request in requests:
-                await received.put(request)
-
-        reading = asyncio.create_task(read())
-        await self.connections.put(connection)
-        try:
-            while (message := await connection.outgoing.get()) is not None:
-                yield message
-        finally:
-            reading.cancel()
-
-    async def connected(self) -> Connection:
-        async with asyncio.timeout(15):
-            return await self.connections.get()
-
-
-@asynccontextmanager
-async def listening(controller: Controller, port: int = 0, credentials: Any = None) -> AsyncIterator[int]:
-    server = grpc.aio.server()
-    controller_pb2_grpc.add_ControllerServiceServicer_to_server(controller, server)
-    address = f"127.0.0.1:{port}"
-    bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
-    await server.start()
-    try:
-        yield bound
-    finally:
-        await server.stop(0)
-
-
-@dataclass
-class World:
-    settings: Settings
-    doubles: Doubles
-    controller: Controller
-    port: int
-    metadata: Any
-    ended: list[changes_pb2.Change] = field(default_factory=list)
-    stub: Any = None
-    authority: Any = None
-
-    async def provision(self, scheme: str = "grpc", token: str = TOKEN) -> Any:
-        host = "localhost" if scheme == "grpcs" else "127.0.0.1"
-        request = node_pb2.SetProvisionRequest(
-            router_id="r1", apitoken=token, pdserver=f"{scheme}://{host}:{self.port}"
-        )
-        return await self.stub.SetProvision(request, metadata=self.metadata, timeout=20)
+from services.node.adapters import controllers, link
+from tests.node.linked import CHUTES, World, linked
 
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(link_module, "FIRST_PAUSE_S", 0.1)
-    monkeypatch.setattr(link_module, "LONGEST_PAUSE_S", 0.3)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    environment = {"PARADROP_CONTROLLER_CA": str(tmp_path / "ca.pem")}
-    controller = Controller()
-    with settings_in(tmp_path / "home", **environment) as settings:
-        settings.prepare()
-        doubles = Doubles(Keys(settings.public_dir))
-        settings.service_token_file.write_text(doubles.keys.token("node", kind="service"))
-        async with (
-            doubles.serving_one("chutes", settings),
-            app.running(settings),
-            grpc.aio.insecure_channel(settings.addresses["node"]) as channel,
-            listening(controller) as port,
-        ):
-            metadata = (("authorization", f"Bearer {doubles.keys.token()}"),)
-            found = World(settings, doubles, controller, port, metadata)
-            found.stub = node_pb2_grpc.NodeServiceStub(channel)
-
-            async def list_changes(request: Any, _: Any) -> Any:
-                return changes_pb2.ListChangesResponse(changes=found.ended)
-
-            doubles.replies[f"{CHANGES}.ListChanges"] = list_changes
-            found.authority = authority
-            yield found
+    monkeypatch.setattr(link, "FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(link, "LONGEST_PAUSE_S", 0.3)
+    monkeypatch.setattr(controllers, "WAIT_S", 1.0)
+    async with linked(tmp_path / "home") as world:
+        yield world
 
 
 def ended(number: int) -> changes_pb2.Change:
@@ -166,6 +41,9 @@ async def test_a_provisioned_node_connects_and_says_so(world: World) -> None:
     assert (again.success, again.message) == (False, "No change on the provision parameters")
     told = await world.stub.GetProvision(node_pb2.GetProvisionRequest(), metadata=world.metadata)
     assert (told.router_id.string_value, told.http_connected) == ("r1", True)
+    controller = await world.told()
+    assert controller.state == controller.STATE_CONNECTED
+    assert (controller.address, controller.reason) == (f"grpc://127.0.0.1:{world.port}", "")
     update = await world.stub.StartUpdate(node_pb2.StartUpdateRequest(), metadata=world.metadata)
     assert update.success
 
@@ -270,8 +148,6 @@ async def test_a_call_with_a_key_is_done_once(world: World) -> None:
 
 async def test_a_stream_of_requests_goes_through(world: World) -> None:
     async def take(requests: Any, _: Any) -> Any:
-        from paradrop.chutes.v1 import uploads_pb2
-
         return uploads_pb2.UploadChuteResponse(change_id=len([piece async for piece in requests]))
 
     world.doubles.replies["paradrop.chutes.v1.ChuteUploadService.UploadChute"] = take
@@ -285,8 +161,6 @@ async def test_a_stream_of_requests_goes_through(world: World) -> None:
             )
             await connection.outgoing.put(pb.ConnectResponse(call=call))
         await connection.outgoing.put(pb.ConnectResponse(input=more))
-    from paradrop.chutes.v1 import uploads_pb2
-
     answer = await connection.next("answer")
     assert uploads_pb2.UploadChuteResponse.FromString(answer.message).change_id == 40
 
@@ -309,19 +183,6 @@ async def test_live_messages_come_as_they_were_asked_for(world: World) -> None:
     assert [line.message for line in live.log.lines] == ["loud"]
 
 
-async def test_tls_is_checked_with_the_given_authority(world: World) -> None:
-    certificate = world.authority.issue_cert("localhost")
-    pair = (certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes())
-    async with listening(world.controller, credentials=grpc.ssl_server_credentials([pair])) as port:
-        world.port = port
-        assert (await world.provision("grpcs")).http_connected
-    stranger = trustme.CA().issue_cert("localhost")
-    pair = (stranger.private_key_pem.bytes(), stranger.cert_chain_pems[0].bytes())
-    async with listening(world.controller, credentials=grpc.ssl_server_credentials([pair])) as port:
-        world.port = port
-        assert not (await world.provision("grpcs")).http_connected
-
-
 async def test_a_refused_node_says_so_and_does_not_knock_all_the_time(world: World) -> None:
     reply = await world.provision(token="wrong")
     assert not reply.http_connected
@@ -331,4 +192,41 @@ async def test_a_refused_node_says_so_and_does_not_knock_all_the_time(world: Wor
         await world.stub.StartUpdate(node_pb2.StartUpdateRequest(), metadata=world.metadata, timeout=20)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
     issues = await world.stub.ListIssues(node_pb2.ListIssuesRequest(), metadata=world.metadata)
-    assert "controller-unreachable" in [issue.id for issue in issues.issues]
+    (issue,) = [issue for issue in issues.issues if issue.id == "controller-unreachable"]
+    assert "does not know the id and token" in issue.message
+    told = await world.told()
+    assert (told.state, told.reason) == (told.STATE_DISCONNECTED, "CREDENTIALS_REFUSED")
+    file = world.settings.home / "node" / "provision.json"
+    assert (file.stat().st_mode & 0o777, b"wrong" in file.read_bytes()) == (0o600, True)
+
+
+async def test_a_node_without_a_controller_says_so(world: World) -> None:
+    told = await world.told()
+    assert (told.address, told.state, told.reason) == ("", told.STATE_UNPROVISIONED, "")
+
+
+async def test_what_is_no_controller_is_told_apart_from_silence(world: World) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        port, world.port = world.port, silent.getsockname()[1]
+        await world.provision()
+        assert "does not answer" in (await world.until("CONTROLLER_UNREACHABLE")).message
+    async with grpc_server_without_services() as world.port:
+        await world.provision()
+        await world.until("CONTROLLER_INCOMPATIBLE")
+    world.port = port
+    await world.provision()
+    connection = await world.controller.connected()
+    await connection.outgoing.put(None)
+    assert (await world.controller.connected()).hello.node_id == "r1"
+
+
+@asynccontextmanager
+async def grpc_server_without_services() -> AsyncIterator[int]:
+    server = grpc.aio.server()
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(0)

@@ -23,6 +23,10 @@ class RefusedError(Exception):
         self.status = status
 
 
+class UntrustedError(OSError):
+    """The certificate of the controller is not one that this machine trusts."""
+
+
 class ControllerApi:
     """Requests to a controller, at most two at once, with the node's token."""
 
@@ -69,6 +73,8 @@ class ControllerApi:
                 with suppress(ValueError):
                     return answer.status_code, answer.json()
                 return answer.status_code, None
+        except requests.exceptions.SSLError:
+            raise UntrustedError(f"the certificate of {self._base} is not trusted") from None
         except requests.RequestException as error:
             raise OSError(f"{self._base} does not answer ({type(error).__name__})") from None
 

@@ -11,6 +11,7 @@ import structlog
 from services.common.errors import DomainError, Unavailable
 from services.node.adapters.observer import NodeObserver
 from services.node.domain.provision import Provision, Provisioning
+from services.node.domain.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -25,6 +26,7 @@ class Connection(Protocol):
     """One way to be connected to one controller."""
 
     up: asyncio.Event
+    trouble: Trouble | None
 
     async def run(self) -> None:
         """Keeps the connection for good."""
@@ -46,6 +48,11 @@ class Controllers:
     def connected(self) -> bool:
         """Whether the connection stands."""
         return self._connection is not None and self._connection.up.is_set()
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why there is no connection, as far as is known."""
+        return None if self._connection is None or self.connected else self._connection.trouble
 
     @asynccontextmanager
     async def running(self, provisioning: Provisioning) -> AsyncIterator[None]:

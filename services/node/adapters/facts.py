@@ -17,6 +17,7 @@ import structlog
 
 from services.common.errors import FailedPrecondition
 from services.common.settings import Settings
+from services.node.adapters.certificates import ends_s
 from services.node.domain.diagnosis.facts import Disk, Facts
 
 log = structlog.get_logger()
@@ -51,12 +52,13 @@ class FactFinder:
             settings_problems=others.settings_problems,
             controller=others.controller,
             controller_connected=others.controller_connected,
+            controller_trouble=others.controller_trouble,
         )
 
     async def fix(self, issue: str) -> str:
         """Does what can be done about an issue and tells what that was."""
         if issue == "secrets-readable":
-            return await asyncio.to_thread(_make_private, self._settings.home)
+            return await asyncio.to_thread(_make_private, self._settings)
         return await asyncio.to_thread(_synchronise_clock)
 
 
@@ -72,8 +74,9 @@ def machine_facts(settings: Settings) -> Facts:
         built_s=Path(__file__).stat().st_mtime,
         clock_synchronised=_clock_synchronised(),
         can_synchronise=shutil.which("timedatectl") is not None and os.path.isdir("/run/systemd/system"),
-        certificate_ends_s=_certificate_ends_s(settings.tls_cert),
-        readable_secrets=[str(path) for path in _readable_secrets(settings.home)],
+        certificate_ends_s=ends_s(settings.tls_cert),
+        controller_certificate_ends_s=ends_s(settings.controller_cert),
+        readable_secrets=[str(path) for path in _readable_secrets(settings)],
     )
 
 
@@ -107,29 +110,29 @@ def _clock_synchronised() -> bool | None:
     return None if state < 0 else state != TIME_ERROR
 
 
-def _certificate_ends_s(path: Path | None) -> float | None:
-    if path is None:
-        return None
-    from cryptography import x509
-
-    with suppress(OSError, ValueError):
-        return x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc.timestamp()
-    return None
+def _readable_secrets(settings: Settings) -> list[Path]:
+    own = [path for pattern in SECRET_FILES for path in sorted(settings.home.glob(pattern))]
+    given = [path for path in (settings.tls_key, settings.controller_key) if path is not None]
+    return [path for path in (*own, *given) if _is_readable_by_others(path)]
 
 
-def _readable_secrets(home: Path) -> list[Path]:
-    return [
-        path
-        for pattern in SECRET_FILES
-        for path in sorted(home.glob(pattern))
-        if path.is_file() and not path.is_symlink() and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
-    ]
+def _is_readable_by_others(path: Path) -> bool:
+    with suppress(OSError):
+        mode = path.lstat().st_mode
+        return stat.S_ISREG(mode) and bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
+    return False
 
 
-def _make_private(home: Path) -> str:
-    files = _readable_secrets(home)
-    for path in files:
-        path.chmod(0o600)
+def _make_private(settings: Settings) -> str:
+    files = _readable_secrets(settings)
+    try:
+        for path in files:
+            path.chmod(0o600)
+    except OSError as error:
+        raise FailedPrecondition(
+            f"{error.filename} belongs to somebody else; its owner can make it private with chmod 600.",
+            reason="ISSUE_FIX_FAILED",
+        ) from None
     log.warning("made private what others could read", files=[str(path) for path in files])
     return f"Made private: {', '.join(map(str, files))}."
 

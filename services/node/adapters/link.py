@@ -2,34 +2,23 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
 import structlog
-from google.protobuf.timestamp_pb2 import Timestamp
-from paradrop.airshark.v1 import airshark_pb2, airshark_pb2_grpc
-from paradrop.chutes.v1 import changes_pb2
 from paradrop.controller.v1 import controller_pb2 as pb
 from paradrop.controller.v1 import controller_pb2_grpc
-from paradrop.node.v1 import node_pb2
 
-from services.common.channels import service_metadata
 from services.common.errors import DomainError, Unavailable
-from services.common.feed import Subscription
 from services.common.process import VERSION
-from services.common.ring import LEVELS
-from services.node.adapters.observer import NodeObserver
-from services.node.adapters.outbox import Outbox, Record
-from services.node.adapters.tunnel import Tunnel
-from services.node.domain.cached import Cached
-from services.node.domain.ports import Lines
+from services.node.adapters.live import Sources
+from services.node.adapters.outbox import Outbox
+from services.node.adapters.session import NoWelcomeError, Session
+from services.node.adapters.tls import Credentials, tls_trouble
 from services.node.domain.provision import Provision
-from services.node.rpc.documents import to_log_line
+from services.node.domain.trouble import CREDENTIALS_REFUSED, LOST, UNREACHABLE, Trouble
 
 log = structlog.get_logger()
 
@@ -38,9 +27,8 @@ LONGEST_PAUSE_S = 60.0
 REFUSED_PAUSE_S = 60.0
 CONNECT_TIMEOUT_S = 15.0
 STABLE_S = 30.0
-LIVE_DEPTH = 200
-LEAST_TELEMETRY_INTERVAL_S = 1.0
 DEFAULT_PORTS = {"grpc": 80, "grpcs": 443}
+REFUSALS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 # Often enough for the tables of home routers and mobile networks, which forget a silent connection.
 KEEP_ALIVE = [
@@ -55,25 +43,12 @@ KEEP_ALIVE = [
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
-    """PEM files for links with TLS; None for what is built in, or not used."""
-
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the link tells about and passes calls on to."""
 
-    channels: Mapping[str, grpc.aio.Channel]
-    token_file: Path
+    sources: Sources
     outbox: Outbox
-    observer: NodeObserver
-    lines: Lines
-    telemetry: Cached[node_pb2.GetTelemetryResponse]
-    credentials: Credentials = Credentials()
+    credentials: Credentials
 
 
 class Link:
@@ -85,24 +60,28 @@ class Link:
         self._hurry = asyncio.Event()
         self.up = asyncio.Event()
         """Set while the controller has welcomed the node."""
+        self.trouble: Trouble | None = None
+        """Why the last try failed; None while there is a connection, or before the first one ended."""
 
     async def run(self) -> None:
         """Keeps the stream for good."""
         pause_s = FIRST_PAUSE_S
         while True:
             began_s = asyncio.get_running_loop().time()
-            why, refused = await self._try()
-            if self.up.is_set():
-                self.up.clear()
-                log.warning("the link to the controller is down", why=why)
+            trouble = await self._try()
+            if trouble is None:
+                trouble = await self._try() or self._trouble(UNREACHABLE)
+            if self.up.is_set() or trouble != self.trouble:
+                log.warning("there is no link to the controller", reason=trouble.reason, why=trouble.message)
+            self.up.clear()
+            self.trouble = trouble
             if asyncio.get_running_loop().time() - began_s > STABLE_S:
                 pause_s = FIRST_PAUSE_S
             # Else all nodes of a controller that restarts would come back in the same moment.
-            wait_s = random.uniform(0.5, 1.0) * (REFUSED_PAUSE_S if refused else pause_s)  # noqa: S311
-            log.debug("no link to the controller", why=why, next_try_in_s=round(wait_s, 1))
+            longest_s = REFUSED_PAUSE_S if trouble.reason == CREDENTIALS_REFUSED else pause_s
             self._hurry.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(random.uniform(0.5, 1.0) * longest_s):  # noqa: S311
                     await self._hurry.wait()
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
@@ -113,37 +92,62 @@ class Link:
             async with asyncio.timeout(timeout_s):
                 await self.up.wait()
         except TimeoutError:
+            trouble = self.trouble or self._trouble(UNREACHABLE)
             raise Unavailable(
-                f"The controller at {self._provision.pdserver} does not answer.",
-                reason="CONTROLLER_UNREACHABLE",
-                controller=self._provision.pdserver,
+                trouble.message, reason=trouble.reason, controller=self._provision.pdserver
             ) from None
 
-    async def _try(self) -> tuple[str, bool]:
-        """Keeps one stream to its end; returns why it ended, and whether the controller refused the node."""
+    async def _try(self) -> Trouble | None:
+        """Keeps one stream to its end; returns why there is none, or None if that was lost on the way."""
         try:
             async with await self._channel() as channel:
                 await self._session(channel)
         except grpc.aio.AioRpcError as error:
-            refused = error.code() in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
-            return f"{error.code().name}: {error.details()}", refused
-        except TimeoutError:
-            return "no answer", False
-        except (DomainError, OSError) as error:
-            return str(error), False
+            log.debug("the stream failed", code=error.code().name, details=error.details())
+            if error.code() in REFUSALS:
+                return self._trouble(CREDENTIALS_REFUSED)
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return self._trouble("CONTROLLER_INCOMPATIBLE")
+            if error.code() is grpc.StatusCode.INTERNAL and not self.up.is_set():
+                # gRPC's own: a controller that refuses a node while that still speaks is not understood.
+                return None
+            return await self._why()
+        except NoWelcomeError:
+            return self._trouble("CONTROLLER_INCOMPATIBLE")
+        except (TimeoutError, OSError, ValueError):
+            return await self._why()
+        except DomainError as error:
+            return Trouble(error.reason, str(error))
         except Exception:  # The link must not end for good, whatever a controller sends.
             log.exception("the link failed")
-            return "unexpected error", False
-        return "the controller ended it", False
+        return self._trouble(LOST)
+
+    async def _why(self) -> Trouble:
+        """Looks what is the matter with a controller that cannot be reached."""
+        if self.up.is_set():
+            return self._trouble(LOST)
+        reason = await tls_trouble(*self._target, self._around.credentials) if self._secure else None
+        return self._trouble(reason or UNREACHABLE)
+
+    def _trouble(self, reason: str) -> Trouble:
+        return Trouble.at(self._provision.pdserver, reason)
+
+    @property
+    def _secure(self) -> bool:
+        return urlsplit(self._provision.pdserver).scheme == "grpcs"
+
+    @property
+    def _target(self) -> tuple[str, int]:
+        address = urlsplit(self._provision.pdserver)
+        return address.hostname or "", address.port or DEFAULT_PORTS[address.scheme]
 
     async def _channel(self) -> grpc.aio.Channel:
-        address = urlsplit(self._provision.pdserver)
-        target = f"{address.hostname}:{address.port or DEFAULT_PORTS[address.scheme]}"
-        if address.scheme == "grpc":
+        host, port = self._target
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        if not self._secure:
             return grpc.aio.insecure_channel(target, options=KEEP_ALIVE)
-        return grpc.aio.secure_channel(
-            target, await asyncio.to_thread(_tls, self._around.credentials), options=KEEP_ALIVE
-        )
+        credentials = await asyncio.to_thread(self._around.credentials.for_grpc)
+        return grpc.aio.secure_channel(target, credentials, options=KEEP_ALIVE)
 
     async def _session(self, channel: grpc.aio.Channel) -> None:
         provision = self._provision
@@ -151,12 +155,22 @@ class Link:
             ("authorization", f"Bearer {provision.apitoken}"),
             ("paradrop-node", provision.router_id or ""),
         )
+        queue_id, forgotten = await self._around.outbox.identity()
+        hello = pb.Hello(
+            node_id=provision.router_id or "",
+            queue_id=queue_id,
+            version=VERSION,
+            forgotten_count=forgotten,
+        )
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await _connected(channel)
         call = controller_pb2_grpc.ControllerServiceStub(channel).Connect(metadata=metadata)
-        session = _Session(call, provision, self._around)
+        session = Session(call, self._around.outbox, self._around.sources)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await session.begin()
+                await session.begin(hello)
             log.info("the controller has welcomed the node", controller=provision.pdserver)
+            self.trouble = None
             self.up.set()
             await session.serve()
         finally:
@@ -164,161 +178,11 @@ class Link:
             call.cancel()
 
 
-class _Session:
-    """One connection."""
-
-    def __init__(self, call: Any, provision: Provision, around: Surroundings) -> None:
-        self._call = call
-        self._provision = provision
-        self._around = around
-        self._writing = asyncio.Lock()
-        self._tunnel = Tunnel(around.channels, around.token_file, around.outbox, self._send)
-        self._live: Subscription[pb.Live] = Subscription(LIVE_DEPTH)
-        self._sources: list[asyncio.Task[None]] = []
-        self._acknowledged = 0
-
-    async def _send(self, message: pb.ConnectRequest) -> None:
-        async with self._writing:
-            await self._call.write(message)
-
-    async def begin(self) -> None:
-        """Says hello and waits for the welcome."""
-        queue_id, forgotten = await self._around.outbox.identity()
-        hello = pb.Hello(
-            node_id=self._provision.router_id or "",
-            queue_id=queue_id,
-            version=VERSION,
-            forgotten_count=forgotten,
-        )
-        await self._send(pb.ConnectRequest(hello=hello))
-        first = await self._call.read()
-        if first is grpc.aio.EOF or not first.HasField("welcome"):
-            raise Unavailable("The controller does not begin with welcome.", reason="CONTROLLER_UNREACHABLE")
-        self._acknowledged = first.welcome.acknowledged_sequence
-        await self._around.outbox.acknowledge(self._acknowledged)
-
-    async def serve(self) -> None:
-        """Sends and reads until the stream ends."""
-        tasks = [
-            asyncio.create_task(work) for work in (self._send_records(), self._send_live(), self._read())
-        ]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def close(self) -> None:
-        """Ends what the connection has started."""
-        await self._unsubscribe()
-        await self._tunnel.close()
-
-    async def _send_records(self) -> None:
-        sent = self._acknowledged
-        while True:
-            self._around.outbox.added.clear()
-            for record in await self._around.outbox.after(sent):
-                await self._send(pb.ConnectRequest(record=_to_record(record)))
-                sent = record.sequence
-            if not await self._around.outbox.after(sent, 1):
-                await self._around.outbox.added.wait()
-
-    async def _send_live(self) -> None:
-        async for batch in self._live.batches(3600):
-            for live in batch:
-                live.dropped_count = self._live.take_dropped()
-                await self._send(pb.ConnectRequest(live=live))
-
-    async def _read(self) -> None:
-        while (message := await self._call.read()) is not grpc.aio.EOF:
-            kind = message.WhichOneof("message")
-            if kind == "acknowledgement":
-                await self._around.outbox.acknowledge(message.acknowledgement.sequence)
-            elif kind == "subscription":
-                await self._unsubscribe()
-                self._subscribe(message.subscription)
-            elif kind == "call":
-                self._tunnel.begin(message.call)
-            elif kind == "input":
-                await self._tunnel.add(message.input)
-            elif kind == "cancellation":
-                self._tunnel.cancel(message.cancellation.call_id)
-
-    def _subscribe(self, wanted: pb.Subscription) -> None:
-        works: list[Callable[[], AsyncIterator[pb.Live]]] = []
-        if wanted.telemetry_interval_s > 0:
-            interval_s = max(wanted.telemetry_interval_s, LEAST_TELEMETRY_INTERVAL_S)
-            works.append(lambda: self._telemetry(interval_s))
-        if wanted.progress:
-            works.append(self._progress)
-        if wanted.detections:
-            works.append(self._detections)
-        if wanted.log_level in LEVELS:
-            works.append(lambda: self._log(LEVELS.index(wanted.log_level)))
-        self._sources = [asyncio.create_task(self._feed(work)) for work in works]
-
-    async def _unsubscribe(self) -> None:
-        for task in self._sources:
-            task.cancel()
-        await asyncio.gather(*self._sources, return_exceptions=True)
-        self._sources = []
-
-    async def _feed(self, work: Callable[[], AsyncIterator[pb.Live]]) -> None:
-        while True:
-            with suppress(grpc.aio.AioRpcError, DomainError):
-                async for live in work():
-                    self._live.push(live)
-            # A service that is down or cannot do this comes back, or not.
-            await asyncio.sleep(5)
-
-    async def _telemetry(self, interval_s: float) -> AsyncIterator[pb.Live]:
-        while True:
-            yield pb.Live(telemetry=await self._around.telemetry.get())
-            await asyncio.sleep(interval_s)
-
-    async def _progress(self) -> AsyncIterator[pb.Live]:
-        async for progress in self._around.observer.progress():
-            yield pb.Live(progress=progress)
-
-    async def _detections(self) -> AsyncIterator[pb.Live]:
-        stub = airshark_pb2_grpc.AirsharkServiceStub(self._around.channels["airshark"])
-        stream = stub.SubscribeAnalyzer(
-            airshark_pb2.SubscribeAnalyzerRequest(), metadata=service_metadata(self._around.token_file)
-        )
-        try:
-            async for detection in stream:
-                if detection.HasField("detection"):
-                    yield pb.Live(detection=detection)
-        finally:
-            stream.cancel()
-
-    async def _log(self, least: int) -> AsyncIterator[pb.Live]:
-        async with self._around.lines.reading() as (_, reader):
-            async for batch in reader.batches(3600):
-                lines = [
-                    to_log_line(line)
-                    for line in batch
-                    if line.level in LEVELS and LEVELS.index(line.level) >= least
-                ]
-                if lines:
-                    yield pb.Live(log=node_pb2.LogLines(lines=lines))
-
-
-def _to_record(record: Record) -> pb.Record:
-    time = Timestamp(seconds=int(record.time_s), nanos=int(record.time_s % 1 * 1e9))
-    message = pb.Record(sequence=record.sequence, time=time)
-    if record.kind == "change":
-        message.change_ended.CopyFrom(changes_pb2.Change.FromString(record.payload))
-    else:
-        message.state.CopyFrom(pb.NodeState.FromString(record.payload))
-    return message
-
-
-def _tls(files: Credentials) -> grpc.ChannelCredentials:
-    def content(path: Path | None) -> bytes | None:
-        return path.read_bytes() if path else None
-
-    return grpc.ssl_channel_credentials(content(files.ca), content(files.key), content(files.cert))
+async def _connected(channel: grpc.aio.Channel) -> None:
+    # A call that begins before may hang when the connection fails while it sends its first message.
+    state = channel.get_state(try_to_connect=True)
+    while state is not grpc.ChannelConnectivity.READY:
+        if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
+            raise ConnectionError
+        await channel.wait_for_state_change(state)
+        state = channel.get_state(try_to_connect=True)

@@ -23,6 +23,7 @@ from services.node.adapters.controller_api import (
     TIMEOUT_S,
     ControllerApi,
     RefusedError,
+    UntrustedError,
 )
 from services.node.adapters.key_files import read_public_key
 from services.node.adapters.observer import NodeObserver
@@ -30,6 +31,7 @@ from services.node.adapters.outbox import Outbox
 from services.node.adapters.state_report import state_report
 from services.node.domain.inventory import Inventory
 from services.node.domain.provision import Provision
+from services.node.domain.trouble import CREDENTIALS_REFUSED, UNREACHABLE, Trouble
 
 log = structlog.get_logger()
 
@@ -81,6 +83,8 @@ class HttpReports:
         self._wanted = asyncio.Event()
         self.up = asyncio.Event()
         """Set while the last request succeeded."""
+        self.trouble: Trouble | None = None
+        """Why the last request failed."""
 
     @property
     def _router(self) -> str:
@@ -117,11 +121,21 @@ class HttpReports:
     ) -> Any:
         try:
             status, answer = await self._api.request(method, path, document, timeout_s)
-        except (OSError, RefusedError):
+        except (OSError, RefusedError) as error:
             self.up.clear()
+            self.trouble = self._why(error)
             raise
         self.up.set()
         return status if answer is None else answer
+
+    def _why(self, error: OSError | RefusedError) -> Trouble:
+        reason = UNREACHABLE
+        if isinstance(error, RefusedError):
+            refused = error.status in (401, 403)
+            reason = CREDENTIALS_REFUSED if refused else "CONTROLLER_INCOMPATIBLE"
+        elif isinstance(error, UntrustedError):
+            reason = "CONTROLLER_CERTIFICATE_UNTRUSTED"
+        return Trouble.at(self._provision.pdserver, reason)
 
     async def _surely(self, method: str, path: str, document: Any) -> None:
         """Sends until the controller has it; what it refuses for good is dropped."""

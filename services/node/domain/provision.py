@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from services.common.errors import FailedPrecondition, InvalidArgument
+from services.node.domain.trouble import Trouble
 
 log = structlog.get_logger()
 
@@ -50,6 +51,10 @@ class Controller(Protocol):
     def connected(self) -> bool:
         """Whether the connection stands, or the last call succeeded."""
 
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why there is no connection, as far as is known."""
+
     async def provisioned(self, provision: Provision) -> None:
         """Turns to another controller and waits for the connection, but not for long."""
 
@@ -72,6 +77,11 @@ class Provisioning:
     def connected(self) -> bool:
         """Whether the controller is connected."""
         return self.present.provisioned and self._controller.connected
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why the controller is not connected; None if it is, or if that is not known yet."""
+        return self._controller.trouble if self.present.provisioned else None
 
     async def poll(self) -> None:
         """Asks the controller at once whether there are changes."""

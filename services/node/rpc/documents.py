@@ -8,7 +8,7 @@ from paradrop.node.v1 import node_pb2 as pb
 
 from services.common.ring import LogLine
 from services.node.domain.hardware import Hardware, Software
-from services.node.domain.provision import Provision
+from services.node.domain.provision import Provision, Provisioning
 
 
 def value(plain: Any) -> struct_pb2.Value:
@@ -78,6 +78,21 @@ def to_provision(provision: Provision, connected: bool) -> pb.GetProvisionRespon
         if isinstance(told := provision.told.get(name), dict):
             getattr(reply, name).update(told)
     return reply
+
+
+def to_controller(provisioning: Provisioning) -> pb.GetControllerResponse:
+    """Returns how the connection to the controller is."""
+    reply, trouble = pb.GetControllerResponse, provisioning.trouble
+    if not provisioning.present.provisioned:
+        return reply(state=reply.STATE_UNPROVISIONED)
+    address = provisioning.present.pdserver
+    if provisioning.connected:
+        return reply(address=address, state=reply.STATE_CONNECTED)
+    if trouble is None:
+        return reply(address=address, state=reply.STATE_CONNECTING)
+    return reply(
+        address=address, state=reply.STATE_DISCONNECTED, reason=trouble.reason, message=trouble.message
+    )
 
 
 def to_log_line(line: LogLine) -> pb.LogLine:

@@ -171,6 +171,10 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
             http_connected=provisioning.connected,
         )
 
+    async def GetController(self, request: pb.GetControllerRequest, context: Any) -> pb.GetControllerResponse:
+        """Returns how the connection to the controller is."""
+        return documents.to_controller(self._parts.provisioning)
+
     async def GetSettings(self, request: pb.GetSettingsRequest, context: Any) -> pb.GetSettingsResponse:
         """Returns the settings without their secrets."""
         reply = pb.GetSettingsResponse()

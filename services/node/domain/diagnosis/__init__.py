@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.node.domain.diagnosis.certificate import CertificateExpiring
+from services.node.domain.diagnosis.certificate import CertificateExpiring, ControllerCertificateExpiring
 from services.node.domain.diagnosis.clock import ClockNotSynchronised, ClockWrong
 from services.node.domain.diagnosis.controller import ControllerUnreachable
 from services.node.domain.diagnosis.disk import DiskNearlyFull, DiskReadOnly
@@ -26,6 +26,7 @@ CHECKS: Sequence[Check] = (
     ServiceDown(),
     RadioMissing(),
     CertificateExpiring(),
+    ControllerCertificateExpiring(),
     SecretsReadable(),
     SettingsIgnored(),
     ControllerUnreachable(),

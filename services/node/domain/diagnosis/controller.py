@@ -13,7 +13,7 @@ class ControllerUnreachable:
         return Issue(
             "controller-unreachable",
             "warning",
-            f"The controller at {facts.controller} does not answer.",
-            "See that the node has a way to it and that id and token are still good; what the controller "
-            "must learn is kept until then.",
+            facts.controller_trouble or f"The controller at {facts.controller} does not answer.",
+            "See GET /api/v1/config/controller for the reason; what the controller must learn is kept until "
+            "then.",
         )

@@ -44,6 +44,10 @@ class Facts:
     controller: str = ""
     """Address of the controller; empty if the node belongs to none."""
     controller_connected: bool = False
+    controller_trouble: str = ""
+    """Why it is not connected and what to do about it; empty if not known."""
+    controller_certificate_ends_s: float | None = None
+    """End of the node's own certificate for the controller."""
 
 
 @dataclass(frozen=True, slots=True)
