@@ -19,6 +19,7 @@ BEGAN_S = time.monotonic()
 import click  # noqa: E402  # The clock starts before the imports do: the operator waits for them too.
 
 from services.airshark.cli import airshark  # noqa: E402
+from services.launcher.chute_commands import chute  # noqa: E402
 
 PART_NAMES = ("auth", "network", "airshark", "chutes", "node", "bridge", "gateway")
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -210,6 +211,7 @@ def _hidden(*modules: str) -> Iterator[None]:
 
 
 main.add_command(airshark)
+main.add_command(chute)
 
 
 def _run(work: Callable[[Settings], Coroutine[Any, Any, None]], log_level: str) -> None:
