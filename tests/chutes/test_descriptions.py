@@ -13,6 +13,7 @@ from grpc_status import rpc_status
 from services.chutes.domain.chuteschema import SCHEMA
 from services.chutes.domain.policy import NodePolicy
 from services.chutes.domain.spec import ChuteSpec, ServiceSpec
+from services.common.errors import FailedPrecondition
 from tests.chutes.bench import Bench
 from tests.chutes.client import Client, refusal
 from tests.chutes.served import Served
@@ -238,6 +239,58 @@ async def test_a_configuration_may_ask_for_images_of_the_same_files(served: Serv
     assert "Calling build_image new" in lines
     assert "Calling build_image main" not in lines
     assert set(served.bench.engine.running) == {"web-main", "web-new"}
+
+
+LIGHT = {"type": "light", "image": "python3", "command": "python -u main.py"}
+
+
+@pytest.mark.parametrize(
+    ("alter", "built"),
+    [
+        ({"command": "python -u other.py"}, False),
+        ({"image": "node", "command": "node main.js"}, True),
+        ({"source": "service"}, True),
+        ({"build": {"packages": ["curl"]}}, True),
+        ({"type": "normal", "image": None, "command": None}, True),
+        ({"requests": {"memory-limit": "64M"}}, False),
+    ],
+)
+async def test_a_light_service_is_built_again_for_what_its_image_is_made_of(
+    alter: dict[str, Any], built: bool, served: Served
+) -> None:
+    client, engine = served.client(), served.bench.engine
+    await upload(client, name="web", version=1, services={"main": LIGHT})
+    (sources,) = served.bench.sources().values()
+    lines = await put(client, {"version": 1, "services": {"main": {**LIGHT, **alter}}})
+    assert ("Calling build_image main" in lines) == built
+    assert len(engine.built) == 1 + built
+    # The image before is gone, the one that runs is not.
+    assert engine.images == {engine.running["web-main"].plan.image: "web"}
+    if alter.get("command"):
+        assert engine.running["web-main"].plan.command == ["/bin/sh", "-c", alter["command"]]
+    assert list(served.bench.sources().values()) == [sources]
+
+
+async def test_the_old_form_may_ask_for_another_language(served: Served) -> None:
+    client, engine = served.client(), served.bench.engine
+    await upload(client, name="web", type="light", use="python3", command="python -u main.py")
+    lines = await put(client, {"use": "node", "command": "node main.js"})
+    assert "Calling build_image main" in lines
+    assert (await config(client))["services"]["main"]["image"] == "node"
+    assert engine.running["web-main"].plan.command == ["/bin/sh", "-c", "node main.js"]
+
+
+async def test_a_build_for_a_configuration_that_fails_leaves_everything_as_it_was(served: Served) -> None:
+    client, engine = served.client(), served.bench.engine
+    await upload(client, name="web", version=1, services={"main": LIGHT})
+    before, shown = engine.snapshot(), await config(client)
+    failure = FailedPrecondition("It does not build.", reason="IMAGE_BUILD_FAILED")
+    engine.fail_at("build_image", 1, failure)
+    document = {"services": {"main": {**LIGHT, "image": "node"}}}
+    change_id = await client.call_id("SetChuteConfig", chute="web", config=struct(document))
+    assert (await client.failed(change_id))[1].reason == "IMAGE_BUILD_FAILED"
+    assert engine.snapshot() == before
+    assert await config(client) == shown
 
 
 async def test_a_configuration_needs_files_to_build_from(served: Served) -> None:

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from services.chutes.domain import containersteps, deviation, imagesteps
 from services.chutes.domain.chute import NODE, Chute
 from services.chutes.domain.deviation import Attempts, finding, may_rest
 from services.chutes.domain.ports import ContainerState
-from services.chutes.domain.spec import ServiceSpec
+from services.chutes.domain.spec import ChuteSpec, ServiceSpec
 from services.common.errors import FailedPrecondition
+from services.launcher.backup import back_up, restore
 from tests.chutes.bench import ADMIN, Bench, RunningBench, spec, web_spec
 
 
@@ -79,6 +81,66 @@ async def test_an_image_whose_files_are_gone_is_told(bench: Bench) -> None:
         bench.engine.images.clear()
         bench.engine.running.clear()
         await _until(lambda: (told := _deviation(node)) is not None and told.reason == "IMAGE_MISSING")
+
+
+async def test_an_image_of_a_registry_is_fetched_again(bench: Bench) -> None:
+    async with bench.running() as node:
+        cache = ServiceSpec("main", "image", image="redis:7")
+        await node.install(ChuteSpec("web", {"main": cache}))
+        bench.engine.images.clear()
+        bench.engine.running.clear()
+        await _until(lambda: _running(bench) == {"web-main"})
+        assert [reference for reference, _ in bench.engine.pulled] == ["redis:7"] * 2
+
+
+async def test_an_image_is_built_again_when_there_is_room(bench: Bench, monkeypatch: Any) -> None:
+    monkeypatch.setattr(deviation, "FIRST_DELAY_S", 0.02)
+    async with bench.running() as node:
+        await node.install(spec())
+        bench.engine.free = imagesteps.MIN_FREE_BYTES - 1
+        bench.engine.images.clear()
+        bench.engine.running.clear()
+        await _until(lambda: (told := _deviation(node)) is not None and told.reason == "DISK_FULL")
+        assert len(bench.engine.built) == 1
+        bench.engine.free = None
+        await _until(lambda: _running(bench) == {"web-main"})
+        assert len(bench.engine.built) == 2
+
+
+async def test_an_image_that_does_not_build_again_is_tried_ever_less_often(
+    bench: Bench, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(deviation, "FIRST_DELAY_S", 0.05)
+    async with bench.running() as node:
+        await node.install(spec())
+        failure = FailedPrecondition("No base image.", reason="IMAGE_BUILD_FAILED")
+        bench.engine.faults["build_image"] = [failure] * 1000
+        bench.engine.images.clear()
+        bench.engine.running.clear()
+        await asyncio.sleep(1.0)
+        tried = 1000 - len(bench.engine.faults["build_image"])
+        # 50, 100, 200, 400 ms, …; one waits now.
+        assert 2 <= tried <= 6
+        await _until(lambda: (told := _deviation(node)) is not None and told.reason == "IMAGE_BUILD_FAILED")
+        bench.engine.faults.clear()
+        await _until(lambda: _running(bench) == {"web-main"})
+
+
+async def test_a_backup_holds_what_images_are_built_from(bench: Bench, tmp_path: Path) -> None:
+    """On a machine with another engine the chute is built again from it, and finds its data."""
+    bench.home = tmp_path / "node" / "chutes"
+    async with bench.running() as node:
+        await node.install(spec())
+        (bench.home / "data" / "web" / "kept").write_text("precious")
+        await asyncio.to_thread(back_up, tmp_path / "node", tmp_path / "backup")
+    await asyncio.to_thread(restore, tmp_path / "backup", tmp_path / "other")
+    other = Bench(tmp_path / "other" / "chutes")
+    async with other.running() as node:
+        await _until(lambda: _running(other) == {"web-main"})
+        await _until(lambda: not list(node.domain.queue.unfinished()))
+    assert other.engine.built == ["web-main:" + str(bench.engine.built[0]).rpartition(":")[2]]
+    assert (other.home / "data" / "web" / "kept").read_text() == "precious"
+    assert other.sources() == bench.sources()
 
 
 @pytest.mark.parametrize("ends", ["delete", "update"])
