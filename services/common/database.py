@@ -59,15 +59,18 @@ class Database:
         to be noted as well.
         """
         with self._lock:
-            try:
-                result = self._transaction(work)
-            except ResourceExhausted as error:
-                if error.reason != "DISK_FULL" or not self._reserve.release():
-                    raise
-                return self._transaction(work)
-            if not self._reserve.held:
-                self._reserve.balance()
-            return result
+            return self._call(work)
+
+    def _call(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            result = self._transaction(work)
+        except ResourceExhausted as error:
+            if error.reason != "DISK_FULL" or not self._reserve.release():
+                raise
+            return self._transaction(work)
+        if not self._reserve.held:
+            self._reserve.balance()
+        return result
 
     def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -82,6 +85,17 @@ class Database:
                 raise _disk_full() from error
             raise
         return result
+
+    def erase(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Runs work like `call`; what it replaces or removes is then in no file any more."""
+        with self._lock:
+            self._connection.execute("PRAGMA secure_delete = ON")
+            try:
+                result = self._call(work)
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                self._connection.execute("PRAGMA secure_delete = FAST")
+            return result
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Runs work in one transaction in a thread."""

@@ -10,6 +10,7 @@ import grpc
 from services.common.authorizer import refusal
 from services.common.boundary import Handler, within_boundary
 from services.common.metrics import CallMetrics
+from services.common.pages import with_page_header
 from services.common.tracing import traced
 
 
@@ -57,7 +58,7 @@ class Guard(grpc.GenericRpcHandler):  # type: ignore[misc,unused-ignore]
             if handler is None:
                 return None
             limited = self._admission.within_limits(method, handler)
-            known = self._known[method] = (handler, self._around(limited, method))
+            known = self._known[method] = (handler, self._around(with_page_header(limited, method), method))
         try:
             self._admission.admit(method, handler_call_details.invocation_metadata)
         except Exception as error:  # What is no refusal is made one by the boundary.

@@ -95,6 +95,8 @@ async def test_config_and_cache_hold_no_secret(served: Served) -> None:
 async def test_states_follow_the_engine(served: Served) -> None:
     await served.node.install(web_spec())
     client = served.client()
+    # Else the node would put right at once what is looked at.
+    served.node.domain.registry.paused.add("web")
 
     async def states() -> tuple[str, dict[str, str], int | None]:
         chute = (await client.call("ListChutes")).chutes[0]

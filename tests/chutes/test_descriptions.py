@@ -74,6 +74,23 @@ async def test_a_chute_of_images_is_installed_by_its_description(served: Served)
     assert plan.memory_limit_bytes == 64 * 1024 * 1024
 
 
+async def test_credentials_are_in_no_file_after_the_change(served: Served) -> None:
+    client, secret = served.client(), "hunter2-is-the-secret"
+    given = {**REDIS, "credentials": {"user": "alice", "secret": secret}}
+    # Also where they do not fit into one page of a database.
+    long = {f"VARIABLE_{number}": "x" * 100 for number in range(100)}
+    await install(client, name="web", environment=long, services={"main": given})
+    download = {"url": "https://192.0.2.1/x.tar", "user": "alice", "secret": secret}
+    change_id = await client.call_id(
+        "InstallChute", config=struct({"name": "far", "environment": long, "download": download})
+    )
+    await client.failed(change_id)
+    home = served.bench.home
+    files = [path for path in home.rglob("*") if path.is_file()]
+    assert [path.name for path in files if path.name.startswith("chutes.sqlite3")]
+    assert [path.name for path in files if secret.encode() in path.read_bytes()] == []
+
+
 async def test_an_update_by_description(served: Served) -> None:
     client = served.client()
     document = {"services": {"main": REDIS}}

@@ -39,6 +39,16 @@ def test_a_list_is_a_bare_array(gateway: Gateway) -> None:
     assert answer.headers["content-length"] == str(len(answer.body))
 
 
+def test_where_the_next_page_begins_is_in_a_header(gateway: Gateway) -> None:
+    gateway.doubles.replies[f"{CHUTES}.ListChutes"] = chutes_pb2.ListChutesResponse(next_page_token="3:é&")
+    answer = gateway.request("GET", "/api/v1/chutes/")
+    assert answer.headers["next-page-token"] == "3:%C3%A9%26"
+    gateway.request("GET", f"/api/v1/chutes/?page_token={answer.headers['next-page-token']}")
+    assert gateway.doubles.last.request.page_token == "3:é&"
+    gateway.doubles.replies[f"{CHUTES}.ListChutes"] = chutes_pb2.ListChutesResponse()
+    assert "next-page-token" not in gateway.request("GET", "/api/v1/chutes/").headers
+
+
 def test_an_empty_list_is_an_empty_array(gateway: Gateway) -> None:
     assert gateway.request("GET", "/api/v1/changes/").body == b"[]"
 
