@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
+import structlog
 from paradrop.chutes.v1 import archives_pb2
 from paradrop.chutes.v1.archives_pb2_grpc import ChuteArchiveServiceStub
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Send
 
 from gateway.bridge import replies
 from services.common.errors import DomainError, InvalidArgument
@@ -20,8 +22,22 @@ MEDIA_TYPE = "application/gzip"
 FLAGS = {"": False, "false": False, "true": True}
 
 
-class BrokenOffError(Exception):
-    """The service ended the archive before it was whole; all that is left is not to end it as if it were."""
+log = structlog.get_logger()
+
+
+class _BrokenOffError(Exception):
+    """The service ended the archive before it was whole."""
+
+
+class _Archive(StreamingResponse):
+    """A file that does not end like a whole one if it is not."""
+
+    async def stream_response(self, send: Send) -> None:
+        try:
+            await super().stream_response(send)
+        except _BrokenOffError as error:
+            # The server breaks the connection off when the end is not sent.
+            log.warning("an archive is not whole", why=str(error))
 
 
 class Export:
@@ -50,7 +66,7 @@ class Export:
         except grpc.aio.AioRpcError as error:
             return replies.from_rpc_error(error)
         headers = {"content-disposition": f'attachment; filename="{chute}.chute.tar.gz"'}
-        return StreamingResponse(_content(call, first, pieces), 200, headers, MEDIA_TYPE)
+        return _Archive(_content(call, first, pieces), 200, headers, MEDIA_TYPE)
 
 
 async def _content(call: Any, first: Any, pieces: AsyncIterator[Any]) -> AsyncIterator[bytes]:
@@ -60,7 +76,7 @@ async def _content(call: Any, first: Any, pieces: AsyncIterator[Any]) -> AsyncIt
         async for piece in pieces:
             yield piece.data
     except grpc.aio.AioRpcError as error:
-        raise BrokenOffError(error.details()) from None
+        raise _BrokenOffError(error.details()) from None
     finally:
         # Also when the client has gone.
         call.cancel()

@@ -21,9 +21,10 @@ def with_page_header(handler: Handler, method: str) -> Handler:
 
     async def call(request: Any, context: Any) -> Any:
         reply = await inner(request, context)
-        if reply.next_page_token:
-            token = quote(reply.next_page_token, safe=":")
-            await context.send_initial_metadata(((HEADER, token),))
+        # What passes messages on unread has bytes here.
+        token = getattr(reply, "next_page_token", "")
+        if token:
+            await context.send_initial_metadata(((HEADER, quote(token, safe=":")),))
         return reply
 
     return with_behaviour(handler, call)
