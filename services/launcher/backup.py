@@ -66,8 +66,12 @@ def restore(source: Path, home: Path) -> Path | None:
     """Puts a backup in the place of a state folder, which is kept beside it. Blocking.
 
     Returns where the earlier state is now, or None if there was none. Raises `StartError`, and changes
-    nothing, if a node runs with the folder or the file is no whole backup.
+    nothing, if a node runs with the folder or the file is no whole backup. A folder that holds other file
+    systems, such as the volumes of containers, must hold no state yet.
     """
+    if any(path.is_mount() for path in (home, *home.glob("*"))):
+        _restore_into_volumes(source, home)
+        return None
     home.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{home.name}.restored-", dir=home.parent))
     try:
@@ -83,6 +87,18 @@ def restore(source: Path, home: Path) -> Path | None:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         sync_dir(home.parent)
+
+
+def _restore_into_volumes(source: Path, home: Path) -> None:
+    with locked(home):
+        if found := next((path for path in _kept(home) if not path.is_dir()), None):
+            raise StartError(f"{found} is there already; remove the volumes first (docker-compose down -v).")
+        # Read to its end before, so that a broken file leaves the volumes as they are.
+        _unpack(source, None)
+        _unpack(source, home)
+        # It is ours, and the node may be another user.
+        (home / LOCK_FILE).unlink()
+        os.sync()
 
 
 def _kept(home: Path) -> Iterator[Path]:
@@ -148,24 +164,47 @@ class _Padded:
         return content + bytes(max(0, size - len(content)))
 
 
-def _unpack(source: Path, folder: Path) -> None:
+def _unpack(source: Path, folder: Path | None) -> None:
+    """Unpacks a backup into a folder, or only sees whether it could."""
     try:
         with tarfile.open(source, "r:gz") as archive:
             first = archive.next()
             content = archive.extractfile(first) if first and first.name == MANIFEST else None
             if content is None or json.load(content)["format"] != FORMAT:
                 raise StartError(f"{source} is no backup of a node that this version can read.")
-            members = _after(archive, first)
-            archive.extractall(folder, members, numeric_owner=True, filter=_below_only)  # noqa: S202
+            # The check is ours: early releases of Python 3.11 have no filters, later ones other defaults.
+            archive.extraction_filter = lambda member, _: member
+            root = Path(os.path.realpath(folder or source.parent))
+            folders = []
+            for member in _after(archive, first):
+                _check(member, root)
+                if folder is not None:
+                    archive.extract(member, folder, set_attrs=not member.isdir(), numeric_owner=True)
+                    folders += [member] if member.isdir() else []
+            # Last, as they might not let anything be put into them.
+            for member in folders:
+                path = str(root / member.name)
+                archive.chown(member, path, numeric_owner=True)
+                archive.utime(member, path)
+                archive.chmod(member, path)
     except (tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, FileNotFoundError) and not source.exists():
             raise StartError(f"There is no file {source}.") from None
         raise StartError(f"{source} is no whole backup of a node: {error}") from None
 
 
-def _below_only(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo:
+def _check(member: tarfile.TarInfo, root: Path) -> None:
     """Refuses what would lie outside of the folder; the data of chutes keeps its permissions."""
-    return tarfile.tar_filter(member, folder).replace(mode=member.mode & 0o777, deep=False)
+    names = [member.name, member.linkname] if member.islnk() else [member.name]
+    for name in names:
+        # Also through a link that was unpacked before.
+        if not Path(os.path.realpath(root / name)).is_relative_to(root) and not member.issym():
+            raise tarfile.TarError(f"{name} would lie outside of the state folder")
+    if member.issym() and not Path(os.path.realpath((root / member.name).parent)).is_relative_to(root):
+        raise tarfile.TarError(f"{member.name} would lie outside of the state folder")
+    if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
+        raise tarfile.TarError(f"{member.name} is no file, folder or link")
+    member.mode &= 0o777
 
 
 def _after(archive: tarfile.TarFile, first: tarfile.TarInfo | None) -> Iterator[tarfile.TarInfo]:

@@ -5,7 +5,9 @@ import os
 import socket
 import sqlite3
 import stat
+import subprocess
 import tarfile
+from collections.abc import Iterator
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -168,3 +170,53 @@ def test_on_the_command_line(home: Path, tmp_path: Path) -> None:
     assert "is as it was" in paradrop(home, "restore", str(file)).stdout
     refused = paradrop(home, "backup", str(file))
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+
+
+def test_folders_that_are_not_to_be_written_to_come_back(home: Path, tmp_path: Path) -> None:
+    sub = home / "chutes" / "data" / "web" / "sub"
+    sub.chmod(0o555)
+    os.utime(sub, (1e9, 1e9))
+    back_up(home, tmp_path / "node.backup")
+    restore(tmp_path / "node.backup", tmp_path / "other")
+    again = tmp_path / "other" / "chutes" / "data" / "web" / "sub"
+    assert stat.S_IMODE(again.stat().st_mode) == 0o555
+    assert again.stat().st_mtime == 1e9
+    assert (again / "shared").is_file()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+class TestVolumes:
+    @pytest.fixture
+    def volumes(self, tmp_path: Path) -> Iterator[Path]:
+        """A state folder one of whose parts is another file system."""
+        target = tmp_path / "volumes"
+        for name in ("auth", "chutes"):
+            (target / name).mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "none", target / "chutes"], check=True)
+        try:
+            yield target
+        finally:
+            subprocess.run(["umount", target / "chutes"], check=True)
+
+    def test_empty_ones_are_filled(self, home: Path, volumes: Path, tmp_path: Path) -> None:
+        back_up(home, tmp_path / "node.backup")
+        assert restore(tmp_path / "node.backup", volumes) is None
+        assert (volumes / "chutes").is_mount()
+        assert users(volumes) == ["paradrop"]
+        assert (volumes / "chutes" / "data" / "web" / "sub" / "shared").stat().st_size == 100_000
+
+    def test_what_holds_state_stays(self, home: Path, volumes: Path, tmp_path: Path) -> None:
+        back_up(home, tmp_path / "node.backup")
+        (volumes / "chutes" / "node-id").write_text("mine")
+        with pytest.raises(StartError, match="node-id is there already"):
+            restore(tmp_path / "node.backup", volumes)
+        assert sorted(path.name for path in (volumes / "chutes").iterdir()) == ["node-id"]
+
+    def test_a_broken_file_leaves_them_empty(self, home: Path, volumes: Path, tmp_path: Path) -> None:
+        back_up(home, tmp_path / "node.backup")
+        whole = (tmp_path / "node.backup").read_bytes()
+        (tmp_path / "node.backup").write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(StartError, match="no whole backup"):
+            restore(tmp_path / "node.backup", volumes)
+        assert not list((volumes / "chutes").iterdir())
+        assert not list((volumes / "auth").iterdir())
