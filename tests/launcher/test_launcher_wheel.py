@@ -1,5 +1,6 @@
 """The wheel holds everything that a node needs to run."""
 
+import json
 import os
 import subprocess
 import sys
@@ -56,3 +57,31 @@ def test_it_runs_without_the_repository(wheel: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert done.stdout.strip() == "out/envoy.yaml", done
+
+
+@pytest.mark.e2e
+def test_every_locked_package_is_to_be_had_for_aarch64(tmp_path: Path) -> None:
+    """Routers are not all x86-64. Debian 12, the oldest base, has glibc 2.36."""
+    platforms = ["manylinux2014_aarch64", *(f"manylinux_2_{minor}_aarch64" for minor in range(17, 37))]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--dry-run",
+        "--ignore-installed",
+        "--no-deps",
+    ]
+    command += ["--only-binary", ":all:", "--python-version", "3.11", "--implementation", "cp"]
+    command += [f"--abi={abi}" for abi in ("cp311", "abi3", "none")]
+    command += [f"--platform={platform}" for platform in platforms]
+    lock = ROOT / "requirements" / "run.lock"
+    command += ["--require-hashes", "-r", str(lock), "--target", str(tmp_path)]
+    command += ["--report", str(tmp_path / "report.json")]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads((tmp_path / "report.json").read_text())["install"]
+    files = [entry["download_info"]["url"].rpartition("/")[2] for entry in found]
+    assert all("aarch64" in file or file.endswith("-none-any.whl") for file in files), files
+    assert any("grpcio" in file and "aarch64" in file for file in files)
