@@ -5,7 +5,19 @@ import sys
 
 import docker
 
-from benchmarks import chutes, decoding, fleet, footprint, info, install, logs, rest, spectrum, stations
+from benchmarks import (
+    chutes,
+    decoding,
+    fleet,
+    footprint,
+    info,
+    install,
+    logs,
+    parts,
+    rest,
+    spectrum,
+    stations,
+)
 from tests.support.engine import busybox_image, running_engine
 
 BENCHMARKS = {
@@ -19,6 +31,7 @@ BENCHMARKS = {
     "spectrum": spectrum.main,
     "logs": logs.main,
     "stations": stations.main,
+    "parts": parts.main,
 }
 
 # Where Debian keeps dockerd, and who is not at a login shell does not look.
