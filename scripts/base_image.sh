@@ -1,21 +1,36 @@
 #!/usr/bin/env bash
-# Makes the base of Paradrop's image from a Debian mirror, for machines that reach no registry.
+# Makes the bases of Paradrop's images from a Debian mirror, for machines that reach no registry: NAME and, with what access
+# points and firewalls need as well, NAME-network.
 #
-#   scripts/base_image.sh [tag]      as root; then: BASE_IMAGE=<tag> docker-compose build
+#   scripts/base_image.sh [name]     as root; then: BASE_IMAGE=<name> NETWORK_BASE_IMAGE=<name>-network docker-compose build
 set -euo pipefail
 
-tag=${1:-paradrop-base:bookworm}
+name=${1:-paradrop-base:bookworm}
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+packages=(dnsmasq-base hostapd iproute2 iw nftables)
 
 [ "$(id -u)" = 0 ] || { echo "debootstrap needs root: run it with sudo." >&2; exit 1; }
 command -v debootstrap >/dev/null || { echo "Install debootstrap first: apt-get install debootstrap" >&2; exit 1; }
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
+export LC_ALL=C DEBIAN_FRONTEND=noninteractive
+
+import() {
+  # Without caches and documentation, which nobody reads in a container.
+  tar -C "$root/base" --numeric-owner \
+    --exclude='./var/cache/apt/*' --exclude='./var/lib/apt/lists/*' --exclude='./usr/share/doc/*' \
+    --exclude='./usr/share/man/*' --exclude='./usr/share/locale/*' --exclude='./var/log/*' \
+    -c . | docker import --change 'CMD ["bash"]' - "$1" >/dev/null
+  echo "$1: $(docker image inspect --format '{{.Size}}' "$1" | numfmt --to=si --suffix=B)"
+}
+
 debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv bookworm "$root/base" "$mirror" \
   >"$root/log" 2>&1 || { tail -5 "$root/log" >&2; exit 1; }
-# Caches and documentation, which nobody reads in a container.
-rm -rf "$root"/base/var/cache/apt/* "$root"/base/var/lib/apt/lists/* "$root"/base/usr/share/doc/* \
-  "$root"/base/usr/share/man/* "$root"/base/usr/share/locale/* "$root"/base/var/log/*
-tar -C "$root/base" --numeric-owner -c . | docker import --change 'CMD ["bash"]' - "$tag" >/dev/null
-echo "$tag: $(docker image inspect --format '{{.Size}}' "$tag" | numfmt --to=si --suffix=B)"
+import "$name"
+# The lists of packages are those that debootstrap has just read.
+chroot "$root/base" apt-get install -y --no-install-recommends "${packages[@]}" >"$root/log" 2>&1 || {
+  tail -5 "$root/log" >&2
+  exit 1
+}
+import "$name-network"

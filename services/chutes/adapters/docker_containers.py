@@ -13,6 +13,7 @@ from docker.types import LogConfig, Mount
 from services.chutes.adapters.docker_client import refusal, words
 from services.chutes.adapters.docker_labels import CHUTE, NODE, SERVICE, belongs, container_labels
 from services.chutes.adapters.docker_networks import require_id
+from services.chutes.adapters.engine_paths import as_engine_sees
 from services.chutes.domain.ports import ContainerPlan, ContainerState
 from services.common.errors import AlreadyExists, DomainError, FailedPrecondition
 from services.common.errors import NotFound as NothingFound
@@ -185,7 +186,7 @@ def name_taken(name: str) -> AlreadyExists:
 def _config(client: docker.APIClient, node_id: str, plan: ContainerPlan) -> dict[str, Any]:
     host_config = client.create_host_config(
         mounts=[
-            Mount(path, str(folder), type="bind", read_only=mode == "ro")
+            Mount(path, str(as_engine_sees(client, folder)), type="bind", read_only=mode == "ro")
             for folder, (path, mode) in plan.volumes.items()
         ],
         port_bindings={port.key: port.host_port for port in plan.ports},

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from services.chutes.domain.ports import WebSite
-from services.common.files import write_atomically
+from services.common.files import READABLE, write_atomically
 from services.common.settings import WEB_DOMAIN
 
 CLUSTERS, ROUTES = "clusters.json", "routes.json"
@@ -49,7 +49,8 @@ class EnvoyFiles:
         # Clusters first: a route that leads nowhere yet would be an error page.
         for name, resources in ((CLUSTERS, clusters(sites)), (ROUTES, [routes(sites)])):
             response = {"version_info": version, "resources": resources}
-            write_atomically(self._folder / name, json.dumps(response).encode())
+            # The folder is private already, or shared with a gateway that is another user.
+            write_atomically(self._folder / name, json.dumps(response).encode(), READABLE)
 
 
 def clusters(sites: Sequence[WebSite]) -> list[dict[str, Any]]:

@@ -66,7 +66,8 @@ def machine_facts(settings: Settings) -> Facts:
     """Returns what this machine tells about itself. Blocking."""
     memory = psutil.virtual_memory()
     return Facts(
-        disks=_disks([Path("/"), settings.home]),
+        # In a container this is a volume, and what is above it may be a file system in memory.
+        disks=_disks([Path("/"), settings.state_dir("node")]),
         memory_total_bytes=memory.total,
         memory_available_bytes=memory.available,
         hottest_celsius=_hottest_celsius(),

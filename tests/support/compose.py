@@ -1,0 +1,149 @@
+"""A project of docker-compose with a node in it, driven as its operator does."""
+
+import json
+import os
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+
+ROOT = Path(__file__).parents[2]
+BASE_IMAGE = "paradrop-base:bookworm"
+PASSWORD = "a password for compose"
+SYSTEM_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+PORTS = {"auth": (11, 9001), "chutes": (12, 9002), "bridge": (13, 9003), "network": (14, 9004)} | {
+    "airshark": (15, 9005),
+    "node": (16, 9006),
+}
+"""Last number of the address, and port, of each part."""
+
+
+@dataclass
+class Stack:
+    """A project of docker-compose and the node in it."""
+
+    engine: docker.DockerClient
+    project: str
+    subnet: str
+    port: int
+    backups: Path
+    token: str = ""
+
+    def try_compose(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Runs docker-compose and returns how it ended."""
+        return subprocess.run(
+            ["docker-compose", "-p", self.project, *arguments],
+            cwd=ROOT,
+            env=os.environ
+            | {
+                "PATH": SYSTEM_PATH,
+                "COMPOSE_PROFILES": "lab",
+                "BASE_IMAGE": BASE_IMAGE,
+                "NETWORK_BASE_IMAGE": f"{BASE_IMAGE}-network",
+                "DOCKER_BUILDKIT": "0",
+                "PARADROP_SUBNET": self.subnet,
+                "PARADROP_BACKUPS": str(self.backups),
+                "PARADROP_PUBLISH": f"127.0.0.1:{self.port}",
+                "PARADROP_ADMIN_PASSWORD": PASSWORD,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def compose(self, *arguments: str) -> str:
+        """Runs docker-compose, which must succeed, and returns its output."""
+        done = self.try_compose(*arguments)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        return done.stdout
+
+    def containers(self) -> list[Any]:
+        """Returns the containers of the project, ended ones too."""
+        return list(self.engine.containers.list(all=True, filters=self._own))
+
+    def by_part(self) -> dict[str, Any]:
+        """Returns the containers by what runs in them."""
+        return {found.labels["com.docker.compose.service"]: found for found in self.containers()}
+
+    def volumes(self) -> list[Any]:
+        """Returns the volumes of the project."""
+        return list(self.engine.volumes.list(filters=self._own))
+
+    @property
+    def _own(self) -> dict[str, str]:
+        return {"label": f"com.docker.compose.project={self.project}"}
+
+    def backup(self, name: str) -> Path:
+        """Returns the file of a backup."""
+        return self.backups / name
+
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """Returns where each part listens on the network of the parts."""
+        return {part: (f"{self.subnet}.{host}", port) for part, (host, port) in PORTS.items()}
+
+    def health(self) -> dict[str, str]:
+        """Returns the health of each container by the name of its service."""
+        found = {}
+        for part, container in self.by_part().items():
+            state = container.attrs["State"]
+            found[part] = state.get("Health", {}).get("Status", "none") if state["Running"] else "ended"
+        return found
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, kind: str = "application/json"
+    ) -> Any:
+        """Calls the node and returns status and JSON."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", body, method=method)
+        request.add_header("Content-Type", kind)
+        if self.token:
+            request.add_header("Authorization", f"Bearer {self.token}")
+        try:
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return response.status, json.loads(response.read() or b"null")
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read() or b"null")
+
+    def answers(self, path: str) -> bool:
+        """Tells whether a path answers with success."""
+        try:
+            return bool(self.request("GET", path)[0] == 200)
+        except OSError:
+            return False
+
+    def log_in(self, password: str) -> None:
+        """Gets a token."""
+        body = json.dumps({"username": "paradrop", "password": password}).encode()
+        status, answer = self.request("POST", "/api/v1/auth/local", body)
+        assert status == 200
+        self.token = answer["token"]
+
+    def change(self, change_id: int) -> Any:
+        """Returns a change."""
+        return self.request("GET", f"/api/v1/changes/{change_id}")[1]
+
+    def runs(self, chute: str) -> bool:
+        """Tells whether a chute runs, as far as the node knows."""
+        try:
+            status, found = self.request("GET", f"/api/v1/chutes/{chute}")
+        except OSError:
+            return False
+        return bool(status == 200 and found["state"] == "running")
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Waits until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.2)
+
+
+def image_bytes(engine: docker.DockerClient, name: str) -> int:
+    """Returns the size of an image with all its layers."""
+    return int(engine.images.get(name).attrs["Size"])
