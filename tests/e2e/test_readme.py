@@ -30,7 +30,7 @@ def node(tmp_path: Path, engine: docker.DockerClient) -> Iterator[NodeProcess]:
 
 def _snippet(heading: str) -> str:
     readme = (ROOT / "README.md").read_text()
-    return re.search(rf"### {heading}\n.*?```sh\n(.*?)```", readme, re.DOTALL)[1]
+    return re.search(rf"### {heading}\n.*?```sh[^\n]*\n(.*?)```", readme, re.DOTALL)[1]
 
 
 def test_the_first_chute_with_curl(node: NodeProcess) -> None:
