@@ -24,8 +24,8 @@ MAX_HEAP_BYTES = 128 * 1024 * 1024
 """Envoy's own memory, at which it refuses new requests; about ten times what it needs when idle."""
 
 WEBSOCKET_PATHS = ("/(ws|sockjs)/.*", "/api/v1/chutes/[^/]+/networks/[^/]+/hostapd_control/ws")
-DOWNLOAD_PATHS = ("/api/v1/airshark/recordings/[^/]+/data", "/api/v1/chutes/[^/]+/export")
-"""Files: the transcoder knows no ranges, and cannot tell a plain HTTP client that a file is not whole."""
+DOWNLOAD_PATHS = ("/api/v1/airshark/recordings/[^/]+/data",)
+"""Files that are served in ranges, which the transcoder does not know."""
 PAGE_PATHS = ("/", "/reference(/.*)?", "/openapi\\.json", "/static/.*", "/metrics")
 
 TRACES = "traces"

@@ -1,6 +1,6 @@
 -- What the transcoder leaves to do for /api/v1. ORIGINS, the pages of elsewhere that may act, is written before this.
 -- The route's metadata says what applies to the call:
---   kind    "call", "stream", "upload" or "login"
+--   kind    "call", "stream", "upload", "download" or "login"
 --   query   query parameters that may be given; all others are dropped, so that none can stand in for a part of
 --           the path or of the body
 --   keys    keys that the body may have; absent if it may have any

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from gateway.descriptors import VARIABLE, HttpBinding
 from services.common.access import ACCESS
 
+DOWNLOAD_RPCS = ("paradrop.chutes.v1.ChuteArchiveService.ExportChute",)
+"""What the bridge answers with a file."""
+
 IMPORT_RPC = "paradrop.chutes.v1.ChuteArchiveService.ImportChute"
 LOGIN_RPC = "paradrop.auth.v1.AuthService.LoginLocal"
 UPLOAD_TYPE = "application/x-tar"
 ARCHIVE_TYPE = "application/gzip"
+ANY_FILE_TYPE = "application/octet-stream"
 READ_METHODS = ("GET", "HEAD")
 
 
@@ -32,9 +36,11 @@ class Route:
 
     @property
     def kind(self) -> str:
-        """What the Lua filter treats alike: "login", "upload", "stream" or "call"."""
+        """What the Lua filter treats alike: "login", "upload", "download", "stream" or "call"."""
         if self.binding.rpc == LOGIN_RPC:
             return "login"
+        if self.binding.rpc in DOWNLOAD_RPCS:
+            return "download"
         if self.binding.client_streaming:
             return "upload"
         return "stream" if self.binding.server_streaming else "call"
@@ -79,9 +85,9 @@ def _path(shape: str, bindings: list[HttpBinding]) -> Path:
     )
 
 
-def upload_type(binding: HttpBinding) -> str:
-    """Returns the content type of what an upload sends."""
-    return ARCHIVE_TYPE if binding.rpc == IMPORT_RPC else UPLOAD_TYPE
+def upload_types(binding: HttpBinding) -> tuple[str, ...]:
+    """Returns the content types that an upload may have."""
+    return (ARCHIVE_TYPE, ANY_FILE_TYPE) if binding.rpc == IMPORT_RPC else (UPLOAD_TYPE,)
 
 
 def _methods(binding: HttpBinding) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def _routes(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...
             yield Route(path, _upgrade_required, methods=READ)
     yield WebSocketRoute("/{rest:path}", _no_socket)
     yield Route(downloads.PATH, downloads.Download(channels, verifier).__call__, methods=READ + WRITE)
-    yield Route(exports.PATH, exports.Export(channels, verifier).__call__, methods=READ + WRITE)
+    yield Route(exports.PATH, exports.Export(channels, verifier).__call__, methods=READ)
     yield Route("/healthz", HealthPage(channels).__call__, methods=READ)
     for path, page in (
         ("/", pages.index),

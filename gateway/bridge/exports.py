@@ -7,7 +7,6 @@ import grpc
 import structlog
 from paradrop.chutes.v1 import archives_pb2
 from paradrop.chutes.v1.archives_pb2_grpc import ChuteArchiveServiceStub
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
@@ -49,8 +48,6 @@ class Export:
 
     async def __call__(self, request: Request) -> Response:
         """Returns the archive, or why there is none."""
-        if request.method != "GET":
-            raise HTTPException(405, headers={"Allow": "GET"})
         chute = request.path_params["chute"]
         try:
             token = bearer_token(request.headers.get("authorization"))

@@ -11,7 +11,7 @@ from gateway.bridge.reference import access_words
 from gateway.comments import FILE_SERVICE, SERVICE_METHOD, comments_of
 from gateway.descriptors import PACKAGE, VARIABLE, HttpBinding, http_bindings
 from gateway.openapi.schemas import Schema, Schemas
-from gateway.routes import upload_type
+from gateway.routes import ARCHIVE_TYPE, DOWNLOAD_RPCS, upload_types
 from services.common.access import ACCESS, Access
 
 JSON = "application/json"
@@ -141,9 +141,9 @@ def _parameter(name: str, place: str, schema: Schema, comment: str, *, required:
 
 def _body(binding: HttpBinding, rpc: _Rpc, schemas: Schemas) -> dict[str, Any] | None:
     if binding.client_streaming:
-        media_type = upload_type(binding)
-        archive: Schema = {"type": "string", "contentMediaType": media_type}
-        return {"required": True, "content": {media_type: {"schema": archive}}}
+        file: Schema = {"type": "string", "format": "binary"}
+        content = {kind: {"schema": {**file, "contentMediaType": kind}} for kind in upload_types(binding)}
+        return {"required": True, "content": content}
     if not binding.body:
         return None
     if binding.body != "*":
@@ -172,6 +172,9 @@ def _or_null(schema: Schema) -> Schema:
 
 
 def _answer(binding: HttpBinding, rpc: _Rpc, schemas: Schemas) -> dict[str, Any]:
+    if binding.rpc in DOWNLOAD_RPCS:
+        archive: Schema = {"type": "string", "contentMediaType": ARCHIVE_TYPE}
+        return {"description": "The file.", "content": {ARCHIVE_TYPE: {"schema": archive}}}
     if rpc.method.output_type == HTTP_BODY:
         return {"description": "The content.", "content": {"*/*": {}}}
     if binding.unwrap:

@@ -52,7 +52,7 @@ def test_why_there_is_none_is_told(gateway: Gateway) -> None:
     assert (answer.status, answer.reason) == (400, "QUERY_INVALID")
     assert gateway.request("GET", PATH, token=False).status == 401
     answer = gateway.request("POST", PATH)
-    assert (answer.status, answer.headers["allow"]) == (405, "GET")
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, OPTIONS")
 
 
 def test_one_that_is_not_whole_does_not_end_like_a_whole_one(gateway: Gateway) -> None:
@@ -132,3 +132,13 @@ def test_a_chute_may_be_called_import(gateway: Gateway) -> None:
         assert gateway.doubles.last.request.chute == "import"
     gateway.request("PUT", "/api/v1/chutes/import", b"tar", {"content-type": "application/x-tar"})
     assert gateway.doubles.last.rpc == "paradrop.chutes.v1.ChuteUploadService.UploadChuteUpdate"
+
+
+def test_the_description_of_the_api_tells_what_the_files_are(gateway: Gateway) -> None:
+    paths = gateway.request("GET", "/openapi.json").json["paths"]
+    export = paths["/api/v1/chutes/{chute}/export"]["get"]
+    assert list(export["responses"]["200"]["content"]) == ["application/gzip"]
+    assert {parameter["name"] for parameter in export["parameters"]} == {"chute", "pause"}
+    taken = paths["/api/v1/chutes/import"]["post"]
+    assert list(taken["requestBody"]["content"]) == ["application/gzip", "application/octet-stream"]
+    assert {one["name"] for one in taken["parameters"]} >= {"name", "replace", "force", "dry_run"}

@@ -196,7 +196,13 @@ class TestConfig:
             for route in routes
             if "metadata" in route
         }
-        assert timeouts == {("stream", "0s"), ("call", "60s"), ("login", "60s"), ("upload", "120s")}
+        assert timeouts == {
+            ("stream", "0s"),
+            ("download", "0s"),
+            ("call", "60s"),
+            ("login", "60s"),
+            ("upload", "120s"),
+        }
 
     def test_only_logins_health_and_preflights_pass_without_credentials(self, tmp_path: Path) -> None:
         routes = manager(render(tmp_path))["route_config"]["virtual_hosts"][0]["routes"]

@@ -4,6 +4,7 @@ import pytest
 
 from gateway import descriptors
 from gateway.descriptors import VARIABLE, HttpBinding
+from gateway.routes import ARCHIVE_TYPE, DOWNLOAD_RPCS
 from tests.gateway.conftest import Gateway
 
 pytestmark = pytest.mark.gateway
@@ -38,7 +39,8 @@ def test_reaches_its_rpc(gateway: Gateway, binding: HttpBinding, slash: str) -> 
 
     assert answer.status == 200, answer
     assert gateway.doubles.last.rpc == binding.rpc
-    assert answer.headers["content-type"] == "application/json"
+    kind = ARCHIVE_TYPE if binding.rpc in DOWNLOAD_RPCS else "application/json"
+    assert answer.headers["content-type"] == kind
     request = gateway.doubles.last.request
     first = request[0] if binding.client_streaming else request
     assert {name: str(getattr(first, name)) for name in binding.variables} == values(binding)

@@ -16,7 +16,7 @@ from services.chutes.adapters.unpacker import Target, Unpacked, unpack
 from services.chutes.domain.spec import Definition
 from services.common.errors import DomainError
 
-CONTENT_TYPES = ("application/gzip", "application/x-gzip")
+CONTENT_TYPES = ("application/gzip", "application/x-gzip", "application/octet-stream")
 MAX_PARALLEL = 2
 MAX_DRAINED_BYTES = 1024 * 1024 * 1024
 """Whoever still sends when a connection ends may never see the answer."""
