@@ -149,10 +149,10 @@ class RunningBench:
         (workspace / "Dockerfile").write_text("FROM scratch\n")
         return workspace.name
 
-    def unpack_data(self) -> str:
+    def unpack_data(self, text: str = "from elsewhere") -> str:
         """Stands for the data of an archive that was found good."""
         data = Path(tempfile.mkdtemp(dir=self.bench.home / "work"))
-        (data / "imported").write_text("from elsewhere")
+        (data / "imported").write_text(text)
         return data.name
 
     async def install(

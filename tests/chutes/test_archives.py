@@ -7,6 +7,8 @@ import os
 import socket
 import stat
 import tarfile
+import tracemalloc
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -367,6 +369,31 @@ async def test_a_chute_that_changes_meanwhile_has_no_whole_archive(served: Serve
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await client.import_(archive, replace=True)
     assert refusal(error.value)[1] == "TAR_CORRUPT"
+
+
+async def test_a_large_chute_needs_little_memory(served: Served) -> None:
+    client = served.client()
+    await client.done(await client.upload(GOOD))
+    data = served.node.folders.data("web")
+    content = os.urandom(1_000_000)
+    with (data / "large").open("wb") as file:
+        for _ in range(60):
+            file.write(content)
+    chute = served.node.domain.registry.find("web")
+    size = 0
+
+    async def work() -> int:
+        nonlocal size
+        tracemalloc.start()
+        try:
+            async for piece in served.node.world.packer.pack(chute, nullcontext()):
+                size += len(piece)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert await work() < 6_000_000
+    assert size > 60_000_000
 
 
 async def test_only_a_few_are_made_at_once(served: Served) -> None:

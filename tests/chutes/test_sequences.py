@@ -67,7 +67,9 @@ troubles = st.one_of(
     st.builds(Fails, st.sampled_from(FALLIBLE), st.integers(1, 2)),
     st.builds(Outage, st.sampled_from((*FALLIBLE, "remove_container")), st.booleans()),
 )
-kinds = st.sampled_from(("install", "update", "start", "stop", "restart", "delete", "configure", "cancel"))
+kinds = st.sampled_from(
+    ("install", "update", "import", "start", "stop", "restart", "delete", "configure", "cancel")
+)
 actions = st.builds(Action, kinds, st.sampled_from(CHUTES), troubles)
 
 
@@ -77,6 +79,8 @@ class Model:
 
     chutes: dict[str, tuple[int, bool]] = field(default_factory=dict)
     colours: dict[str, str] = field(default_factory=dict)
+    imported: dict[str, str] = field(default_factory=dict)
+    """Chute to what the data that it came with says."""
     version: int = 0
     ended: list[int] = field(default_factory=list)
 
@@ -86,16 +90,19 @@ class Model:
         if action.kind == "install":
             return known is None
         if known is None:
-            return action.kind in ("update", "cancel")
+            return action.kind in ("update", "import", "cancel")
         return not (action.kind == "start" and known[1]) and not (action.kind == "stop" and not known[1])
 
     def done(self, action: Action) -> None:
         """Notes a change that has succeeded."""
         name = action.chute
-        if action.kind in ("install", "update", "cancel"):
+        if action.kind in ("install", "update", "import", "cancel"):
             self.chutes[name], self.colours[name] = (self.version, True), "green"
+            if action.kind == "import":
+                self.imported[name] = f"data {self.version}"
         elif action.kind == "delete":
             del self.chutes[name], self.colours[name]
+            self.imported.pop(name, None)
         else:
             self.chutes[name] = (self.chutes[name][0], action.kind != "stop")
             if action.kind == "configure":
@@ -168,11 +175,14 @@ class Driver:
 
     async def _ask(self, node: RunningBench, action: Action) -> int:
         name, manager = action.chute, node.domain.manager
-        if action.kind in ("install", "update", "cancel"):
+        if action.kind in ("install", "update", "import", "cancel"):
             what = spec(name, *SERVICES[name], version=self.model.version)
-            workspace = node.unpack()
+            workspace, data = node.unpack(), None
+            if action.kind == "import":
+                data = node.unpack_data(f"data {self.model.version}")
+            definition, replaces = Definition(what, {}), action.kind != "install"
             try:
-                return await manager.install(Definition(what, {}), workspace, ADMIN, action.kind != "install")
+                return await manager.install(definition, workspace, ADMIN, replaces, data=data)
             except DomainError:
                 await node.folders.remove_workspace(workspace)
                 raise
@@ -227,7 +237,11 @@ class Driver:
             t for chute in installed.values() for t in chute.images.values()
         )
         assert not engine.layers
-        assert self._files() == {f"{folder}/{name}" for folder in ("data", "system") for name in chutes}
+        data = {f"data/{name}/imported": text for name, text in self.model.imported.items()}
+        assert self._files() == {f"{folder}/{name}" for folder in ("data", "system") for name in chutes} | {
+            *data
+        }
+        assert {name: (self.bench.home / name).read_text() for name in data} == data
         assert set(self.bench.sources()) == set(chutes)
         assert set(self.bench.tokens.tokens) == {name for name, (_, runs) in chutes.items() if runs}
 
