@@ -9,7 +9,7 @@ import structlog
 from services.common.settings import Settings
 from services.launcher import parts
 from services.launcher.errors import explain
-from services.launcher.memory import page_out
+from services.launcher.memory import give_back, page_out
 
 log = structlog.get_logger()
 
@@ -58,5 +58,6 @@ class EnvoyKeeper:
 
 async def _when_settled(*pids: int) -> None:
     await asyncio.sleep(SETTLED_S)
+    await asyncio.to_thread(give_back)
     for pid in pids:
         await asyncio.to_thread(page_out, pid)

@@ -8,8 +8,9 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-M_ARENA_MAX = -8
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """From glibc's malloc.h."""
+LARGE_BYTES = 4 * 1024 * 1024
 PROCESS_MADVISE = 440
 """Number of the system call, on the machines below."""
 HAS_ITS_NUMBER = re.compile(r"x86_64|aarch64|arm|riscv")
@@ -19,15 +20,18 @@ _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-.. \S+ \S+ \S+ +/")
 """What nobody writes to, of a file: address of its begin and its end."""
 
 
-def use_one_arena() -> None:
-    """Lets all threads allocate from one pool; call it before there are any.
+def bound_heap() -> None:
+    """Lets all threads allocate from one pool, and what is large go back at once; before there are any.
 
     Threads of ours wait for disks and the engine and rarely allocate at the same time, but each pool keeps
-    what it once had: about 15 MB altogether.
+    what it once had: about 15 MB altogether. Left alone, glibc takes the memory in which the first password
+    was hashed for something that is needed all the time, and keeps its 19 MB.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_ARENA_MAX, 1)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, 2 * LARGE_BYTES)
 
 
 def give_back() -> None:

@@ -20,7 +20,7 @@ from services.launcher.errors import StartError, explain
 from services.launcher.health import gateway_health
 from services.launcher.lifetime import until_signal
 from services.launcher.lock import locked
-from services.launcher.memory import give_back, use_one_arena
+from services.launcher.memory import bound_heap, give_back
 
 log = structlog.get_logger()
 
@@ -134,7 +134,7 @@ def _remove_sockets(runtime: Path) -> None:
 
 async def run_node(settings: Settings, *, ensure_engine: bool, say: Say, began_s: float) -> None:
     """Runs a node until a signal ends it."""
-    use_one_arena()
+    bound_heap()
     await asyncio.to_thread(settings.prepare)
     with locked(settings.home):
         node = Node(settings, ensure_engine=ensure_engine, say=say, began_s=began_s)
@@ -144,7 +144,7 @@ async def run_node(settings: Settings, *, ensure_engine: bool, say: Say, began_s
 
 async def run_part(part: str, settings: Settings) -> None:
     """Runs one part of a node until a signal ends it."""
-    use_one_arena()
+    bound_heap()
     await asyncio.to_thread(settings.prepare)
     with locked(settings.home, shared=True):
         async with exporting(settings.otlp_endpoint):
@@ -180,4 +180,5 @@ async def _run_part(part: str, settings: Settings) -> None:
         await EnvoyKeeper(settings).keep()
     async with parts.running(part, settings):
         log.info("serving", part=part)
+        await asyncio.to_thread(give_back)
         await asyncio.Event().wait()

@@ -55,3 +55,25 @@ def test_a_process_that_has_ended_is_no_error() -> None:
     with subprocess.Popen(["true"]) as ended:
         pass
     page_out(ended.pid)
+
+
+HASHES = """
+from pathlib import Path
+from argon2.low_level import Type, hash_secret
+from services.launcher.memory import bound_heap
+
+def private_kib():
+    rollup = Path("/proc/self/smaps_rollup").read_text()
+    return int(rollup.partition("Private_Dirty:")[2].split()[0])
+
+bound_heap()
+before = private_kib()
+for _ in range(3):
+    hash_secret(b"password", bytes(16), 2, 19456, 1, 32, Type.ID)
+print(private_kib() - before)
+"""
+
+
+def test_the_memory_in_which_passwords_are_hashed_goes_back() -> None:
+    ran = subprocess.run([sys.executable, "-c", HASHES], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < 4096, "KiB stay"
