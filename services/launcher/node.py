@@ -146,6 +146,10 @@ async def run_part(part: str, settings: Settings) -> None:
     """Runs one part of a node until a signal ends it."""
     bound_heap()
     await asyncio.to_thread(settings.prepare)
+    if part == parts.GATEWAY:
+        # It reads renewed certificates by itself, and whoever runs parts alone starts them anew.
+        await asyncio.to_thread(check_port, settings)
+        parts.become_gateway(settings)
     with locked(settings.home, shared=True):
         async with exporting(settings.otlp_endpoint):
             await until_signal(
@@ -176,8 +180,6 @@ async def _run_part_until_renewed(part: str, settings: Settings) -> None:
 
 async def _run_part(part: str, settings: Settings) -> None:
     await asyncio.to_thread(parts.load, part)
-    if part == parts.GATEWAY:
-        await EnvoyKeeper(settings).keep()
     async with parts.running(part, settings):
         log.info("serving", part=part)
         await asyncio.to_thread(give_back)

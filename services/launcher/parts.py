@@ -2,7 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from services.common.settings import SERVICES, Settings
 
@@ -29,3 +29,9 @@ def running(part: str, settings: Settings) -> AbstractAsyncContextManager[Any]:
     """Returns the context in which a part runs."""
     context: AbstractAsyncContextManager[Any] = import_module(_MODULES[part]).running(settings)
     return context
+
+
+def become_gateway(settings: Settings) -> NoReturn:
+    """Makes this process the gateway. Blocking."""
+    import_module(_MODULES[GATEWAY]).become(settings)
+    raise AssertionError("a process that became another one goes on")

@@ -1,5 +1,6 @@
 """Envoy, the bridge and the services on a network, where each shows the others a certificate."""
 
+import json
 import shutil
 import socket
 import ssl
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import grpc
 import pytest
+from cryptography import x509
 from paradrop.chutes.v1 import chutes_pb2, chutes_pb2_grpc
 from websockets.sync.client import connect
 
+from gateway.config import admin_socket
 from services.auth.adapters.authority import Authority
 from services.common.settings import SERVICES
+from services.launcher.http import get
 from services.launcher.probe import part_status
 from tests.gateway.conftest import Gateway, basic, make_settings, run_gateway
 from tests.gateway.doubles import as_part
@@ -107,3 +111,28 @@ def test_the_bridge_refuses_who_shows_nothing(gateway: Gateway, tls: Path) -> No
 def test_health_checks_show_their_certificate(gateway: Gateway, part: str) -> None:
     found = part_status(part, as_part(gateway.settings, part))
     assert found.ok, found.detail
+
+
+def test_renewed_certificates_are_used_without_a_restart(gateway: Gateway, tls: Path) -> None:
+    folder = tls / "gateway"
+    before = _serial(folder)
+    assert _serials_of_envoy(gateway) >= {before}
+    later = Authority(tls.parent, lambda: time.time() + 300 * 86400)
+    assert later.issue([folder]) == ["gateway"]
+    deadline = time.monotonic() + 20
+    while before in _serials_of_envoy(gateway):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert _serials_of_envoy(gateway) >= {_serial(folder)}
+    assert gateway.request("GET", "/api/v1/chutes/").status == 200
+
+
+def _serial(folder: Path) -> int:
+    return x509.load_pem_x509_certificate((folder / "part.pem").read_bytes()).serial_number
+
+
+def _serials_of_envoy(gateway: Gateway) -> set[int]:
+    """Returns the numbers of the certificates that Envoy shows and believes."""
+    _, body = get(f"unix:{admin_socket(gateway.settings)}", "/certs")
+    shown = [entry for each in json.loads(body)["certificates"] for entry in each.get("cert_chain", [])]
+    return {int(entry["serial_number"], 16) for entry in shown}

@@ -1,12 +1,15 @@
 """Services in processes of their own that meet on a network."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from services.auth.adapters.authority import Authority
@@ -31,8 +34,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def auth(environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen([COMMAND, "serve", "auth"], env=environment, stderr=subprocess.DEVNULL) as process:
-        yield process
-        process.terminate()
+        try:
+            yield process
+        finally:
+            process.terminate()
 
 
 def health(environment: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
@@ -65,3 +70,36 @@ def test_a_part_without_a_certificate_says_what_it_waits_for(environment: dict[s
     )
     assert ran.returncode == 1
     assert "auth issues it when it starts" in ran.stderr
+
+
+def test_a_gateway_alone_becomes_envoy(tmp_path: Path) -> None:
+    port = free_port()
+    own = {"PARADROP_HOME": str(tmp_path / "home"), "PARADROP_LISTEN": f"127.0.0.1:{port}"}
+    environment = os.environ | own
+    with ExitStack() as stack:
+        auth = stack.enter_context(subprocess.Popen([COMMAND, "serve", "auth"], env=environment))
+        stack.callback(auth.terminate)
+        assert health(environment, "--wait", "30").returncode == 0
+        gateway = stack.enter_context(subprocess.Popen([COMMAND, "serve", "gateway"], env=environment))
+        stack.callback(gateway.kill)
+        deadline = time.monotonic() + 30
+        while not (found := _answer(port)).startswith(b"HTTP/1.1 401"):
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
+        assert psutil.Process(gateway.pid).name() == "envoy"
+        second = subprocess.run(
+            [COMMAND, "serve", "gateway"], env=environment, capture_output=True, text=True, check=False
+        )
+        assert second.returncode == 1
+        assert "set PARADROP_LISTEN to another address" in second.stderr
+        gateway.terminate()
+        assert gateway.wait(30) == 0
+
+
+def _answer(port: int) -> bytes:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 5) as connection:
+            connection.sendall(b"GET /api/v1/chutes/ HTTP/1.1\r\nhost: node\r\n\r\n")
+            return connection.recv(100)
+    except OSError as error:
+        return repr(error).encode()
