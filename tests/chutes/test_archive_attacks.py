@@ -8,6 +8,8 @@ import tarfile
 import tracemalloc
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from services.chutes.adapters import datatree, disk
 from services.chutes.adapters import pieces as pieces_of
 from services.chutes.adapters.imports import CONTENT_TYPES, MAX_PARALLEL
 from services.chutes.adapters.pieces import Piece
+from services.chutes.adapters.tarstream import TarStream
 from services.chutes.adapters.unpacker import Target, unpack
 from services.chutes.domain.archives import description, read_description
 from services.chutes.domain.chute import Actor, Chute
@@ -289,6 +292,39 @@ async def test_zeros_without_end_fill_no_disk_and_no_memory(served: Served, tmp_
 
     assert await asyncio.to_thread(work) < 8_000_000
     assert (tmp_path / "data" / "zeros").stat().st_blocks * 512 < 1_000_000
+
+
+@pytest.mark.thorough
+@settings(max_examples=200, deadline=None)
+@given(
+    chunks=st.lists(st.integers(0, 400_000), max_size=8),
+    moves=st.lists(st.tuples(st.integers(-60_000, 900_000), st.integers(0, 100_000)), max_size=20),
+)
+def test_a_stream_reads_like_a_file_as_long_as_it_goes_not_far_back(
+    chunks: list[int], moves: list[tuple[int, int]]
+) -> None:
+    content = os.urandom(sum(chunks))
+    ends = list(accumulate(chunks))
+    stream = TarStream(content[end - size : end] for size, end in zip(chunks, ends, strict=True))
+    file, furthest = io.BytesIO(content), 0
+    for move, size in moves:
+        position = min(max(stream.tell() + move, furthest - 60_000, 0), len(content))
+        assert stream.seek(position) == file.seek(position)
+        assert stream.read(size) == file.read(size)
+        assert stream.tell() == file.tell()
+        furthest = max(furthest, file.tell())
+        before = max(furthest - 60_000, 0)
+        assert stream.digest_before(before) == sha256(content[:before]).hexdigest()
+
+
+async def test_many_small_files_that_pack_well(served: Served) -> None:
+    """What is unpacked comes in pieces that are far larger than a member."""
+    lines = [b"2026-11-25 line %d\n" % number * 50 for number in range(5000)]
+    archive = make_archive(*(entry(f"data/log-{number}", line) for number, line in enumerate(lines)))
+    client = served.client()
+    await client.done((await client.import_(archive)).change_id)
+    data = served.node.folders.data("web")
+    assert [(data / f"log-{number}").read_bytes() for number in range(5000)] == lines
 
 
 @pytest.mark.thorough

@@ -59,10 +59,8 @@ class TarStream:
         if position < self._start:
             raise corrupt("its headers lead backwards.")
         while position > self._end and self._fill():
-            self._position = self._end
-            self._drop()
-        self._position = min(position, self._end)
-        return self._position
+            self._go_to(position)
+        return self._go_to(position)
 
     def read(self, size: int, /) -> bytes:
         """Returns so many bytes, fewer only at the end."""
@@ -87,6 +85,11 @@ class TarStream:
             left -= len(content)
             if left < 0 or content.strip(b"\0"):
                 raise corrupt("something comes after its end.")
+
+    def _go_to(self, position: int) -> int:
+        self._position = min(position, self._end)
+        self._drop()
+        return self._position
 
     @property
     def _end(self) -> int:
