@@ -61,10 +61,10 @@ def stack(engine: docker.DockerClient, images: None, tmp_path: Path) -> Iterator
         yield stack
     finally:
         stack.compose("down", "--volumes", "--remove-orphans")
-        for name in (CHUTE, "pdtools-hello"):
-            for container in engine.containers.list(all=True, filters={"name": name}):
+        for name in (CHUTE, "pdtools-hello", "hello"):
+            for container in engine.containers.list(all=True, filters={"name": f"^/?{name}-main$"}):
                 container.remove(force=True)
-            for network in engine.networks.list(names=[name]):
+            for network in engine.networks.list(filters={"name": f"^{name}$"}):
                 network.remove()
 
 
@@ -92,6 +92,7 @@ def test_the_whole_node_in_containers(
     _is_hardened(stack)
     _is_closed_to_strangers(stack)
 
+    _has_its_sample(stack)
     port = hello_chute(tmp_path / "chute")
     travel(pdtools, tmp_path / "chute", port, PASSWORD)
     stack.log_in(NEW_PASSWORD)
@@ -116,9 +117,9 @@ def test_the_whole_node_in_containers(
 
     _comes_back_from_a_backup(stack)
 
-    status, deleted = stack.request("DELETE", f"/api/v1/chutes/{CHUTE}")
-    assert status == 200, deleted
-    until(lambda: stack.request("GET", f"/api/v1/chutes/{CHUTE}")[0] == 404)
+    # Whoever has removed the sample does not get it again.
+    assert [found["name"] for found in stack.request("GET", "/api/v1/chutes/")[1]] == [CHUTE]
+    _remove(stack, CHUTE)
 
     stack.compose("down")
     assert stack.containers() == []
@@ -182,6 +183,20 @@ def _folder(engine: docker.DockerClient, image: str, path: str) -> dict[str, str
     with tarfile.open(fileobj=packed) as archive:
         files = {Path(member.name).name: archive.extractfile(member) for member in archive if member.isfile()}
         return {name: file.read().decode() for name, file in files.items() if file}
+
+
+def _has_its_sample(stack: Stack) -> None:
+    stack.log_in(PASSWORD)
+    until(lambda: stack.runs("hello"))
+    with urllib.request.urlopen(f"http://127.0.0.1:{stack.port}/chutes/hello/", timeout=10) as page:
+        assert b"hello" in page.read().lower()
+    _remove(stack, "hello")
+
+
+def _remove(stack: Stack, chute: str) -> None:
+    status, deleted = stack.request("DELETE", f"/api/v1/chutes/{chute}")
+    assert status == 200, deleted
+    until(lambda: stack.request("GET", f"/api/v1/chutes/{chute}")[0] == 404)
 
 
 def _is_hardened(stack: Stack) -> None:

@@ -68,8 +68,9 @@ class Stack:
         return list(self.engine.containers.list(all=True, filters=self._own))
 
     def by_part(self) -> dict[str, Any]:
-        """Returns the containers by what runs in them."""
-        return {found.labels["com.docker.compose.service"]: found for found in self.containers()}
+        """Returns the containers of parts, which stay, by what runs in them."""
+        found = {container.labels["com.docker.compose.service"]: container for container in self.containers()}
+        return {part: container for part, container in found.items() if part != "sample"}
 
     def volumes(self) -> list[Any]:
         """Returns the volumes of the project."""
