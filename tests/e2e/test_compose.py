@@ -133,6 +133,22 @@ def test_the_whole_node_in_containers(
     assert stack.volumes() == []
 
 
+def test_on_a_router_three_parts_see_the_machine(stack: Stack) -> None:
+    stack.profile = "router"
+    stack.compose("up", "-d")
+    parts = {f"{part}-router" if part in ("network", "airshark", "node") else part for part in PARTS}
+    until(lambda: stack.health() == dict.fromkeys(parts, "healthy"), 90)
+    for name, container in stack.by_part().items():
+        on_machine = container.attrs["HostConfig"]["NetworkMode"] == "host"
+        assert on_machine == (name == "gateway" or name.endswith("-router"))
+    until(lambda: stack.answers("/healthz"))
+    stack.log_in(PASSWORD)
+    # What only this machine's own services answer, through addresses of the host.
+    assert stack.request("GET", "/api/v1/airshark/status")[0] == 200
+    assert stack.request("GET", "/api/v1/info/hardware")[0] == 200
+    assert stack.request("GET", "/api/v1/config/hostconfig")[0] == 200
+
+
 @pytest.mark.parametrize("profile", ["lab", "router"])
 def test_the_file_is_valid(profile: str, tmp_path: Path) -> None:
     # docker-compose takes its settings from the folder of the project.

@@ -23,6 +23,9 @@ PORTS = {"auth": (11, 9001), "chutes": (12, 9002), "bridge": (13, 9003), "networ
 }
 """Last number of the address, and port, of each part."""
 
+ON_MACHINE = ("PARADROP_NETWORK_HOST", "PARADROP_AIRSHARK_HOST", "PARADROP_NODE_HOST")
+"""What .env sets to 1 on a router."""
+
 
 @dataclass
 class Stack:
@@ -34,6 +37,7 @@ class Stack:
     port: int
     backups: Path
     token: str = ""
+    profile: str = "lab"
 
     def try_compose(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs docker-compose and returns how it ended."""
@@ -43,7 +47,8 @@ class Stack:
             env=os.environ
             | {
                 "PATH": SYSTEM_PATH,
-                "COMPOSE_PROFILES": "lab",
+                "COMPOSE_PROFILES": self.profile,
+                **({name: "1" for name in ON_MACHINE} if self.profile == "router" else {}),
                 "BASE_IMAGE": BASE_IMAGE,
                 "NETWORK_BASE_IMAGE": f"{BASE_IMAGE}-network",
                 "DOCKER_BUILDKIT": "0",
