@@ -26,6 +26,8 @@ MAX_HEAP_BYTES = 128 * 1024 * 1024
 WEBSOCKET_PATHS = ("/(ws|sockjs)/.*", "/api/v1/chutes/[^/]+/networks/[^/]+/hostapd_control/ws")
 DOWNLOAD_PATHS = ("/api/v1/airshark/recordings/[^/]+/data",)
 """Files that are served in ranges, which the transcoder does not know."""
+EVENT_STREAM_PATHS = ("/api/v1/airshark/(raw|spectrum|sweep|waterfall)",)
+"""Streams that are also server-sent events, which the transcoder can give no names and numbers."""
 PAGE_PATHS = ("/", "/reference(/.*)?", "/openapi\\.json", "/static/.*", "/metrics")
 
 TRACES = "traces"
@@ -118,6 +120,7 @@ def write_config(settings: Settings, out_dir: Path) -> Path:
             descriptors=str(described),
             errors=ERRORS,
             download_paths=DOWNLOAD_PATHS,
+            event_stream_paths=EVENT_STREAM_PATHS,
             jwks=str(settings.public_dir / "jwks.json"),
             listen=Address(host=settings.listen_host, port=settings.listen_port),
             lua=str(script),

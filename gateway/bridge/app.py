@@ -16,6 +16,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from gateway.bridge import downloads, exports, pages, replies
+from gateway.bridge.events import EVENT_STREAMS, EventStream
 from gateway.bridge.health import HealthPage
 from gateway.bridge.metrics import PATH as METRICS_PATH
 from gateway.bridge.metrics import MetricsPage
@@ -68,6 +69,8 @@ def _routes(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...
     yield WebSocketRoute("/{rest:path}", _no_socket)
     yield Route(downloads.PATH, downloads.Download(channels, verifier).__call__, methods=READ + WRITE)
     yield Route(exports.PATH, exports.Export(channels, verifier).__call__, methods=READ)
+    for path, open_stream in EVENT_STREAMS.items():
+        yield Route(path, EventStream(open_stream, channels, verifier).__call__, methods=READ)
     yield Route("/healthz", HealthPage(channels).__call__, methods=READ)
     for path, page in (
         ("/", pages.index),

@@ -108,7 +108,7 @@ def _analyzer_frames(message: airshark_pb2.SubscribeAnalyzerResponse) -> Iterato
         yield json_format.MessageToJson(message.detection, indent=None)
 
 
-def _watching(rpc: str) -> Callable[[grpc.aio.Channel, Mapping[str, str], Metadata], Call]:
+def watching(rpc: str) -> Callable[[grpc.aio.Channel, Mapping[str, str], Metadata], Call]:
     """Returns what opens a stream of the spectrum, with the query as its request."""
     request_type = getattr(airshark_pb2, f"{rpc}Request")
 
@@ -236,9 +236,9 @@ RELAYS = (
     Relay("/ws/paradrop_logs", "node", _node_logs, _node_log_frames),
     Relay("/ws/airshark/spectrum", "airshark", _spectrum, _spectrum_frames),
     Relay("/ws/airshark/analyzer", "airshark", _analyzer, _analyzer_frames),
-    Relay("/ws/airshark/blocks", "airshark", _watching("SubscribeSpectrum"), _json_frames),
-    Relay("/ws/airshark/sweep", "airshark", _watching("SubscribeSweep"), _json_frames),
-    Relay("/ws/airshark/waterfall", "airshark", _watching("SubscribeWaterfall"), _json_frames),
+    Relay("/ws/airshark/blocks", "airshark", watching("SubscribeSpectrum"), _json_frames),
+    Relay("/ws/airshark/sweep", "airshark", watching("SubscribeSweep"), _json_frames),
+    Relay("/ws/airshark/waterfall", "airshark", watching("SubscribeWaterfall"), _json_frames),
     Relay(
         "/api/v1/chutes/{chute}/networks/{network}/hostapd_control/ws",
         "network",

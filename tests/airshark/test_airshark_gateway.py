@@ -5,7 +5,9 @@ import base64
 import json
 import time
 from collections.abc import Iterator
-from http.client import HTTPConnection
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from itertools import islice, takewhile
 from typing import Any
 
 import numpy as np
@@ -56,7 +58,7 @@ def lines(node: Gateway, path: str, wanted: str) -> list[dict[str, Any]]:
     connection.request("GET", path, headers=node.bearer)
     reply = connection.getresponse()
     assert reply.status == 200
-    found = []
+    found: list[dict[str, Any]] = []
     while not found or wanted not in found[-1]:
         found.append(json.loads(reply.readline()))
     connection.close()
@@ -93,6 +95,86 @@ def test_streams_are_objects_line_by_line(playing: Gateway) -> None:
     assert len(base64.b64decode(tile["levels"])) == tile["rows"] * tile["columns"] == 128
     used = playing.request("GET", f"{BASE}/utilisation?windowS=1").json
     assert used["channels"][0]["channel"] == 1
+
+
+Event = dict[str, str]
+
+
+@contextmanager
+def event_source(node: Gateway, path: str, **headers: str) -> Iterator[tuple[HTTPResponse, Iterator[Event]]]:
+    """Reads a stream as a browser does."""
+    connection = HTTPConnection(node.address, timeout=30)
+    connection.request("GET", path, headers={**node.bearer, "accept": "text/event-stream", **headers})
+    reply = connection.getresponse()
+
+    def events() -> Iterator[Event]:
+        fields: Event = {}
+        while line := reply.readline().decode():
+            if line == "\n":
+                yield fields
+                fields = {}
+            else:
+                name, _, value = line.rstrip("\n").partition(": ")
+                fields[name] = value
+
+    try:
+        yield reply, events()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("raw", "batch"),
+        ("spectrum?encoding=ENCODING_INT8", "block"),
+        ("sweep?rateHz=10", "sweep"),
+        ("waterfall?columns=32&rowsPerTile=1", "tile"),
+    ],
+)
+def test_streams_are_events_for_who_asks_for_them(playing: Gateway, path: str, kind: str) -> None:
+    with event_source(playing, f"{BASE}/{path}") as (reply, events):
+        assert reply.status == 200
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        assert reply.headers["cache-control"] == "no-store"
+        assert next(events) == {"retry": "2000"}
+        assert next(events)["event"] == "source"
+        assert next(events)["event"] == "synced"
+        found = [event for event in islice(events, 8) if event["event"] == kind][:3]
+    numbers = [int(event["id"]) for event in found]
+    assert numbers == list(range(numbers[0], numbers[0] + 3))
+    for event in found:
+        assert json.loads(event["data"])[kind].get("sequence", 0) == int(event["id"])
+
+
+def test_a_quiet_stream_of_events_has_heartbeats(node: Gateway) -> None:
+    assert node.send_json("PUT", f"{BASE}/source", {"kind": "SOURCE_KIND_NONE"}).status == 200
+    with event_source(node, f"{BASE}/sweep") as (_, events):
+        kinds = {
+            event.get("event") for event in takewhile(lambda event: "heartbeat" not in event.values(), events)
+        }
+    assert kinds == {None, "source", "synced"}
+
+
+def test_what_is_wrong_is_told_instead_of_a_stream_of_events(playing: Gateway) -> None:
+    for query, status in (("rateHz=99", 400), ("unknown=1", 400), ("rateHz=x", 400)):
+        with event_source(playing, f"{BASE}/sweep?{query}") as (reply, _):
+            assert (reply.status, reply.headers["content-type"]) == (status, "application/json")
+            assert json.loads(reply.read())["details"][0]["reason"]
+    with event_source(playing, f"{BASE}/sweep", authorization="Bearer x") as (reply, _):
+        assert reply.status == 401
+    posted = playing.request("POST", f"{BASE}/sweep", headers={"accept": "text/event-stream"})
+    assert posted.status == 405
+
+
+def test_a_reader_of_events_that_goes_is_not_served_any_more(playing: Gateway) -> None:
+    with event_source(playing, f"{BASE}/spectrum") as (_, events):
+        assert len(list(islice(events, 4))) == 4
+        assert playing.request("GET", f"{BASE}/source").json["readerCount"] > 0
+    until = time.monotonic() + 10
+    while playing.request("GET", f"{BASE}/source").json["readerCount"]:
+        assert time.monotonic() < until
+        time.sleep(0.1)
 
 
 def test_the_spectrum_socket_gives_the_bytes_of_the_kernel(playing: Gateway) -> None:
