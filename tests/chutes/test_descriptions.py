@@ -288,6 +288,19 @@ async def test_a_light_service_is_built_again_for_what_its_image_is_made_of(
     assert list(served.bench.sources().values()) == [sources]
 
 
+async def test_a_configuration_that_cannot_be_built_is_refused_at_once(served: Served) -> None:
+    client = served.client()
+    files = {"paradrop.yaml": yaml.safe_dump({"name": "web", "services": {"main": LIGHT}}), "main.py": ""}
+    await client.done(await client.upload(chute_tar(files)))
+    shown = await config(client)
+    document = struct({"services": {"main": {"type": "normal"}}})
+    for dry_run in (True, False):
+        call = client.call("SetChuteConfig", chute="web", config=document, dry_run=dry_run)
+        assert (await refused(call))[1:] == ("DOCKERFILE_MISSING", "config.services.main.type")
+    assert await config(client) == shown
+    assert len((await client.call("ListChanges", include_ended=True)).changes) == 1
+
+
 async def test_the_old_form_may_ask_for_another_language(served: Served) -> None:
     client, engine = served.client(), served.bench.engine
     await upload(client, name="web", type="light", use="python3", command="python -u main.py")

@@ -11,7 +11,10 @@ from pathlib import Path
 import structlog
 
 from services.chutes.adapters import updatelock
+from services.chutes.adapters.sources import require_dockerfiles
 from services.chutes.domain.chute import Actor
+from services.chutes.domain.spec import ChuteSpec
+from services.common.errors import InvalidArgument
 from services.common.files import sync_dir
 
 CHUTE_UID = 999
@@ -152,6 +155,15 @@ class DiskFolders:
     async def workspace_bytes(self, name: str) -> int:
         """Returns how large an unpacked upload is."""
         return await asyncio.to_thread(_tree_bytes, self.workspace(name))
+
+    async def require_dockerfiles(self, workspace: str, spec: ChuteSpec) -> None:
+        """Raises InvalidArgument (DOCKERFILE_MISSING) if a service cannot be built from what is there."""
+        try:
+            await asyncio.to_thread(require_dockerfiles, self.workspace(workspace), spec)
+        except InvalidArgument as error:
+            # Nobody sends files here: it is the description that does not fit them.
+            error.field = f"services.{error.facts['service']}.type"
+            raise
 
     async def remove_workspace(self, name: str) -> None:
         """Removes what an upload was unpacked to."""

@@ -36,8 +36,9 @@ def require_dockerfiles(folder: Path, spec: ChuteSpec) -> None:
         root = Context(folder, service.source).root
         if service.type == "normal" and not (root and (root / DOCKERFILE).is_file()):
             raise InvalidArgument(
-                f"Service {name} is of the type normal, and there is no {DOCKERFILE} at the root of the tar; "
-                "add one, or use the type light or image.",
+                f"Service {name} is of the type normal, and there is no {DOCKERFILE} at the root of the "
+                "chute's files; add one, or use the type light or image.",
                 reason="DOCKERFILE_MISSING",
                 field=DOCKERFILE,
+                service=name,
             )

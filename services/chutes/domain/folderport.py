@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from services.chutes.domain.chute import Actor
+from services.chutes.domain.spec import ChuteSpec
 
 
 class Folders(Protocol):
@@ -60,6 +61,9 @@ class Folders(Protocol):
 
     async def workspace_bytes(self, name: str) -> int:
         """Returns how large an unpacked upload is."""
+
+    async def require_dockerfiles(self, workspace: str, spec: ChuteSpec) -> None:
+        """Raises InvalidArgument (DOCKERFILE_MISSING) if a service cannot be built from what is there."""
 
     async def remove_workspace(self, name: str) -> None:
         """Removes what an upload was unpacked to."""

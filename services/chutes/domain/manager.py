@@ -219,22 +219,24 @@ class ChuteManager:
         self, name: str, document: Mapping[str, Any], principal: Principal, terms: Terms = NO_TERMS
     ) -> int:
         """Accepts another configuration of a chute and returns the id of the change."""
-        request, check = self._asked_configuration(name, document, principal, terms)
+        request, check = await self._asked_configuration(name, document, principal, terms)
         return (await self._queue.accept(request, check)).id
 
     async def preview_configuration(
         self, name: str, document: Mapping[str, Any], principal: Principal, terms: Terms = NO_TERMS
     ) -> Plan:
         """Returns what another configuration of a chute would do now."""
-        request, check = self._asked_configuration(name, document, principal, terms)
+        request, check = await self._asked_configuration(name, document, principal, terms)
         return await self._queue.preview(request, check)
 
-    def _asked_configuration(
+    async def _asked_configuration(
         self, name: str, document: Mapping[str, Any], principal: Principal, terms: Terms
     ) -> tuple[Request, Callable[[], None]]:
         chute = self.find(name, principal)
         definition = configuration.read(chute, document)
         user = Actor.of(principal)
+        if chute.sources:
+            await self._folders.require_dockerfiles(chute.sources, definition.spec)
 
         def check() -> None:
             prospect = self._prospect(name)
