@@ -16,13 +16,13 @@ from services.airshark.domain.pipeline import Pipeline
 from services.airshark.domain.radio import RadioDesk
 from services.airshark.domain.utilisation import UtilisationDesk
 from services.airshark.domain.views import Views
+from services.airshark.rpc.analyzer_view import analyzer_event
 from services.airshark.rpc.detection_messages import to_event
 from services.airshark.rpc.detections import SERVICE as DETECTION_SERVICE
 from services.airshark.rpc.detections import DetectionServicer
 from services.airshark.rpc.handlers import add_to_server
 from services.airshark.rpc.servicer import ANALYZER, SERVICE, AirsharkServicer
 from services.airshark.rpc.streams import Streams
-from services.airshark.rpc.views import analyzer_event
 from services.common.database import Database
 from services.common.identity import TokenVerifier
 from services.common.server import serving

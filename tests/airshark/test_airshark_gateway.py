@@ -84,6 +84,17 @@ def test_the_source_is_chosen_over_rest(playing: Gateway) -> None:
     assert playing.request("GET", f"{BASE}/source").json["settings"]["recording"] == "camera"
 
 
+def test_several_sources_are_chosen_over_rest(playing: Gateway) -> None:
+    camera = {"kind": "SOURCE_KIND_RECORDING", "recording": "camera", "loop": True}
+    more = {"kind": "SOURCE_KIND_HARDWARE", "phy": "phy7"}
+    answer = playing.send_json("PUT", f"{BASE}/sources", {"settings": camera, "more": [more]})
+    assert (answer.status, answer.json["more"][0]["phy"]) == (200, "phy7")
+    [report] = playing.request("GET", f"{BASE}/source").json["more"]
+    assert (report["settings"]["phy"], report["state"]["radio"]) == ("phy7", "phy7")
+    wrong = playing.send_json("PUT", f"{BASE}/sources", {"settings": camera, "more": [camera]})
+    assert (wrong.status, wrong.reason) == (400, "SOURCE_INVALID")
+
+
 def test_streams_are_objects_line_by_line(playing: Gateway) -> None:
     block = lines(playing, f"{BASE}/spectrum?encoding=ENCODING_NUMBERS&maxMhz=2420", "block")[-1]["block"]
     assert len(block["levels"]) == block["sampleCount"] * block["binCount"]

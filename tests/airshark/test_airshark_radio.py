@@ -13,7 +13,8 @@ import pytest
 from services.airshark.adapters import radio_source
 from services.airshark.adapters.debugfs import Radio, RadioMissing
 from services.airshark.adapters.radio_source import RadioSettings, RadioSource
-from services.airshark.domain.pipeline import Batch, Item, Pipeline, SourceState, State
+from services.airshark.domain.pipeline import Pipeline
+from services.airshark.domain.reader import Batch, Item, SourceState, State
 from services.airshark.domain.sources import Chunk, SourceKind, SourceLost
 from tests.fakes.debugfs import ETHERNET, MONITOR, FakeRadio
 from tests.support.captures import ht20
@@ -180,18 +181,18 @@ class Seen:
 async def test_the_pipeline_follows_a_radio_that_goes_and_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.airshark.domain.pipeline.FIRST_RETRY_S", 0.05)
+    monkeypatch.setattr("services.airshark.domain.reader.FIRST_RETRY_S", 0.05)
     monkeypatch.setattr(radio_source, "SILENCE_S", 0.1)
     radio = await asyncio.to_thread(FakeRadio, tmp_path / "a")
     pipeline, seen = Pipeline(), Seen()
 
     async def until(state: State) -> SourceState:
         async with asyncio.timeout(5):
-            while pipeline.state.state is not state:
+            while pipeline.main.state.state is not state:
                 if state is State.RUNNING:
                     radio.relay.write(ht20(), 10)
                 await asyncio.sleep(0.02)
-        return pipeline.state
+        return pipeline.main.state
 
     async with pipeline.running():
         await pipeline.choose(source(radio))
@@ -207,14 +208,53 @@ async def test_the_pipeline_follows_a_radio_that_goes_and_comes(
             radio.relay._path = radio.folder / "spectral_scan0"
             await until(State.RUNNING)
             async with asyncio.timeout(5):
-                while not pipeline.counts["samples"]:
+                while not pipeline.main.counts["samples"]:
                     radio.relay.write(ht20(), 10)
                     await asyncio.sleep(0.05)
         async with asyncio.timeout(5):
-            while pipeline.state.state is not State.IDLE:
+            while pipeline.main.state.state is not State.IDLE:
                 await asyncio.sleep(0.02)
     assert radio.read("spectral_scan_ctl") == "disable"
     states = [item.state for item in seen.items if isinstance(item, SourceState)]
     assert states == [State.RUNNING, State.LOST, State.RUNNING]
     assert any(isinstance(item, Batch) for item in seen.items)
     radio.relay.close()
+
+
+async def test_two_radios_are_read_side_by_side_and_one_may_go(tmp_path: Path) -> None:
+    radios = [FakeRadio(tmp_path / phy, phy) for phy in ("phy0", "phy1")]
+    pipeline, seen = Pipeline(), Seen()
+
+    def samples(radio: str) -> list[int]:
+        batches = [item for item in seen.items if isinstance(item, Batch) and item.radio == radio]
+        assert [batch.sequence for batch in batches] == list(range(len(batches)))
+        return [int(tsf) for batch in batches for block in batch.blocks for tsf in block.tsf_us]
+
+    async def until(truth: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not truth():
+                await asyncio.sleep(0.02)
+
+    async with pipeline.running():
+        await pipeline.choose(
+            *(
+                RadioSource(phy, RadioSettings(), debugfs=radio.debugfs, sysfs=radio.sysfs)
+                for phy, radio in zip(("phy0", "phy1"), radios, strict=True)
+            )
+        )
+        with pipeline.consuming(seen):
+            await until(lambda: all(radio.read("spectral_scan_ctl") == "trigger" for radio in radios))
+            await asyncio.to_thread(radios[0].relay.write, ht20(tsf=1), 5)
+            await asyncio.to_thread(radios[1].relay.write, ht20(tsf=2), 7)
+            await until(lambda: len(samples("phy0")) == 5 and len(samples("phy1")) == 7)
+            assert (set(samples("phy0")), set(samples("phy1"))) == ({1}, {2})
+            assert [reader.counts["samples"] for reader in pipeline.readers] == [5, 7]
+            await asyncio.to_thread(radios[0].unplug)
+            await until(lambda: pipeline.readers[0].state.state is State.LOST)
+            await asyncio.to_thread(radios[1].relay.write, ht20(tsf=3), 4)
+            await until(lambda: len(samples("phy1")) == 11)
+            assert pipeline.readers[1].state.state is State.RUNNING
+        await until(lambda: all(reader.state.state is State.IDLE for reader in pipeline.readers))
+    assert radios[1].read("spectral_scan_ctl") == "disable"
+    for radio in radios:
+        radio.relay.close()

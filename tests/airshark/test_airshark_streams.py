@@ -7,6 +7,7 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf import json_format
+from grpc_status import rpc_status
 from paradrop.airshark.v1 import airshark_pb2 as pb
 
 from services.airshark.app import running
@@ -96,6 +97,87 @@ async def test_filters(shark: Shark) -> None:
     assert centres == set(ours.centre_mhz[wanted].tolist())
     messages = await until(other, lambda m: m.source.state == pb.SourceEvent.STATE_ENDED)
     assert not any(m.HasField("block") for m in messages)
+
+
+async def test_several_radios_are_told_apart_filtered_and_recorded(shark: Shark) -> None:
+    await shark.play("camera", capture(captures.AR9223))
+    await shark.play("other", capture(captures.AR9280))
+    one, other = (
+        pb.SourceSettings(kind=pb.SOURCE_KIND_RECORDING, recording=name, loop=True)
+        for name in ("camera", "other")
+    )
+    answer = await shark.call("SetSource", settings=one, more=[other])
+    stream = shark.stream("SubscribeSpectrum")
+    assert [settings.recording for settings in answer.more] == ["other"]
+    seen: dict[str, list[int]] = {"camera": [], "other": []}
+    async for message in stream:
+        if message.HasField("block"):
+            seen[message.block.radio].append(message.block.sequence)
+        if min(map(len, seen.values())) >= 3:
+            break
+    for sequences in seen.values():
+        assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
+
+    only = await until(shark.stream("SubscribeSpectrum", radio="other"), lambda m: m.block.sequence >= 3)
+    assert {message.block.radio for message in only if message.HasField("block")} == {"other"}
+    assert [message.source.radio for message in only[:2]] == ["camera", "other"]
+    raw = await until(shark.stream("SubscribeRaw", radio="other"), lambda m: m.batch.sequence >= 1)
+    assert {message.batch.interface for message in raw if message.HasField("batch")} == {"other"}
+
+    source = await shark.call("GetSource")
+    assert source.counts["samples"] > 0
+    [report] = source.more
+    assert (report.settings.recording, report.state.radio) == ("other", "other")
+    assert report.counts["samples"] > 0
+
+    await shark.call("StartRecording", name="made", radio="other")
+    await asyncio.sleep(1.5)
+    made = (await shark.call("StopRecording", name="made")).recording
+    assert made.radio == "other"
+    assert made.chunk_count > 0
+    used = await shark.call("GetChannelUtilisation", window_s=1, radio="other")
+    assert used.channels
+    for rpc in ("StartRecording", "GetChannelUtilisation"):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await shark.call(rpc, radio="none")
+        assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    stream.cancel()
+
+
+async def test_sources_that_make_no_sense_together_change_nothing(shark: Shark) -> None:
+    await shark.play("camera", capture(captures.AR9223))
+    camera = pb.SourceSettings(kind=pb.SOURCE_KIND_RECORDING, recording="camera", loop=True)
+    none = pb.SourceSettings(kind=pb.SOURCE_KIND_NONE)
+    wrong = pb.SourceSettings(kind=pb.SOURCE_KIND_HARDWARE, phy="../x")
+    for settings, more, field in (
+        (camera, [camera], "more"),
+        (camera, [none], "more[0].kind"),
+        (none, [camera], "settings.kind"),
+        (camera, [wrong], "more[0].phy"),
+        (camera, [pb.SourceSettings()], "more[0].kind"),
+        (camera, [camera] * 8, "more"),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await shark.call("SetSource", settings=settings, more=more)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        status = rpc_status.from_call(refused.value)
+        assert field in str(status.details), (field, status)
+    source = await shark.call("GetSource")
+    assert source.settings.recording == "camera"
+    assert not source.more
+
+
+async def test_several_sources_survive_a_restart(home: Home) -> None:
+    async with running_shark(home) as shark:
+        await shark.play("camera", capture(captures.AR9223))
+        camera = pb.SourceSettings(kind=pb.SOURCE_KIND_RECORDING, recording="camera", loop=True)
+        gone = pb.SourceSettings(kind=pb.SOURCE_KIND_HARDWARE, phy="phy7")
+        await shark.call("SetSource", settings=camera, more=[gone])
+    async with running_shark(home) as shark:
+        source = await shark.call("GetSource")
+        assert (source.settings.recording, source.more[0].settings.phy) == ("camera", "phy7")
+        status = await shark.call("GetStatus")
+        assert (status.hardware_ready, status.software_ready) == (False, True)
 
 
 @pytest.mark.parametrize("statistic", [pb.STATISTIC_MAX, pb.STATISTIC_MEAN, pb.STATISTIC_PERCENTILE])

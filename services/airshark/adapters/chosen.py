@@ -32,15 +32,17 @@ class ChosenSource:
         self._scenario = scenario
         """What to simulate until something is chosen."""
 
-    def load(self) -> SourceSettings:
+    def load(self) -> tuple[SourceSettings, ...]:
         """Returns the choice; the default if there is none or it cannot be read."""
         try:
-            settings = SourceSettings.from_json(json.loads(self._path.read_text()))
+            document = json.loads(self._path.read_text())
+            more = document.pop("more", [])
+            settings = tuple(map(SourceSettings.from_json, [document, *more]))
         except FileNotFoundError:
-            return self._default()
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            return (self._default(),)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             log.error("the choice of the spectrum source cannot be read and is ignored", reason=str(error))
-            return SourceSettings()
+            return (SourceSettings(),)
         return settings
 
     def _default(self) -> SourceSettings:
@@ -55,9 +57,10 @@ class ChosenSource:
             return SourceSettings()
         return settings
 
-    def save(self, settings: SourceSettings) -> None:
+    def save(self, settings: tuple[SourceSettings, ...]) -> None:
         """Keeps a choice."""
-        write_atomically(self._path, json.dumps(settings.as_json()).encode())
+        first, *more = (each.as_json() for each in settings)
+        write_atomically(self._path, json.dumps({**first, "more": more}).encode())
 
 
 def make_source(settings: SourceSettings, recordings: Recordings) -> Source:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +16,8 @@ import structlog
 
 from services.airshark.adapters.files import PIECE_BYTES
 from services.airshark.domain import container
-from services.airshark.domain.pipeline import Batch, Item, Pipeline
+from services.airshark.domain.pipeline import Pipeline
+from services.airshark.domain.reader import Batch, Item, Reader
 from services.airshark.domain.settings import NAME
 from services.airshark.domain.sources import SourceKind
 from services.common.errors import (
@@ -79,8 +81,10 @@ class Limits:
 class _Active:
     """A recording that is being written."""
 
-    def __init__(self, name: str, limits: Limits) -> None:
+    def __init__(self, name: str, limits: Limits, reader: Callable[[], Reader | None]) -> None:
         self.name = name
+        self.reader = reader
+        """The source that is recorded, as long as there is one."""
         self.limits = limits
         self.queue: Subscription[Batch] = Subscription(QUEUE_BATCHES)
         self.task: asyncio.Task[None] | None = None
@@ -88,7 +92,8 @@ class _Active:
         """The file that is being written; another one than `name` when files rotate."""
 
     def take(self, item: Item) -> None:
-        if isinstance(item, Batch):
+        reader = self.reader()
+        if isinstance(item, Batch) and reader is not None and item.radio == reader.source.radio:
             self.queue.push(item)
 
 
@@ -107,13 +112,14 @@ class Recordings:
             raise _missing(name)
         return path
 
-    async def start(self, name: str, limits: Limits) -> Recording:
-        """Begins a recording."""
+    async def start(self, name: str, limits: Limits, radio: str = "") -> Recording:
+        """Begins a recording of one radio, or of the first source, whichever that is at the time."""
         limits.check()
-        if self._pipeline.source.kind is SourceKind.NONE:
+        if self._pipeline.main.source.kind is SourceKind.NONE:
             raise FailedPrecondition(
                 "No source is chosen; choose one with PUT /api/v1/airshark/source.", reason="SOURCE_MISSING"
             )
+        self._pipeline.require(radio)
         name = name or datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         if not NAME.fullmatch(name):
             raise InvalidArgument(
@@ -123,7 +129,7 @@ class Recordings:
             )
         if name in self._active:
             raise self._taken(name)
-        active = self._active[name] = _Active(name, limits)
+        active = self._active[name] = _Active(name, limits, partial(self._pipeline.of, radio))
         try:
             if limits.keep_files:
                 active.current = f"{name}-000001"
@@ -244,7 +250,7 @@ class Recordings:
     async def _fill(self, active: _Active, file: BinaryIO, begun_s: float) -> bool:
         """Writes one file to its end; tells whether it ended because it was full."""
         limits, writer = active.limits, container.Writer()
-        source = self._pipeline.source
+        source = (active.reader() or self._pipeline.main).source
         header = container.Header(source.radio, source.kind.value, source.description, time.time(), {})
         waiting = [writer.begin(header)]
         written_s = time.monotonic()

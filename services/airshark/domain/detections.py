@@ -21,7 +21,8 @@ from services.airshark.domain.analysis_settings import (
 )
 from services.airshark.domain.block import SampleBlock
 from services.airshark.domain.channels import ChannelMeter
-from services.airshark.domain.pipeline import Item, Pipeline, SourceState, State
+from services.airshark.domain.pipeline import Pipeline
+from services.airshark.domain.reader import Item, SourceState, State
 from services.common.feed import Feed
 
 log = structlog.get_logger()
@@ -107,7 +108,7 @@ class DetectionDesk:
     @property
     def running(self) -> bool:
         """Whether samples are being analysed now."""
-        return self._wanted > 0 and self._pipeline.state.state is State.RUNNING
+        return self._wanted > 0 and self._pipeline.main.state.state is State.RUNNING
 
     @property
     def known(self) -> list[Detection]:
@@ -153,7 +154,9 @@ class DetectionDesk:
         return settings
 
     def take(self, item: Item) -> None:
-        """Is called by the pipeline for each item."""
+        """Is called by the pipeline for each item; only the first of several radios is analysed."""
+        if item.radio != self._pipeline.main.source.radio:
+            return
         if isinstance(item, SourceState):
             if item.state is State.IDLE or item.radio != self._radio:
                 self._forget()

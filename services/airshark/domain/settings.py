@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from services.airshark.domain.sources import SourceKind
@@ -11,6 +12,7 @@ PHY = re.compile(r"[a-zA-Z0-9_-]{1,32}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 MAX_HOPS = 64
 MAX_SCENARIO_BYTES = 64 * 1024
+MAX_SOURCES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +31,26 @@ class SourceSettings:
     fast: bool = False
     scenario: str = ""
 
-    def check(self) -> None:
-        """Raises `InvalidArgument` for the first field that is wrong."""
+    def check(self, within: str = "settings") -> None:
+        """Raises `InvalidArgument` for the first field that is wrong; `within` is the field that this is."""
+        require = partial(_require, within)
         if self.kind is SourceKind.HARDWARE:
-            _require(PHY.fullmatch(self.phy), "phy", "must be the name of a radio such as phy0")
-            _require(len(self.hop_mhz) <= MAX_HOPS, "hop_mhz", f"may have {MAX_HOPS} frequencies")
-            _require(
+            require(PHY.fullmatch(self.phy), "phy", "must be the name of a radio such as phy0")
+            require(len(self.hop_mhz) <= MAX_HOPS, "hop_mhz", f"may have {MAX_HOPS} frequencies")
+            require(
                 all(2300 <= mhz <= 7200 for mhz in self.hop_mhz), "hop_mhz", "must be from 2300 to 7200 MHz"
             )
-            _require(self.dwell_ms == 0 or 20 <= self.dwell_ms <= 60_000, "dwell_ms", "must be 20 to 60000")
+            require(self.dwell_ms == 0 or 20 <= self.dwell_ms <= 60_000, "dwell_ms", "must be 20 to 60000")
             period = self.spectral_period
-            _require(period is None or 0 <= period <= 255, "spectral_period", "must be 0 to 255")
+            require(period is None or 0 <= period <= 255, "spectral_period", "must be 0 to 255")
             bins = self.spectral_bins
-            _require(
+            require(
                 bins in (0, 32, 64, 128, 256, 512), "spectral_bins", "must be a power of two from 32 to 512"
             )
         elif self.kind is SourceKind.RECORDING:
-            _require(NAME.fullmatch(self.recording), "recording", "must be the name of a recording")
+            require(NAME.fullmatch(self.recording), "recording", "must be the name of a recording")
         elif self.kind is SourceKind.SIMULATED:
-            _require(
+            require(
                 0 < len(self.scenario.encode()) <= MAX_SCENARIO_BYTES,
                 "scenario",
                 "must be a scenario in YAML of at most 64 KiB",
@@ -65,6 +68,24 @@ class SourceSettings:
         )
 
 
-def _require(truth: object, field: str, demand: str) -> None:
+def check_together(settings: tuple[SourceSettings, ...]) -> None:
+    """Raises `InvalidArgument` for what is wrong with any of some sources, or with all of them together."""
+    first, *more = settings
+    first.check()
+    if len(settings) > MAX_SOURCES:
+        raise InvalidArgument(
+            f"more may have {MAX_SOURCES - 1} sources.", reason="SOURCE_INVALID", field="more"
+        )
+    for number, each in enumerate(more):
+        _require(
+            f"more[{number}]", each.kind is not SourceKind.NONE, "kind", "must be one that gives samples"
+        )
+        each.check(f"more[{number}]")
+    _require(
+        "settings", not more or first.kind is not SourceKind.NONE, "kind", "must be one that gives samples"
+    )
+
+
+def _require(within: str, truth: object, field: str, demand: str) -> None:
     if not truth:
-        raise InvalidArgument(f"{field} {demand}.", reason="SOURCE_INVALID", field=f"settings.{field}")
+        raise InvalidArgument(f"{field} {demand}.", reason="SOURCE_INVALID", field=f"{within}.{field}")

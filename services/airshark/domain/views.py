@@ -8,7 +8,8 @@ from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
-from services.airshark.domain.pipeline import Item, Pipeline
+from services.airshark.domain.pipeline import Pipeline
+from services.airshark.domain.reader import Item
 from services.common.feed import Feed, Subscription
 
 

@@ -5,7 +5,9 @@ from paradrop.airshark.v1 import airshark_pb2 as pb
 from services.airshark.domain.band import Band, Statistic
 from services.airshark.domain.formats import ATH9K_BIN_SPACING_MHZ
 from services.airshark.domain.settings import SourceSettings
-from services.airshark.rpc.views import KINDS, Selection, SweepView, WaterfallView
+from services.airshark.rpc.band_views import SweepView, WaterfallView
+from services.airshark.rpc.sample_views import Selection
+from services.airshark.rpc.source_messages import KINDS
 from services.common.errors import InvalidArgument
 
 DEFAULT_BAND_MHZ = (2400.0, 2500.0)
@@ -52,7 +54,7 @@ def to_sweep_view(request: pb.SubscribeSweepRequest) -> SweepView:
     require(request.statistic in STATISTICS, "statistic", "a statistic that exists")
     cells = max(round((high - low) / ATH9K_BIN_SPACING_MHZ), 1)
     band = Band(low, ATH9K_BIN_SPACING_MHZ, cells, STATISTICS[request.statistic], request.percentile or 50)
-    return SweepView(band, 1 / rate_hz)
+    return SweepView(band, 1 / rate_hz, request.radio)
 
 
 def to_waterfall_view(request: pb.SubscribeWaterfallRequest) -> WaterfallView:
@@ -62,7 +64,9 @@ def to_waterfall_view(request: pb.SubscribeWaterfallRequest) -> WaterfallView:
     require(16 <= columns <= 2048, "columns", "16 to 2048")
     require(rate <= 50, "rows_per_s", "1 to 50")
     require(rows <= 64, "rows_per_tile", "1 to 64")
-    return WaterfallView(Band(low, (high - low) / columns, columns, Statistic.MAX), 1 / rate, rows)
+    return WaterfallView(
+        Band(low, (high - low) / columns, columns, Statistic.MAX), 1 / rate, rows, request.radio
+    )
 
 
 def _band(min_mhz: float, max_mhz: float) -> tuple[float, float]:
@@ -76,13 +80,13 @@ def _band(min_mhz: float, max_mhz: float) -> tuple[float, float]:
 _KINDS = {number: kind for kind, number in KINDS.items()}
 
 
-def to_settings(settings: pb.SourceSettings) -> SourceSettings:
-    """Reads a choice of source."""
+def to_settings(settings: pb.SourceSettings, within: str) -> SourceSettings:
+    """Reads a choice of source; `within` is the field that it is."""
     if settings.kind not in _KINDS:
         raise InvalidArgument(
             "kind must be SOURCE_KIND_NONE, _HARDWARE, _RECORDING or _SIMULATED.",
             reason="SOURCE_INVALID",
-            field="settings.kind",
+            field=f"{within}.kind",
         )
     return SourceSettings(
         kind=_KINDS[settings.kind],

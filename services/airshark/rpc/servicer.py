@@ -10,8 +10,11 @@ from services.airshark.domain.channels import MAX_WINDOW_S
 from services.airshark.domain.detections import DetectionDesk
 from services.airshark.domain.pipeline import Pipeline
 from services.airshark.domain.radio import RadioDesk
+from services.airshark.domain.reader import Reader
+from services.airshark.domain.settings import SourceSettings
 from services.airshark.domain.sources import SourceKind
 from services.airshark.domain.utilisation import UtilisationDesk
+from services.airshark.rpc.analyzer_view import AnalyzerView
 from services.airshark.rpc.requests import (
     from_settings,
     require,
@@ -20,15 +23,9 @@ from services.airshark.rpc.requests import (
     to_sweep_view,
     to_waterfall_view,
 )
+from services.airshark.rpc.sample_views import RawView, SpectrumView
+from services.airshark.rpc.source_messages import KINDS, to_event, to_timestamp
 from services.airshark.rpc.streams import Streams
-from services.airshark.rpc.views import (
-    KINDS,
-    AnalyzerView,
-    RawView,
-    SpectrumView,
-    to_event,
-    to_timestamp,
-)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["AirsharkService"]
 ANALYZER = (pb.SubscribeAnalyzerResponse, "")
@@ -69,19 +66,24 @@ class AirsharkServicer:
 
     async def GetSource(self, request: pb.GetSourceRequest, context: Any) -> pb.GetSourceResponse:
         """Returns the source and how it is doing."""
+        first, *more = map(_to_report, self._desk.settings, self._pipeline.readers)
         return pb.GetSourceResponse(
-            settings=from_settings(self._desk.settings),
-            state=to_event(self._pipeline.state),
-            samples_per_s=self._pipeline.rate.per_s(),
-            overflow_count=self._pipeline.overflows,
-            counts={reason: float(count) for reason, count in self._pipeline.counts.items()},
+            settings=first.settings,
+            state=first.state,
+            samples_per_s=first.samples_per_s,
+            overflow_count=first.overflow_count,
+            counts=first.counts,
             reader_count=self._pipeline.reader_count,
+            more=more,
         )
 
     async def SetSource(self, request: pb.SetSourceRequest, context: Any) -> pb.SetSourceResponse:
-        """Chooses the source."""
-        chosen = await self._desk.choose(to_settings(request.settings))
-        return pb.SetSourceResponse(settings=from_settings(chosen))
+        """Chooses the source, or several."""
+        settings = [to_settings(request.settings, "settings")]
+        for number, more in enumerate(request.more):
+            settings.append(to_settings(more, f"more[{number}]"))
+        first, *others = map(from_settings, await self._desk.choose(*settings))
+        return pb.SetSourceResponse(settings=first, more=others)
 
     async def SubscribeRaw(self, request: pb.SubscribeRawRequest, context: Any) -> AsyncIterator[bytes]:
         """Streams the bytes of the kernel."""
@@ -120,7 +122,7 @@ class AirsharkServicer:
         """Returns how busy the channels are."""
         window_s = request.window_s or DEFAULT_WINDOW_S
         require(window_s <= MAX_WINDOW_S, "window_s", f"1 to {MAX_WINDOW_S}")
-        channels = await self._utilisation.over(window_s)
+        channels = await self._utilisation.over(window_s, request.radio)
         return pb.GetChannelUtilisationResponse(
             window_s=window_s,
             channels=[
@@ -152,7 +154,7 @@ class AirsharkServicer:
         """Begins a recording."""
         require(0 <= request.max_bytes <= 2**53, "max_bytes", "a size")
         limits = Limits(int(request.max_bytes) or DEFAULT_MAX_BYTES, request.max_s, request.keep_files)
-        recording = await self._recordings.start(request.name, limits)
+        recording = await self._recordings.start(request.name, limits, request.radio)
         return pb.StartRecordingResponse(recording=_to_recording(recording))
 
     async def StopRecording(self, request: pb.StopRecordingRequest, context: Any) -> pb.StopRecordingResponse:
@@ -185,6 +187,16 @@ class AirsharkServicer:
         """Streams the bytes of a recording."""
         async for data, size in self._recordings.read(request.name, request.offset, request.length):
             yield pb.ReadRecordingResponse(data=data, size_bytes=size)
+
+
+def _to_report(settings: SourceSettings, reader: Reader) -> pb.SourceReport:
+    return pb.SourceReport(
+        settings=from_settings(settings),
+        state=to_event(reader.state),
+        samples_per_s=reader.rate.per_s(),
+        overflow_count=reader.overflows,
+        counts={reason: float(count) for reason, count in reader.counts.items()},
+    )
 
 
 def _to_recording(recording: Recording) -> pb.Recording:

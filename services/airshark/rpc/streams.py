@@ -8,7 +8,7 @@ from paradrop.type.v1 import stream_pb2
 
 from services.airshark.domain.pipeline import Pipeline
 from services.airshark.domain.views import View, Views
-from services.airshark.rpc.views import to_event
+from services.airshark.rpc.source_messages import to_event
 
 HEARTBEAT_S = 10.0
 QUEUE_MESSAGES = 32
@@ -29,7 +29,8 @@ class Streams:
         view = make()  # Refuses what is wrong before anything is sent.
         with self._views.reading((response, key), lambda: view, QUEUE_MESSAGES) as waiting:
             if with_source:
-                yield response(source=to_event(self._pipeline.state)).SerializeToString()
+                for reader in self._pipeline.readers:
+                    yield response(source=to_event(reader.state)).SerializeToString()
             yield response(synced=stream_pb2.Synced()).SerializeToString()
             async for messages in waiting.batches(HEARTBEAT_S):
                 dropped = waiting.take_dropped()
