@@ -6,7 +6,8 @@ import io
 import os
 import tarfile
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
 from itertools import accumulate
@@ -20,7 +21,8 @@ from hypothesis import strategies as st
 
 from services.chutes.adapters import datatree, disk
 from services.chutes.adapters import pieces as pieces_of
-from services.chutes.adapters.imports import CONTENT_TYPES, MAX_PARALLEL
+from services.chutes.adapters.folders import DiskFolders
+from services.chutes.adapters.imports import CONTENT_TYPES, MAX_PARALLEL, Imports
 from services.chutes.adapters.pieces import Piece
 from services.chutes.adapters.tarstream import TarStream
 from services.chutes.adapters.unpacker import Target, unpack
@@ -31,6 +33,7 @@ from services.common.errors import DomainError
 from tests.chutes.archives import DESCRIPTION, GZIP, MANIFEST, entry, make_archive, make_tar
 from tests.chutes.client import refusal
 from tests.chutes.served import MAX_UPLOAD_BYTES, Served
+from tests.support.small_disk import MEBIBYTE, small_disk
 
 INVALID, EXHAUSTED = "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED"
 GOOD = make_archive(entry("data/kept", b"precious"), entry("data", type=tarfile.DIRTYPE))
@@ -258,6 +261,36 @@ async def test_a_disk_that_fills_up_meanwhile_is_told(served: Served, monkeypatc
     assert (await _refused(served.client().import_(archive)))[:2] == (EXHAUSTED, "DISK_FULL")
     monkeypatch.undo()
     assert served.bench.files() == []
+
+
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[DiskFolders]:
+    """The folders of a node whose disk has little room."""
+    with small_disk(tmp_path, 16 * MEBIBYTE) as folder:
+        yield DiskFolders(folder)
+
+
+async def test_data_that_does_not_fit_on_the_disk_leaves_nothing(
+    narrow: DiskFolders, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(disk, "MIN_FREE_BYTES", MEBIBYTE)
+
+    async def send(content: bytes) -> AsyncIterator[Piece]:
+        for start in range(0, len(content), MEBIBYTE):
+            yield Piece(content[start : start + MEBIBYTE], GZIP)
+
+    async def install(_: Any, __: Any, data: str, ___: Any) -> str:
+        return data
+
+    with closing(Imports(narrow, MAX_UPLOAD_BYTES)) as imports:
+        content = make_archive(entry("data/large", os.urandom(30 * MEBIBYTE)))
+        with pytest.raises(DomainError) as error:
+            await imports.take(send(content), lambda *_: None, install)
+        assert error.value.reason == "DISK_FULL"
+        assert [path for path in narrow.uploads.parent.rglob("*") if path.is_file()] == []
+        content = make_archive(entry("data/small", os.urandom(5 * MEBIBYTE)))
+        data = await imports.take(send(content), lambda *_: None, install)
+        assert (narrow.workspace(data) / "small").stat().st_size == 5 * MEBIBYTE
 
 
 class _Usage:
