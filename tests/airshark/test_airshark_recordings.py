@@ -1,7 +1,11 @@
 """Recordings: begun and ended over the API, whole after a crash, readable while they grow."""
 
 import asyncio
+import itertools
+import os
 import struct
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from services.airshark.adapters.files import FileKind, NoCapture, open_file, pro
 from services.airshark.adapters.recordings import summary
 from services.airshark.domain import container
 from tests.support import captures
-from tests.support.airshark import Shark, until
+from tests.support.airshark import Home, Shark, running_shark, until
 from tests.support.captures import capture, capture_elsewhere, decode, ht20
 
 HEADER = container.Header("phy0", "hardware", "radio phy0", 1000.0, {"period": 18})
@@ -225,8 +229,6 @@ async def test_files_rotate(shark: Shark) -> None:
 
 
 async def test_it_ends_well_when_the_service_stops(home: Any) -> None:
-    from tests.support.airshark import running_shark
-
     async with running_shark(home) as shark:
         await shark.play("camera", capture(captures.AR9223))
         await shark.call("StartRecording", name="last")
@@ -237,6 +239,77 @@ async def test_it_ends_well_when_the_service_stops(home: Any) -> None:
     header, _, chunks = await asyncio.to_thread(summary, path)
     assert header is not None
     assert chunks >= 1
+
+
+async def test_a_service_that_is_killed_leaves_what_it_wrote_and_any_cut_of_it_is_read(home: Home) -> None:
+    environment = {
+        "PARADROP_HOME": str(home.settings.home),
+        "PARADROP_RUNTIME": str(home.settings.runtime),
+        "PATH": os.environ["PATH"],
+    }
+    program = Path(sys.executable).with_name("paradrop")
+    address = home.settings.addresses["airshark"]
+    process = await asyncio.create_subprocess_exec(
+        program, "serve", "airshark", "--log-level", "error", env=environment
+    )
+    try:
+        async with grpc.aio.insecure_channel(address) as channel:
+            await asyncio.wait_for(channel.channel_ready(), 30)
+            shark = Shark(home.settings, channel, home.publisher)
+            await shark.play("camera", capture(captures.AR9223))
+            await shark.call("StartRecording", name="killed")
+            path = shark.recordings / "killed.pdspec"
+            async with asyncio.timeout(20):
+                while (await shark.call("ListRecordings")).recordings[1].chunk_count < 12:
+                    await asyncio.sleep(0.2)
+    finally:
+        process.kill()
+        await process.wait()
+    data = await asyncio.to_thread(path.read_bytes)
+    frames, damaged = parsed(data)
+    assert damaged == 0
+    assert container.to_header(frames[0]) is not None
+    chunks = [chunk for frame in frames if (chunk := container.to_chunk(frame))]
+    assert len(chunks) >= 12
+    # The records of the camera, from the first on and over and over.
+    recorded = b"".join(chunk.data for chunk in chunks)
+    source = capture(captures.AR9223)
+    assert recorded == (source * (len(recorded) // len(source) + 1))[: len(recorded)]
+    # What a power cut leaves may end at any byte.
+    ends = [after.offset for after in frames[1:]] + [len(data)]
+    for cut in range(ends[-4], len(data)):
+        found, damaged = parsed(data[:cut])
+        assert found == frames[: sum(end <= cut for end in ends)]
+        assert damaged == 0
+    async with running_shark(home) as shark:
+        recording = (await shark.call("ListRecordings")).recordings[1]
+        assert (recording.name, recording.active, recording.chunk_count) == ("killed", False, len(chunks))
+        await shark.call(
+            "SetSource", settings=pb.SourceSettings(kind=pb.SOURCE_KIND_RECORDING, recording="killed")
+        )
+        blocks = await until(shark.stream("SubscribeSpectrum"), lambda m: m.HasField("block"))
+        assert blocks[-1].block.sample_count > 0
+
+
+async def test_what_was_recorded_reaches_the_disk_now_and_then(
+    shark: Shark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WRITE_INTERVAL_S", 0.1)
+    monkeypatch.setattr(module, "SYNC_INTERVAL_S", 0.5)
+    synced: list[float] = []
+    really = os.fdatasync
+
+    def fdatasync(descriptor: int) -> None:
+        synced.append(time.monotonic())
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    await shark.play("camera", capture(captures.AR9223))
+    await shark.call("StartRecording", name="made")
+    await asyncio.sleep(2.2)
+    await shark.call("StopRecording", name="made")
+    assert 2 <= len(synced) <= 5
+    assert all(later - earlier >= 0.4 for earlier, later in itertools.pairwise(synced))
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ MAX_KEPT = 1000
 QUEUE_BATCHES = 256
 WRITE_INTERVAL_S = 1.0
 """Samples are written together: flash wears out by the write."""
+SYNC_INTERVAL_S = 10.0
+"""So much of a recording a power cut may cost; the end of a file is on the disk when it is told."""
 SPARE_BYTES = 64 * 1024 * 1024
 """So much of the disk stays free."""
 READ_BYTES = 256 * 1024
@@ -253,7 +255,7 @@ class Recordings:
         source = (active.reader() or self._pipeline.main).source
         header = container.Header(source.radio, source.kind.value, source.description, time.time(), {})
         waiting = [writer.begin(header)]
-        written_s = time.monotonic()
+        written_s = synced_s = time.monotonic()
         full = stopped = False
         chunks = 0
         try:
@@ -272,6 +274,9 @@ class Recordings:
                 if waiting and now_s - written_s >= WRITE_INTERVAL_S:
                     await asyncio.to_thread(_write, file, b"".join(waiting), self._check_space)
                     waiting, written_s = [], now_s
+                    if now_s - synced_s >= SYNC_INTERVAL_S:
+                        await asyncio.to_thread(os.fdatasync, file.fileno())
+                        synced_s = now_s
         finally:
             waiting.append(writer.end())
             await asyncio.shield(asyncio.to_thread(_finish, file, b"".join(waiting)))
