@@ -39,7 +39,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     pipeline = Pipeline()
     recordings = Recordings(home / "recordings", pipeline)
     chosen = ChosenSource(home / "source.json", settings.spectrum_scenario)
-    desk = RadioDesk(pipeline, chosen, partial(make_source, recordings=recordings))
+    desk = RadioDesk(pipeline, chosen, partial(make_source, recordings=recordings.files))
     views = Views(pipeline)
     database = await asyncio.to_thread(Database, home / "detections.sqlite3", MIGRATIONS, "NORMAL")
     history = DetectionStore(database)

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from paradrop.airshark.v1 import airshark_pb2 as pb
 
+from services.airshark.adapters import recording_files
 from services.airshark.adapters import recordings as module
 from services.airshark.adapters.files import FileKind, NoCapture, open_file, probe
-from services.airshark.adapters.recordings import summary
+from services.airshark.adapters.recording_files import summary
 from services.airshark.domain import container
 from tests.support import captures
 from tests.support.airshark import Home, Shark, running_shark, until
@@ -335,7 +336,7 @@ async def test_what_cannot_be_recorded_is_refused(
 
 
 async def test_a_full_disk_is_told(shark: Shark, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SPARE_BYTES", 2**62)
+    monkeypatch.setattr(recording_files, "SPARE_BYTES", 2**62)
     await shark.play("camera", capture(captures.AR9223))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await shark.call("StartRecording", name="more")

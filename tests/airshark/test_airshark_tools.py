@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from services.airshark.adapters.files import FileKind, probe
-from services.airshark.adapters.recordings import summary
+from services.airshark.adapters.recording_files import summary
 from services.cli import main
 from tests.support import captures
 from tests.support.airshark import Shark, until

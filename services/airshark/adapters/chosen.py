@@ -12,7 +12,7 @@ from services.airshark.adapters.radio_source import (
     RadioSource,
 )
 from services.airshark.adapters.recorded_source import RecordedSource
-from services.airshark.adapters.recordings import Recordings
+from services.airshark.adapters.recording_files import RecordingFiles
 from services.airshark.adapters.simulated_source import SimulatedSource
 from services.airshark.domain.pipeline import NoSource
 from services.airshark.domain.settings import SourceSettings
@@ -63,7 +63,7 @@ class ChosenSource:
         write_atomically(self._path, json.dumps({**first, "more": more}).encode())
 
 
-def make_source(settings: SourceSettings, recordings: Recordings) -> Source:
+def make_source(settings: SourceSettings, recordings: RecordingFiles) -> Source:
     """Returns the source that was chosen; raises domain errors when it cannot be. Blocking."""
     if settings.kind is SourceKind.HARDWARE:
         period = settings.spectral_period

@@ -1,12 +1,10 @@
-"""The recordings on the disk: written while the source is read, and read by whoever asks."""
+"""Makes recordings: what a source gives is written to files while it is read."""
 
 import asyncio
 import os
-import re
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import BinaryIO
 
 import structlog
 
-from services.airshark.adapters.files import PIECE_BYTES
+from services.airshark.adapters.recording_files import Recording, RecordingFiles, remove, taken
 from services.airshark.domain import container
 from services.airshark.domain.pipeline import Pipeline
 from services.airshark.domain.reader import Batch, Item, Reader
@@ -24,7 +22,6 @@ from services.common.errors import (
     AlreadyExists,
     FailedPrecondition,
     InvalidArgument,
-    NotFound,
     ResourceExhausted,
 )
 from services.common.feed import Subscription
@@ -32,7 +29,6 @@ from services.common.files import sync_dir
 
 log = structlog.get_logger()
 
-SUFFIX = ".pdspec"
 DEFAULT_MAX_BYTES = 100 * 1000 * 1000
 MIN_BYTES, MAX_BYTES = 10_000, 1_000_000_000_000
 MAX_KEPT = 1000
@@ -41,24 +37,6 @@ WRITE_INTERVAL_S = 1.0
 """Samples are written together: flash wears out by the write."""
 SYNC_INTERVAL_S = 10.0
 """So much of a recording a power cut may cost; the end of a file is on the disk when it is told."""
-SPARE_BYTES = 64 * 1024 * 1024
-"""So much of the disk stays free."""
-READ_BYTES = 256 * 1024
-PART = re.compile(r"(.+)-(\d{6})")
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """A file on the disk."""
-
-    name: str
-    size_bytes: int
-    start_time_s: float
-    active: bool
-    radio: str
-    source_kind: str
-    duration_s: float
-    chunk_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +81,9 @@ class Recordings:
     """All recordings of the node."""
 
     def __init__(self, folder: Path, pipeline: Pipeline) -> None:
-        self._folder = folder
+        self.files = RecordingFiles(folder)
         self._pipeline = pipeline
         self._active: dict[str, _Active] = {}
-
-    def path(self, name: str) -> Path:
-        """Returns the file of a recording; raises `NotFound`. Blocking."""
-        path = self._folder / f"{name}{SUFFIX}"
-        if not NAME.fullmatch(name) or not path.is_file():
-            raise _missing(name)
-        return path
 
     async def start(self, name: str, limits: Limits, radio: str = "") -> Recording:
         """Begins a recording of one radio, or of the first source, whichever that is at the time."""
@@ -130,12 +101,12 @@ class Recordings:
                 field="name",
             )
         if name in self._active:
-            raise self._taken(name)
+            raise taken(name)
         active = self._active[name] = _Active(name, limits, partial(self._pipeline.of, radio))
         try:
             if limits.keep_files:
                 active.current = f"{name}-000001"
-            file = await asyncio.to_thread(self._create, active.current)
+            file = await asyncio.to_thread(self.files.create, active.current)
         except BaseException:
             del self._active[name]
             raise
@@ -154,11 +125,11 @@ class Recordings:
 
     async def get(self, name: str) -> Recording:
         """Returns one recording."""
-        return await asyncio.to_thread(self._describe, name)
+        return self._marked(await asyncio.to_thread(self.files.describe, name))
 
     async def page(self, after: str, size: int) -> list[Recording]:
         """Returns recordings whose names come after `after`."""
-        return await asyncio.to_thread(self._page, after, size)
+        return [self._marked(found) for found in await asyncio.to_thread(self.files.page, after, size)]
 
     async def delete(self, name: str) -> None:
         """Removes a recording."""
@@ -168,22 +139,8 @@ class Recordings:
                 reason="RECORDING_ACTIVE",
                 recording=name,
             )
-        path = await asyncio.to_thread(self.path, name)
-        await asyncio.to_thread(_remove, path)
-
-    async def read(self, name: str, offset: int, length: int) -> AsyncIterator[tuple[bytes, int]]:
-        """Yields bytes, and in the first place the size of the file."""
-        path = await asyncio.to_thread(self.path, name)
-        file = await asyncio.to_thread(path.open, "rb")
-        with file:
-            size = await asyncio.to_thread(_seek, file, offset)
-            end = min(size, offset + length) if length else size
-            yield b"", size
-            while offset < end and (
-                data := await asyncio.to_thread(file.read, min(READ_BYTES, end - offset))
-            ):
-                offset += len(data)
-                yield data, 0
+        path = await asyncio.to_thread(self.files.path, name)
+        await asyncio.to_thread(remove, path)
 
     async def close(self) -> None:
         """Ends all recordings."""
@@ -199,27 +156,8 @@ class Recordings:
     def _is_written(self, name: str) -> bool:
         return any(active.current == name for active in self._active.values())
 
-    def _taken(self, name: str) -> AlreadyExists:
-        return AlreadyExists(
-            f"There is a recording '{name}' already; take another name or delete it.",
-            reason="RECORDING_EXISTS",
-            recording=name,
-        )
-
-    def _create(self, name: str) -> BinaryIO:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._check_space()
-        try:
-            return open(self._folder / f"{name}{SUFFIX}", "xb", buffering=0)
-        except FileExistsError:
-            raise self._taken(name) from None
-
-    def _check_space(self) -> None:
-        disk = os.statvfs(self._folder)
-        if disk.f_bavail * disk.f_frsize < SPARE_BYTES:
-            raise ResourceExhausted(
-                "The disk is full but for 64 MiB; delete recordings first.", reason="DISK_FULL"
-            )
+    def _marked(self, recording: Recording) -> Recording:
+        return replace(recording, active=self._is_written(recording.name))
 
     async def _record(self, active: _Active, file: BinaryIO) -> None:
         begun_s = time.monotonic()
@@ -232,22 +170,13 @@ class Recordings:
                         break
                     part += 1
                     active.current = f"{active.name}-{part:06d}"
-                    file = await asyncio.to_thread(self._rotate, active)
+                    file = await asyncio.to_thread(
+                        self.files.rotate, active.name, active.current, active.limits.keep_files
+                    )
         except (OSError, ResourceExhausted, AlreadyExists) as error:
             log.error("a recording ended early", recording=active.name, reason=str(error))
         finally:
             del self._active[active.name]
-
-    def _rotate(self, active: _Active) -> BinaryIO:
-        kept = [path for path in self._paths() if self._is_part(path, active.name)]
-        for path in kept[: max(len(kept) - active.limits.keep_files + 1, 0)]:
-            _remove(path)
-        return self._create(active.current)
-
-    @staticmethod
-    def _is_part(path: Path, name: str) -> bool:
-        match = PART.fullmatch(path.stem)
-        return match is not None and match[1] == name
 
     async def _fill(self, active: _Active, file: BinaryIO, begun_s: float) -> bool:
         """Writes one file to its end; tells whether it ended because it was full."""
@@ -272,7 +201,7 @@ class Recordings:
                 if full or stopped:
                     break
                 if waiting and now_s - written_s >= WRITE_INTERVAL_S:
-                    await asyncio.to_thread(_write, file, b"".join(waiting), self._check_space)
+                    await asyncio.to_thread(_write, file, b"".join(waiting), self.files.check_space)
                     waiting, written_s = [], now_s
                     if now_s - synced_s >= SYNC_INTERVAL_S:
                         await asyncio.to_thread(os.fdatasync, file.fileno())
@@ -281,58 +210,6 @@ class Recordings:
             waiting.append(writer.end())
             await asyncio.shield(asyncio.to_thread(_finish, file, b"".join(waiting)))
         return full and not stopped
-
-    def _paths(self) -> list[Path]:
-        with suppress(FileNotFoundError):
-            return sorted(path for path in self._folder.iterdir() if path.suffix == SUFFIX)
-        return []
-
-    def _page(self, after: str, size: int) -> list[Recording]:
-        names = [path.stem for path in self._paths() if path.stem > after]
-        found = []
-        for name in names[:size]:
-            with suppress(NotFound):
-                found.append(self._describe(name))
-        return found
-
-    def _describe(self, name: str) -> Recording:
-        path = self.path(name)
-        try:
-            header, duration_s, chunks = summary(path)
-            size_bytes = path.stat().st_size
-        except FileNotFoundError:  # Rotated away meanwhile.
-            raise _missing(name) from None
-        return Recording(
-            name=name,
-            size_bytes=size_bytes,
-            start_time_s=header.start_time_s if header else 0.0,
-            active=self._is_written(name),
-            radio=header.radio if header else "",
-            source_kind=header.source_kind if header else "",
-            duration_s=duration_s,
-            chunk_count=chunks,
-        )
-
-
-def _missing(name: str) -> NotFound:
-    return NotFound(f"There is no recording '{name}'.", reason="RECORDING_NOT_FOUND", recording=name)
-
-
-def summary(path: Path) -> tuple[container.Header | None, float, int]:
-    """Returns the header of a recording, how long it is, and how many chunks it has. Blocking."""
-    header, first_s, last_s, chunks = None, None, 0.0, 0
-    parser = container.Parser()
-    with path.open("rb") as file:
-        while piece := file.read(64 * PIECE_BYTES):
-            for frame in parser.feed(piece):
-                chunk = container.to_chunk(frame)
-                if chunk is not None:
-                    chunks += 1
-                    first_s = chunk.wall_time_s if first_s is None else first_s
-                    last_s = chunk.wall_time_s
-                elif header is None:
-                    header = container.to_header(frame)
-    return header, max(last_s - (first_s or last_s), 0.0), chunks
 
 
 def _write(file: BinaryIO, data: bytes, check_space: Callable[[], None]) -> None:
@@ -345,13 +222,3 @@ def _finish(file: BinaryIO, data: bytes) -> None:
         file.write(data)
         os.fsync(file.fileno())
     sync_dir(Path(file.name).parent)
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-
-
-def _seek(file: BinaryIO, offset: int) -> int:
-    size = os.fstat(file.fileno()).st_size
-    file.seek(min(offset, size))
-    return size

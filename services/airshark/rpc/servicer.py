@@ -5,7 +5,8 @@ from typing import Any
 
 from paradrop.airshark.v1 import airshark_pb2 as pb
 
-from services.airshark.adapters.recordings import DEFAULT_MAX_BYTES, Limits, Recording, Recordings
+from services.airshark.adapters.recording_files import Recording
+from services.airshark.adapters.recordings import DEFAULT_MAX_BYTES, Limits, Recordings
 from services.airshark.domain.channels import MAX_WINDOW_S
 from services.airshark.domain.detections import DetectionDesk
 from services.airshark.domain.pipeline import Pipeline
@@ -185,7 +186,7 @@ class AirsharkServicer:
         self, request: pb.ReadRecordingRequest, context: Any
     ) -> AsyncIterator[pb.ReadRecordingResponse]:
         """Streams the bytes of a recording."""
-        async for data, size in self._recordings.read(request.name, request.offset, request.length):
+        async for data, size in self._recordings.files.read(request.name, request.offset, request.length):
             yield pb.ReadRecordingResponse(data=data, size_bytes=size)
 
 

@@ -12,7 +12,7 @@ from paradrop.airshark.v1 import airshark_pb2 as pb
 from paradrop.airshark.v1.airshark_pb2_grpc import AirsharkServiceStub
 
 from services.airshark.adapters.files import FileKind, probe
-from services.airshark.adapters.recordings import SUFFIX
+from services.airshark.adapters.recording_files import SUFFIX
 from services.airshark.domain.settings import NAME
 from services.airshark.tools.convert import to_recording
 from services.airshark.tools.watch import Row
