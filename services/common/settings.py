@@ -14,7 +14,6 @@ SERVICES = ("auth", "network", "airshark", "chutes", "node")
 MAX_UNIX_PATH_BYTES = 100
 WEB_DOMAIN = "chute.paradrop.org"
 """Below it each chute has a host name of its own."""
-LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 DEFAULT_LISTEN = "127.0.0.1:8080"
 DEFAULT_MAX_UPLOAD_MIB = 1024
 DEFAULT_CONCURRENT_BUILDS = 2
@@ -139,9 +138,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     if (tls_cert is None) != (tls_key is None):
         raise SettingError("Set both PARADROP_TLS_CERT and PARADROP_TLS_KEY, or none of them.")
     internal_tls = Path(text).absolute() if (text := environment.get("PARADROP_INTERNAL_TLS")) else None
-    addresses = {
-        part: _address(environment, part, runtime, internal_tls is not None) for part in (*SERVICES, "bridge")
-    }
+    addresses = {part: _address(environment, part, runtime) for part in (*SERVICES, "bridge")}
     return Settings(
         home=home,
         runtime=runtime,
@@ -204,7 +201,7 @@ def _listen(text: str) -> tuple[str, int]:
     return match[1] or match[2] or "0.0.0.0", int(match[3])  # noqa: S104
 
 
-def _address(environment: Mapping[str, str], part: str, runtime: Path, tls: bool) -> str:
+def _address(environment: Mapping[str, str], part: str, runtime: Path) -> str:
     name = f"PARADROP_{part.upper()}_ADDRESS"
     address = environment.get(name) or f"unix:{runtime / part}.sock"
     if address.startswith("unix:"):
@@ -212,11 +209,6 @@ def _address(environment: Mapping[str, str], part: str, runtime: Path, tls: bool
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
         raise SettingError(f"{name} must be unix:PATH or an address and a port, not {address!r}.")
-    if not tls and host not in LOOPBACK:
-        raise SettingError(
-            f"{name} is an address of a network, where the parts of a node need certificates: "
-            "set PARADROP_INTERNAL_TLS, or use a unix socket."
-        )
     return address
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -167,19 +168,26 @@ def test_a_part_that_cannot_start_is_one_clear_line(node: NodeProcess) -> None:
 
 
 def test_a_dispensable_part_that_cannot_start_is_reported(node: NodeProcess) -> None:
-    node.environment = {"PARADROP_AIRSHARK_ADDRESS": "192.0.2.1:1"}
+    taken = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{taken.getsockname()[1]}"
+    node.environment = {"PARADROP_AIRSHARK_ADDRESS": address}
     node.home.mkdir()
     environment = os.environ | {"PARADROP_HOME": str(node.home), "PARADROP_LISTEN": node.target}
     with node.output_file.open("ab") as output:
         node.process = subprocess.Popen(
             [COMMAND, "run"], env=environment | node.environment, stdout=output, stderr=output
         )
-    banner = announced(node)
-    assert "runs, degraded" in banner
-    assert "airshark: does not start: cannot listen at 192.0.2.1:1" in banner
-    status = subprocess.run(
-        [COMMAND, "status"], env=environment | node.environment, capture_output=True, text=True, check=False
-    )
+    with taken:
+        banner = announced(node)
+        assert "runs, degraded" in banner
+        assert f"airshark: does not start: cannot listen at {address}" in banner
+        status = subprocess.run(
+            [COMMAND, "status"],
+            env=environment | node.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert status.returncode == 1
 
 
