@@ -29,6 +29,7 @@ BENCHMARKS = {
     "fleet": fleet.main,
     "decoding": decoding.main,
     "spectrum": spectrum.main,
+    "spectrum-soak": spectrum.soak,
     "logs": logs.main,
     "stations": stations.main,
     "parts": parts.main,
