@@ -33,6 +33,8 @@ async def in_namespace(namespace: Path, work: Callable[[Any], T]) -> T:
     A thread that has entered a namespace ends there: it is never used for anything else.
     """
     future: Future[T] = Future()
+    # Begun work is not called back: the thread has to hand over its result also when nobody waits any more.
+    future.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
