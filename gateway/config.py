@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gateway import descriptors
 from gateway.routes import UPLOAD_TYPE, paths, public_rpcs
+from services.common.addresses import Address
 from services.common.files import write_atomically
 from services.common.options import load_options
 from services.common.settings import MAX_UNIX_PATH_BYTES, WEB_DOMAIN, SettingError, Settings
@@ -63,23 +64,6 @@ ERRORS = (
         "The service %UPSTREAM_CLUSTER% did not answer in time; try again in a moment.",
     ),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A unix socket, or a host and a port."""
-
-    path: str = ""
-    host: str = ""
-    port: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> "Address":
-        """Reads an address as gRPC writes it."""
-        if text.startswith("unix:"):
-            return cls(path=text.removeprefix("unix:"))
-        host, _, port = text.rpartition(":")
-        return cls(host=host.strip("[]"), port=int(port))
 
 
 @dataclass(frozen=True, slots=True)

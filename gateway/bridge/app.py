@@ -22,6 +22,7 @@ from gateway.bridge.metrics import PATH as METRICS_PATH
 from gateway.bridge.metrics import MetricsPage
 from gateway.bridge.relays import RELAYS, Channels
 from gateway.bridge.sockets import Endpoint, deny
+from services.common.addresses import Address
 from services.common.channels import open_channel
 from services.common.errors import DomainError
 from services.common.identity import TokenVerifier, bearer_token
@@ -197,10 +198,10 @@ def _tls(settings: Settings) -> dict[str, Any]:
 
 
 def _listen(address: str) -> socket.socket:
-    if is_network_address(address):
-        host, _, port = address.rpartition(":")
-        return socket.create_server((host, int(port)))
-    path = Path(address.removeprefix("unix:"))
+    place = Address.parse(address)
+    if not place.path:
+        return socket.create_server((place.host, place.port))
+    path = Path(place.path)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from gateway.bridge import replies
+from gateway.bridge.callers import metadata_of
 from services.common.errors import DomainError
-from services.common.identity import TokenVerifier, bearer_token
-from services.common.tracing import carried
+from services.common.identity import TokenVerifier
 
 PATH = "/api/v1/airshark/recordings/{name}/data"
 MEDIA_TYPE = "application/octet-stream"
@@ -34,9 +34,7 @@ class Download:
         if request.method not in ("GET", "HEAD"):
             raise HTTPException(405, headers={"Allow": "GET, HEAD"})
         try:
-            token = bearer_token(request.headers.get("authorization"))
-            self._verifier.verify(token)
-            metadata = (("authorization", f"Bearer {token}"), *carried())
+            metadata = metadata_of(request.headers.get("authorization"), self._verifier)
             name = request.path_params["name"]
             size = await self._size(name, metadata)
         except DomainError as error:

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from gateway.bridge import replies
-from gateway.bridge.relays import Call, Channels, Metadata, watching
+from gateway.bridge.callers import Metadata, metadata_of
+from gateway.bridge.relays import Call, Channels, watching
 from services.common.errors import DomainError
-from services.common.identity import TokenVerifier, bearer_token
-from services.common.tracing import carried
+from services.common.identity import TokenVerifier
 
 MEDIA_TYPE = "text/event-stream"
 FIRST_MESSAGE_TIMEOUT_S = 5.0
@@ -47,9 +47,7 @@ class EventStream:
     async def __call__(self, request: Request) -> Response:
         """Returns the events, or why there are none."""
         try:
-            token = bearer_token(request.headers.get("authorization"))
-            self._verifier.verify(token)
-            metadata = (("authorization", f"Bearer {token}"), *carried())
+            metadata = metadata_of(request.headers.get("authorization"), self._verifier)
             call = self._open(self._channel, request.query_params, metadata)
         except DomainError as error:
             return replies.from_error(error)

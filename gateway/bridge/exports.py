@@ -12,9 +12,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
 
 from gateway.bridge import replies
+from gateway.bridge.callers import metadata_of
 from services.common.errors import DomainError, InvalidArgument
-from services.common.identity import TokenVerifier, bearer_token
-from services.common.tracing import carried
+from services.common.identity import TokenVerifier
 
 PATH = "/api/v1/chutes/{chute}/export"
 MEDIA_TYPE = "application/gzip"
@@ -50,10 +50,8 @@ class Export:
         """Returns the archive, or why there is none."""
         chute = request.path_params["chute"]
         try:
-            token = bearer_token(request.headers.get("authorization"))
-            self._verifier.verify(token)
+            metadata = metadata_of(request.headers.get("authorization"), self._verifier)
             wanted = archives_pb2.ExportChuteRequest(chute=chute, pause=_flag(request, "pause"))
-            metadata = (("authorization", f"Bearer {token}"), *carried())
             call = ChuteArchiveServiceStub(self._channel).ExportChute(wanted, metadata=metadata)
             pieces = aiter(call)
             # Until something has come, what goes wrong can be told.

@@ -16,6 +16,7 @@ from paradrop.chutes.v1 import changes_pb2, changes_pb2_grpc, chutes_pb2, chutes
 from paradrop.network.v1 import network_pb2, network_pb2_grpc
 from paradrop.node.v1 import node_pb2, node_pb2_grpc
 
+from gateway.bridge.callers import Metadata
 from services.common.errors import InvalidArgument, NotFound
 
 LOG_TAIL_LINES = 200
@@ -26,7 +27,6 @@ ERROR_OF_GRPC = "Internal error from Core"
 MAX_INT32 = 2**31 - 1
 
 Frame = str | bytes
-Metadata = tuple[tuple[str, str], ...]
 Channels = Mapping[str, grpc.aio.Channel]
 Call = Any
 """A running RPC that yields messages and can be cancelled."""

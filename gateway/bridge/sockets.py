@@ -11,10 +11,10 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from gateway.bridge import replies
+from gateway.bridge.callers import metadata_of
 from gateway.bridge.relays import Call, Channels, Relay
 from services.common.errors import DomainError, PermissionDenied
-from services.common.identity import TokenVerifier, bearer_token
-from services.common.tracing import carried
+from services.common.identity import TokenVerifier
 
 log = structlog.get_logger()
 
@@ -39,9 +39,7 @@ class Endpoint:
         """Refuses the handshake, or serves the socket to its end."""
         try:
             check_origin(websocket, self._origins)
-            token = bearer_token(websocket.headers.get("authorization"))
-            self._verifier.verify(token)
-            metadata = (("authorization", f"Bearer {token}"), *carried())
+            metadata = metadata_of(websocket.headers.get("authorization"), self._verifier)
             # What is part of the path cannot be given in another way.
             variables = {**websocket.query_params, **websocket.path_params}
             call = self._relay.open(self._channel, variables, metadata)

@@ -195,13 +195,11 @@ def _unpack(source: Path, folder: Path | None) -> None:
 
 def _check(member: tarfile.TarInfo, root: Path) -> None:
     """Refuses what would lie outside of the folder; the data of chutes keeps its permissions."""
-    names = [member.name, member.linkname] if member.islnk() else [member.name]
-    for name in names:
-        # Also through a link that was unpacked before.
-        if not Path(os.path.realpath(root / name)).is_relative_to(root) and not member.issym():
+    for name in [member.name, member.linkname] if member.islnk() else [member.name]:
+        # A link itself may lead anywhere; through one that was unpacked before, nothing may.
+        place = (root / name).parent if member.issym() else root / name
+        if not Path(os.path.realpath(place)).is_relative_to(root):
             raise tarfile.TarError(f"{name} would lie outside of the state folder")
-    if member.issym() and not Path(os.path.realpath((root / member.name).parent)).is_relative_to(root):
-        raise tarfile.TarError(f"{member.name} would lie outside of the state folder")
     if not (member.isreg() or member.isdir() or member.issym() or member.islnk()):
         raise tarfile.TarError(f"{member.name} is no file, folder or link")
     member.mode &= 0o777

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from services.common.addresses import Address
 from services.common.settings import SERVICES, Settings
-from services.common.tls import CertificateError, blocking_channel, certificate_of, is_network_address
+from services.common.tls import CertificateError, blocking_channel, certificate_of
 from services.launcher.health import gateway_health, gateway_url
 
 TIMEOUT_S = 3.0
@@ -76,13 +77,13 @@ def _bridge(settings: Settings) -> PartStatus:
 
 
 def _connected(address: str, settings: Settings) -> socket.socket:
-    if not is_network_address(address):
+    place = Address.parse(address)
+    if place.path:
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(TIMEOUT_S)
-        connection.connect(address.removeprefix("unix:"))
+        connection.connect(place.path)
         return connection
-    host, _, port = address.rpartition(":")
-    connection = socket.create_connection((host.strip("[]"), int(port)), TIMEOUT_S)
+    connection = socket.create_connection((place.host, place.port), TIMEOUT_S)
     certificate = certificate_of(settings)
     return (
         certificate.context().wrap_socket(connection, server_hostname="bridge") if certificate else connection

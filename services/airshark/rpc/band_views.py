@@ -8,8 +8,31 @@ import numpy as np
 from paradrop.airshark.v1 import airshark_pb2 as pb
 
 from services.airshark.domain.band import UNSEEN_DBM, Band
-from services.airshark.domain.reader import Item, SourceState
+from services.airshark.domain.reader import Batch, Item, SourceState
 from services.airshark.rpc.source_messages import to_event, to_timestamp
+
+
+class _Gathering:
+    """Puts samples into the band, and tells when there are enough of them."""
+
+    def __init__(self, band: Band, interval_s: float, radio: str, clock: Callable[[], float]) -> None:
+        self._band = band
+        self._interval_s = interval_s
+        self._radio = radio
+        self._clock = clock
+        self._due_s = clock() + interval_s
+
+    def is_due_with(self, batch: Batch) -> bool:
+        """Takes a batch, unless it is of another radio, and tells whether the interval is over with it."""
+        if self._radio not in ("", batch.radio):
+            return False
+        for block in batch.blocks:
+            self._band.add(block)
+        now_s = self._clock()
+        if now_s < self._due_s:
+            return False
+        self._due_s = max(self._due_s, now_s - self._interval_s) + self._interval_s
+        return True
 
 
 class SweepView:
@@ -19,24 +42,15 @@ class SweepView:
         self, band: Band, interval_s: float, radio: str = "", clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._band = band
-        self._radio = radio
-        self._interval_s = interval_s
-        self._clock = clock
-        self._due_s = clock() + interval_s
+        self._gathering = _Gathering(band, interval_s, radio, clock)
         self._sequence = 0
 
     def messages(self, item: Item) -> list[bytes]:
         """Returns a sweep when its time has come, and events at once."""
         if isinstance(item, SourceState):
             return [pb.SubscribeSweepResponse(source=to_event(item)).SerializeToString()]
-        if self._radio not in ("", item.radio):
+        if not self._gathering.is_due_with(item):
             return []
-        for block in item.blocks:
-            self._band.add(block)
-        now_s = self._clock()
-        if now_s < self._due_s:
-            return []
-        self._due_s = max(self._due_s, now_s - self._interval_s) + self._interval_s
         sweep = pb.Sweep(
             time=to_timestamp(item.wall_time_s),
             sequence=self._sequence,
@@ -69,11 +83,9 @@ class WaterfallView:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._band = band
-        self._radio = radio
+        self._gathering = _Gathering(band, row_s, radio, clock)
         self._row_s = row_s
         self._rows_per_tile = rows_per_tile
-        self._clock = clock
-        self._due_s = clock() + row_s
         self._rows: list[bytes] = []
         self._sequence = 0
 
@@ -81,14 +93,8 @@ class WaterfallView:
         """Returns a tile when it is full, and events at once."""
         if isinstance(item, SourceState):
             return [pb.SubscribeWaterfallResponse(source=to_event(item)).SerializeToString()]
-        if self._radio not in ("", item.radio):
+        if not self._gathering.is_due_with(item):
             return []
-        for block in item.blocks:
-            self._band.add(block)
-        now_s = self._clock()
-        if now_s < self._due_s:
-            return []
-        self._due_s = max(self._due_s, now_s - self._row_s) + self._row_s
         self._rows.append(to_pixels(self._band.levels()).tobytes())
         self._band.clear()
         if len(self._rows) < self._rows_per_tile:
