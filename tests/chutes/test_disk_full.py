@@ -13,8 +13,8 @@ from services.chutes.adapters import disk as disk_checks
 from services.common.settings import Settings
 from tests.chutes.client import Client, refusal
 from tests.chutes.on_engine import IDLE, NOTHING, ours, serving_node
-from tests.support.engine import BUSYBOX, busybox_image, chute_tar, small_chute
-from tests.support.own_engine import OwnEngine, own_engine
+from tests.support.engine import BUSYBOX, chute_tar, small_chute
+from tests.support.own_engine import OwnEngine, client_of, own_engine
 from tests.support.registry import serving_registry
 from tests.support.settings import settings_in
 from tests.support.small_disk import MEBIBYTE, fill, small_disk
@@ -42,10 +42,8 @@ def engine(engine_disk: Path) -> Iterator[OwnEngine]:
 
 @pytest.fixture
 def docker_client(engine: OwnEngine) -> Iterator[docker.APIClient]:
-    client = docker.APIClient(engine.address, version="auto")
-    busybox_image(client)
-    yield client
-    client.close()
+    with client_of(engine) as client:
+        yield client
 
 
 @pytest.fixture

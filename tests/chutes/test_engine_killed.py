@@ -11,8 +11,8 @@ import pytest
 from services.common.settings import Settings
 from tests.chutes.client import Client
 from tests.chutes.on_engine import IDLE, ours, serving_node
-from tests.support.engine import BUSYBOX, busybox_image, chute_tar, small_chute
-from tests.support.own_engine import OwnEngine, own_engine
+from tests.support.engine import BUSYBOX, chute_tar, small_chute
+from tests.support.own_engine import OwnEngine, client_of, own_engine
 from tests.support.registry import Registry, serving_registry
 from tests.support.settings import settings_in
 
@@ -27,10 +27,8 @@ def engine() -> Iterator[OwnEngine]:
 
 @pytest.fixture
 def docker_client(engine: OwnEngine) -> Iterator[docker.APIClient]:
-    client = docker.APIClient(engine.address, version="auto")
-    busybox_image(client)
-    yield client
-    client.close()
+    with client_of(engine) as client:
+        yield client
 
 
 @pytest.fixture
@@ -115,6 +113,14 @@ async def _only(
     assert not (await asyncio.to_thread(docker_client.volumes))["Volumes"]
 
 
+async def _removed(
+    client: Client, name: str, docker_client: docker.APIClient, settings: Settings, foreign: str
+) -> None:
+    """Removes the chute, with which everything of the node goes and nothing else."""
+    await client.done(await client.call_id("DeleteChute", chute=name))
+    await _only(docker_client, settings, foreign, {})
+
+
 async def test_killed_in_the_middle_of_a_build(
     client: Client,
     engine: OwnEngine,
@@ -131,8 +137,7 @@ async def test_killed_in_the_middle_of_a_build(
     await _returns(client, engine, change_id)
     assert await client.chutes() == {name: "running"}
     await _only(docker_client, settings, foreign, {name: f"{name}-main:1"})
-    await client.done(await client.call_id("DeleteChute", chute=name))
-    await _only(docker_client, settings, foreign, {})
+    await _removed(client, name, docker_client, settings, foreign)
 
 
 async def test_killed_in_the_middle_of_a_pull(
@@ -157,8 +162,7 @@ async def test_killed_in_the_middle_of_a_pull(
     await _returns(client, engine, change_id)
     assert await client.chutes() == {name: "running"}
     await _only(docker_client, settings, foreign, {name: f"{name}-main:1"})
-    await client.done(await client.call_id("DeleteChute", chute=name))
-    await _only(docker_client, settings, foreign, {})
+    await _removed(client, name, docker_client, settings, foreign)
 
 
 def _unseen(docker_client: docker.APIClient, registry: Registry, name: str) -> str:
@@ -200,8 +204,7 @@ async def test_killed_in_the_middle_of_a_swap(
     assert (await client.call("GetChute", chute=name)).chute.version.number_value == 2
     await _only(docker_client, settings, foreign, {name: f"{name}-main:2"})
     assert (data / "kept").read_text() == "precious"
-    await client.done(await client.call_id("DeleteChute", chute=name))
-    await _only(docker_client, settings, foreign, {})
+    await _removed(client, name, docker_client, settings, foreign)
 
 
 async def test_killed_while_nothing_changes(

@@ -13,8 +13,8 @@ import pytest
 from services.common.settings import Settings
 from tests.chutes.client import Client
 from tests.chutes.on_engine import IDLE, NOTHING, ours, remove_chutes, serving_node
-from tests.support.engine import BUSYBOX, busybox_image, chute_tar, small_chute
-from tests.support.own_engine import OwnEngine, own_engine
+from tests.support.engine import BUSYBOX, chute_tar, small_chute
+from tests.support.own_engine import OwnEngine, client_of, own_engine
 from tests.support.registry import Registry, serving_registry
 from tests.support.settings import settings_in
 
@@ -32,10 +32,8 @@ def engine() -> Iterator[OwnEngine]:
 
 @pytest.fixture(scope="module")
 def docker_client(engine: OwnEngine) -> Iterator[docker.APIClient]:
-    client = docker.APIClient(engine.address, version="auto")
-    busybox_image(client)
-    yield client
-    client.close()
+    with client_of(engine) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

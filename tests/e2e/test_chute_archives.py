@@ -16,10 +16,11 @@ import pytest
 from tests.e2e.test_crash import _assert_nothing_but, _kill_at, _steps
 from tests.launcher.test_launcher_command import COMMAND
 from tests.support.engine import BUSYBOX, chute_tar
-from tests.support.node import PASSWORD, NodeProcess
+from tests.support.node import PASSWORD, NodeProcess, running_node
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
+HASTY = {"PARADROP_GRACE_S": "0.3"}
 GZIP = {"Content-Type": "application/gzip"}
 MAKES_DATA = (
     'CMD ["/bin/sh", "-c", "[ -e /data/made ] || (echo $(cat /here) > /data/made; chmod 640 /data/made; '
@@ -38,33 +39,16 @@ def _chute(name: str) -> bytes:
     )
 
 
-def _node(home: Path) -> NodeProcess:
-    node = NodeProcess(home, environment={"PARADROP_GRACE_S": "0.3"})
-    node.start()
-    node.login()
-    return node
-
-
 @pytest.fixture
 def node(tmp_path: Path, engine: docker.DockerClient) -> Iterator[NodeProcess]:
-    node = _node(tmp_path / "home")
-    try:
+    with running_node(tmp_path / "home", **HASTY) as node:
         yield node
-        for chute in node.request("GET", "/api/v1/chutes/").json:
-            node.ended(node.request("DELETE", f"/api/v1/chutes/{chute['name']}").json["change_id"])
-    finally:
-        node.stop()
 
 
 @pytest.fixture
 def other(tmp_path: Path, engine: docker.DockerClient) -> Iterator[NodeProcess]:
-    node = _node(tmp_path / "other")
-    try:
+    with running_node(tmp_path / "other", **HASTY) as node:
         yield node
-        for chute in node.request("GET", "/api/v1/chutes/").json:
-            node.ended(node.request("DELETE", f"/api/v1/chutes/{chute['name']}").json["change_id"])
-    finally:
-        node.stop()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from services.common.settings import WEB_DOMAIN
-from tests.support.node import PASSWORD, Answer, NodeProcess
+from tests.support.node import PASSWORD, Answer, NodeProcess, running_node
 from tests.support.webchute import web_chute
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -26,15 +26,8 @@ DEADLINE_S = 10
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory, engine: docker.DockerClient) -> Iterator[NodeProcess]:
-    node = NodeProcess(tmp_path_factory.mktemp("pages") / "home")
-    node.start()
-    node.login()
-    try:
+    with running_node(tmp_path_factory.mktemp("pages") / "home") as node:
         yield node
-    finally:
-        for chute in node.request("GET", "/api/v1/chutes/").json:
-            node.ended(node.request("DELETE", f"/api/v1/chutes/{chute['name']}").json["change_id"])
-        node.stop()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.chutes import IDLE
 from tests.support.engine import BUSYBOX, chute_tar
-from tests.support.node import NodeProcess
+from tests.support.node import NodeProcess, change, running_node
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -27,19 +27,8 @@ USAGE_KEYS = {
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory, engine: docker.DockerClient) -> Iterator[NodeProcess]:
-    node = NodeProcess(tmp_path_factory.mktemp("resources") / "home")
-    node.start()
-    node.login()
-    try:
+    with running_node(tmp_path_factory.mktemp("resources") / "home") as node:
         yield node
-    finally:
-        for chute in node.request("GET", "/api/v1/chutes/").json:
-            change(node, "DELETE", f"/api/v1/chutes/{chute['name']}")
-        node.stop()
-
-
-def change(node: NodeProcess, method: str, path: str) -> None:
-    assert node.ended(node.request(method, path).json["change_id"])["status"] == "succeeded"
 
 
 def tar(name: str, services: dict[str, str]) -> bytes:

@@ -15,7 +15,7 @@ from services.chutes.domain.chuteschema import SCHEMA
 from tests.support.chutes import IDLE, idle_chute
 from tests.support.engine import BUSYBOX, chute_tar
 from tests.support.files_server import FilesServer, files_server
-from tests.support.node import PASSWORD, NodeProcess, free_port
+from tests.support.node import PASSWORD, NodeProcess, free_port, running_node
 from tests.support.pdtools import Pdtools, install_pdtools
 from tests.support.python_image import python_image
 from tests.support.registry import Registry, serving_registry
@@ -45,15 +45,8 @@ def node(tmp_path: Path, engine: docker.DockerClient, server: FilesServer) -> It
         "PARADROP_DOWNLOAD_CA": str(server.ca_file),
         "PARADROP_BASE_IMAGES": f"python3={python_image(engine.api)}",
     }
-    node = NodeProcess(tmp_path / "home", environment=environment)
-    node.start()
-    try:
-        node.login()
+    with running_node(tmp_path / "home", **environment) as node:
         yield node
-        for chute in node.request("GET", "/api/v1/chutes/").json:
-            node.ended(node.request("DELETE", f"/api/v1/chutes/{chute['name']}").json["change_id"])
-    finally:
-        node.stop()
 
 
 def _install(node: NodeProcess, **config: Any) -> Any:

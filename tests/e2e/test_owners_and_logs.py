@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.support.engine import BUSYBOX, chute_tar
-from tests.support.node import PASSWORD, Answer, NodeProcess
+from tests.support.node import PASSWORD, Answer, NodeProcess, running_node
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -21,15 +21,8 @@ SCRIPT = "trap exit TERM; for i in 1 2 3; do echo $0 $i; sleep 0.1; done; while 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory, engine: docker.DockerClient) -> Iterator[NodeProcess]:
-    node = NodeProcess(tmp_path_factory.mktemp("owners") / "home")
-    node.start()
-    node.login()
-    try:
+    with running_node(tmp_path_factory.mktemp("owners") / "home") as node:
         yield node
-    finally:
-        for chute in node.request("GET", "/api/v1/chutes/").json:
-            node.ended(node.request("DELETE", f"/api/v1/chutes/{chute['name']}").json["change_id"])
-        node.stop()
 
 
 def user(node: NodeProcess, role: str) -> str:

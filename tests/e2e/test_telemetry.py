@@ -14,7 +14,7 @@ import yaml
 from tests.network.conftest import needs_root
 from tests.support.chutes import IDLE
 from tests.support.engine import BUSYBOX, chute_tar
-from tests.support.node import NodeProcess
+from tests.support.node import NodeProcess, change, running_node
 from tests.support.shape import TELEMETRY, faults
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -25,19 +25,8 @@ CACHE_AGE_S = 1.1
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory, engine: docker.DockerClient) -> Iterator[NodeProcess]:
-    node = NodeProcess(tmp_path_factory.mktemp("telemetry") / "home")
-    node.start()
-    node.login()
-    try:
+    with running_node(tmp_path_factory.mktemp("telemetry") / "home") as node:
         yield node
-    finally:
-        for chute in node.request("GET", "/api/v1/chutes/").json:
-            change(node, "DELETE", f"/api/v1/chutes/{chute['name']}")
-        node.stop()
-
-
-def change(node: NodeProcess, method: str, path: str) -> None:
-    assert node.ended(node.request(method, path).json["change_id"])["status"] == "succeeded"
 
 
 def install(node: NodeProcess, services: dict[str, Any], command: str = IDLE) -> str:

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -164,3 +165,22 @@ class NodeProcess:
                 return change
             time.sleep(0.05)
         raise AssertionError(f"change {change_id} did not end: {change}")
+
+
+@contextlib.contextmanager
+def running_node(home: Path, **environment: str) -> Iterator[NodeProcess]:
+    """Runs a node, logged in to, and removes its chutes at the end."""
+    node = NodeProcess(home, environment=environment)
+    node.start()
+    node.login()
+    try:
+        yield node
+        for chute in node.request("GET", "/api/v1/chutes/").json:
+            change(node, "DELETE", f"/api/v1/chutes/{chute['name']}")
+    finally:
+        node.stop()
+
+
+def change(node: NodeProcess, method: str, path: str) -> None:
+    """Makes a change that has to succeed."""
+    assert node.ended(node.request(method, path).json["change_id"])["status"] == "succeeded"

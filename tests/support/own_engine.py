@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import docker
 import psutil
 import pytest
 
-from tests.support.engine import START_TIMEOUT_S, engine_answers
+from tests.support.engine import START_TIMEOUT_S, busybox_image, engine_answers
 
 PROGRAMS = ("dockerd", "docker-init", "unshare", "nsenter", "ip")
 _CLONE_NEWNET = 0x40000000
@@ -137,3 +138,12 @@ def _child(parent: subprocess.Popen[bytes]) -> int:
                 return child.pid
         time.sleep(0.01)
     pytest.fail("unshare does not start anything")
+
+
+@contextmanager
+def client_of(engine: OwnEngine) -> Iterator[docker.APIClient]:
+    """Connects to an engine, which has the image that test chutes are made from then."""
+    client = docker.APIClient(engine.address, version="auto")
+    busybox_image(client)
+    yield client
+    client.close()
