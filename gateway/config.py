@@ -16,6 +16,8 @@ from services.common.options import load_options
 from services.common.settings import MAX_UNIX_PATH_BYTES, WEB_DOMAIN, SettingError, Settings
 from services.common.tls import AUTHORITY_FILE, PART_FILE, is_network_address
 
+IDLE_TIMEOUT_S = 60
+"""For so long Envoy keeps a connection to the bridge that nobody uses."""
 MAX_JSON_BYTES = 1024 * 1024
 MAX_PUBLIC_JSON_BYTES = 16 * 1024
 """For those who have shown no token yet."""
@@ -125,6 +127,7 @@ def write_config(settings: Settings, out_dir: Path) -> Path:
             ],
             public_rpcs=public_rpcs(services),
             services=sorted(set(services) - set(uploads)),
+            idle_timeout_s=IDLE_TIMEOUT_S,
             secrets={name: str(out_dir / f"{name}.json") for name in ("part", "authority")},
             traces=TRACES if settings.otlp_endpoint else None,
             tls={"cert": str(settings.tls_cert), "key": str(settings.tls_key)} if settings.tls_cert else None,

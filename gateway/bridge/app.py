@@ -31,6 +31,8 @@ from services.common.tls import AUTHORITY_FILE, PART_FILE, certificate_of, is_ne
 from services.common.tracing import traced_app
 
 PING_INTERVAL_S, PING_TIMEOUT_S = 10.0, 5.0
+KEEP_ALIVE_S = 90
+"""Longer than Envoy keeps a connection that nobody uses: else a request could meet its end."""
 MAX_CLIENT_FRAME_BYTES = 64 * 1024
 SHUTDOWN_GRACE_S = 2
 POLL_INTERVAL_S = 0.005
@@ -169,6 +171,7 @@ async def _serving(app: Starlette, settings: Settings) -> AsyncIterator[None]:
         ws_max_size=MAX_CLIENT_FRAME_BYTES,
         # Frames are small and the link is short; compression would cost memory for each socket.
         ws_per_message_deflate=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )
     server = _Server(config)

@@ -12,6 +12,7 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from gateway import descriptors
+from gateway.bridge.app import KEEP_ALIVE_S
 from gateway.config import write_config
 from gateway.descriptors import HttpBinding
 from gateway.routes import paths
@@ -203,6 +204,13 @@ class TestConfig:
             ("login", "60s"),
             ("upload", "120s"),
         }
+
+    def test_no_request_meets_the_end_of_an_idle_connection(self, tmp_path: Path) -> None:
+        bridge = next(c for c in render(tmp_path)["static_resources"]["clusters"] if c["name"] == "bridge")
+
+        (options,) = bridge["typed_extension_protocol_options"].values()
+        idle_timeout = options["common_http_protocol_options"]["idle_timeout"]
+        assert float(idle_timeout.removesuffix("s")) < KEEP_ALIVE_S
 
     def test_only_logins_health_and_preflights_pass_without_credentials(self, tmp_path: Path) -> None:
         routes = manager(render(tmp_path))["route_config"]["virtual_hosts"][0]["routes"]
