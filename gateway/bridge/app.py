@@ -27,7 +27,7 @@ from services.common.channels import open_channel
 from services.common.errors import DomainError
 from services.common.identity import TokenVerifier, bearer_token
 from services.common.settings import Settings
-from services.common.tls import AUTHORITY_FILE, PART_FILE, certificate_of, is_network_address
+from services.common.tls import AUTHORITY_FILE, PART_FILE, Certificate, certificate_of, is_network_address
 from services.common.tracing import traced_app
 
 PING_INTERVAL_S, PING_TIMEOUT_S = 10.0, 5.0
@@ -42,8 +42,8 @@ WRITE = ["POST", "PUT", "PATCH", "DELETE"]
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[None]:
-    """Serves the bridge for the time of the context."""
+async def running(settings: Settings) -> AsyncIterator[Certificate | None]:
+    """Serves the bridge for the time of the context, and yields the certificate with which it does."""
     async with AsyncExitStack() as stack:
         certificate = await asyncio.to_thread(certificate_of, settings)
         channels = {
@@ -52,7 +52,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
         }
         verifier = TokenVerifier(settings.public_dir)
         await stack.enter_async_context(_serving(build(channels, verifier, settings.cors_origins), settings))
-        yield
+        yield certificate
 
 
 def build(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...]) -> Starlette:

@@ -27,13 +27,13 @@ from services.common.database import Database
 from services.common.identity import TokenVerifier
 from services.common.server import serving
 from services.common.settings import Settings
-from services.common.tls import certificate_of
+from services.common.tls import Certificate, certificate_of
 
 SERVICE_NAMES = [SERVICE.full_name, DETECTION_SERVICE.full_name]
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[None]:
+async def running(settings: Settings) -> AsyncIterator[Certificate | None]:
     """Serves for the time of the context; the source is read only while somebody wants samples."""
     home = await asyncio.to_thread(settings.state_dir, "airshark")
     pipeline = Pipeline()
@@ -70,7 +70,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                     ),
                 ):
                     try:
-                        yield
+                        yield certificate
                     finally:
                         views.close()
                         detections.feed.close()

@@ -30,11 +30,11 @@ from services.auth.rpc import authorization, servicer
 from services.common.identity import TokenVerifier
 from services.common.server import serving
 from services.common.settings import Settings
-from services.common.tls import certificate_of
+from services.common.tls import Certificate, certificate_of
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[None]:
+async def running(settings: Settings) -> AsyncIterator[Certificate | None]:
     """Serves for the time of the context, and publishes keys and principals before it begins."""
     await asyncio.to_thread(settings.prepare)
     folder = await asyncio.to_thread(settings.state_dir, "auth")
@@ -80,7 +80,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                 async with serving(
                     settings.addresses["auth"], names, register, verifier, certificate=certificate
                 ):
-                    yield
+                    yield certificate
         finally:
             await authenticator.settle()
             await directory.settle()

@@ -52,7 +52,7 @@ from services.common.files import write_atomically
 from services.common.identity import TokenVerifier
 from services.common.server import Register, serving
 from services.common.settings import Settings
-from services.common.tls import certificate_of
+from services.common.tls import Certificate, certificate_of
 
 SERVICE_NAMES = [
     chutes_pb2.DESCRIPTOR.services_by_name["ChuteService"].full_name,
@@ -64,7 +64,7 @@ SERVICE_NAMES = [
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[None]:
+async def running(settings: Settings) -> AsyncIterator[Certificate | None]:
     """Serves for the time of the context; an engine that is down is waited for in the background."""
     await asyncio.to_thread(settings.prepare)
     home = await asyncio.to_thread(settings.state_dir, "chutes")
@@ -115,7 +115,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
                     certificate=certificate,
                 ),
             ):
-                yield
+                yield certificate
 
 
 def node_changes(power: Power, host: HostConfiguration | None = None) -> tuple[NodeChange, ...]:

@@ -15,7 +15,6 @@ from services.common.settings import Settings
 
 AUTHORITY_FILE, PART_FILE = "ca.pem", "part.pem"
 CHECK_INTERVAL_S = 5.0
-FIRST_CHECK_INTERVAL_S = 1.0
 
 
 class CertificateError(Exception):
@@ -29,6 +28,11 @@ class Certificate:
     folder: Path
     authority: bytes
     part: bytes = field(repr=False)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Certificate":
+        """Returns what is in the folder of a part; raises OSError if it is not there. Blocking."""
+        return cls(folder, *((folder / name).read_bytes() for name in (AUTHORITY_FILE, PART_FILE)))
 
     def for_server(self) -> grpc.ServerCredentials:
         """Returns what lets a server show itself and ask the same of its callers."""
@@ -54,13 +58,12 @@ def certificate_of(settings: Settings) -> Certificate | None:
     if folder is None:
         return None
     try:
-        authority, part = ((folder / name).read_bytes() for name in (AUTHORITY_FILE, PART_FILE))
+        return Certificate.read(folder)
     except OSError as error:
         raise CertificateError(
             f"There is no certificate in {folder} ({error.strerror}): auth issues it when it starts. "
             "See that it runs, and that PARADROP_INTERNAL_TLS names a folder beside its own."
         ) from None
-    return Certificate(folder, authority, part)
 
 
 def is_network_address(address: str) -> bool:
@@ -81,15 +84,13 @@ def blocking_channel(settings: Settings, name: str) -> grpc.Channel:
     return grpc.secure_channel(address, certificate.for_client(), named(name))
 
 
-async def until_renewed(folder: Path, interval_s: float = CHECK_INTERVAL_S) -> None:
-    """Waits until a certificate is another one than that which was there first."""
-    first = b""
+async def until_renewed(certificate: Certificate, interval_s: float = CHECK_INTERVAL_S) -> None:
+    """Waits until another certificate lies where this one was read."""
     while True:
-        present = await asyncio.to_thread(_content, folder)
-        if first and present and present != first:
+        present = await asyncio.to_thread(_content, certificate.folder)
+        if present not in (b"", certificate.part):
             return
-        first = first or present
-        await asyncio.sleep(interval_s if first else min(interval_s, FIRST_CHECK_INTERVAL_S))
+        await asyncio.sleep(interval_s)
 
 
 def _content(folder: Path) -> bytes:

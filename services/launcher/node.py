@@ -153,34 +153,19 @@ async def run_part(part: str, settings: Settings) -> None:
     with locked(settings.home, shared=True):
         async with exporting(settings.otlp_endpoint):
             await until_signal(
-                _run_part_until_renewed(part, settings),
+                _run_part(part, settings),
                 lambda: log.info("stopping", part=part),
                 lambda: None,
             )
 
 
-async def _run_part_until_renewed(part: str, settings: Settings) -> None:
-    """Ends, to be started again by whoever started it, when its certificate was renewed: once in months."""
-    if settings.internal_tls is None:
-        await _run_part(part, settings)
-        return
-    running = asyncio.create_task(_run_part(part, settings))
-    renewed = asyncio.create_task(until_renewed(settings.internal_tls))
-    try:
-        await asyncio.wait((running, renewed), return_when=asyncio.FIRST_COMPLETED)
-        if not running.done():
-            log.info("stopping to start with a new certificate", part=part)
-    finally:
-        for task in (running, renewed):
-            task.cancel()
-        await asyncio.wait((running, renewed))
-    if not running.cancelled():
-        running.result()
-
-
 async def _run_part(part: str, settings: Settings) -> None:
+    """Ends, to be started again by whoever started it, when its certificate was renewed: once in months."""
     await asyncio.to_thread(parts.load, part)
-    async with parts.running(part, settings):
+    async with parts.running(part, settings) as certificate:
         log.info("serving", part=part)
         await asyncio.to_thread(give_back)
-        await asyncio.Event().wait()
+        if certificate is None:
+            await asyncio.Event().wait()
+        await until_renewed(certificate)
+        log.info("stopping to start with a new certificate", part=part)

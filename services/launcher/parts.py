@@ -26,7 +26,10 @@ def load(*parts: str) -> None:
 
 
 def running(part: str, settings: Settings) -> AbstractAsyncContextManager[Any]:
-    """Returns the context in which a part runs."""
+    """Returns the context in which a part runs.
+
+    It yields the certificate that the part shows others, None without one; Envoy yields itself.
+    """
     context: AbstractAsyncContextManager[Any] = import_module(_MODULES[part]).running(settings)
     return context
 

@@ -10,7 +10,7 @@ from paradrop.network.v1 import network_pb2_grpc, wireless_pb2_grpc
 from services.common.identity import TokenVerifier
 from services.common.server import serving
 from services.common.settings import Settings
-from services.common.tls import certificate_of
+from services.common.tls import Certificate, certificate_of
 from services.network import assembly, wireless
 from services.network.domain.hostconfig import CHECK_TIMEOUT_S
 from services.network.domain.wireless import Targets
@@ -19,10 +19,11 @@ from services.network.rpc.servicer import SERVICE, NetworkServicer
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[None]:
-    """Serves for the time of the context."""
-    async with serving_networks(settings):
-        yield
+async def running(settings: Settings) -> AsyncIterator[Certificate | None]:
+    """Serves for the time of the context, and yields the certificate with which it does."""
+    certificate = await asyncio.to_thread(certificate_of, settings)
+    async with serving_networks(settings, certificate=certificate):
+        yield certificate
 
 
 @asynccontextmanager
@@ -31,6 +32,7 @@ async def serving_networks(
     targets: Targets | None = None,
     host: assembly.Host | None = None,
     check_timeout_s: float = CHECK_TIMEOUT_S,
+    certificate: Certificate | None = None,
 ) -> AsyncIterator[wireless.WirelessParts]:
     """Serves the networks of this machine's kernel, or of another; `targets` may know other access points."""
     state_dir = await asyncio.to_thread(settings.state_dir, "network")
@@ -51,6 +53,5 @@ async def serving_networks(
 
         names = [SERVICE.full_name, wireless_rpc.SERVICE.full_name, *assembly.SERVICE_NAMES]
         verifier = TokenVerifier(settings.public_dir)
-        certificate = await asyncio.to_thread(certificate_of, settings)
         async with serving(settings.addresses["network"], names, register, verifier, certificate=certificate):
             yield parts

@@ -17,7 +17,7 @@ from services.common.identity import TokenVerifier
 from services.common.options import Options, load_options
 from services.common.server import serving
 from services.common.settings import Settings
-from services.common.tls import certificate_of
+from services.common.tls import Certificate, certificate_of
 from services.node.adapters import readings, sysfs, uevents
 from services.node.adapters.chutes import ChuteClient
 from services.node.adapters.controllers import Connection, Controllers
@@ -54,7 +54,7 @@ SSH_KEY_FILE = "node.pub"
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[None]:
+async def running(settings: Settings) -> AsyncIterator[Certificate | None]:
     """Serves for the time of the context."""
     async with AsyncExitStack() as stack:
         certificate = await asyncio.to_thread(certificate_of, settings)
@@ -93,7 +93,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
         await stack.enter_async_context(discoverable(settings, parts.inventory.software))
         provisioning = asyncio.create_task(self_provision(settings.home, parts.provisioning))
         stack.push_async_callback(cancelled, provisioning)
-        yield
+        yield certificate
 
 
 async def _parts(

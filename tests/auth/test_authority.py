@@ -17,7 +17,7 @@ from services.auth.adapters.authority import (
     Authority,
     keeping_certificates,
 )
-from services.common.tls import AUTHORITY_FILE, PART_FILE, until_renewed
+from services.common.tls import AUTHORITY_FILE, PART_FILE, Certificate, until_renewed
 
 NOW_S = datetime(2026, 6, 1, tzinfo=UTC).timestamp()
 DAY_S = 86400.0
@@ -136,7 +136,8 @@ async def test_they_are_kept_while_it_runs_and_parts_notice(
     authority: Authority, parts: list[Path], clock: Clock
 ) -> None:
     async with keeping_certificates(authority, parts[0], check_interval_s=0.01):
-        noticed = asyncio.create_task(until_renewed(parts[1], interval_s=0.01))
+        in_use = await asyncio.to_thread(Certificate.read, parts[1])
+        noticed = asyncio.create_task(until_renewed(in_use, interval_s=0.01))
         await asyncio.sleep(0.1)
         assert not noticed.done()
         clock.now_s += PART_DAYS * DAY_S
