@@ -24,7 +24,7 @@ test: ## run all tests: fast ones first, then with a real Envoy and a real Docke
 	@$(BIN)/python scripts/test_tools.py
 	@$(BIN)/pytest $(ARGS)
 
-test-fast: ## run the tests that need neither Envoy nor an engine (about a minute)
+test-fast: ## run the tests that need neither Envoy nor an engine (two to three minutes)
 	@scripts/bootstrap dev
 	@$(BIN)/pytest -n auto -m "not thorough and not gateway and not engine and not e2e and not lab" $(ARGS)
 
