@@ -152,7 +152,7 @@ class RunningBench:
     def unpack_data(self, text: str = "from elsewhere") -> str:
         """Stands for the data of an archive that was found good."""
         data = Path(tempfile.mkdtemp(dir=self.bench.home / "work"))
-        (data / "imported").write_text(text)
+        (data / "kept").write_text(text)
         return data.name
 
     async def install(

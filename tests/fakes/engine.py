@@ -75,7 +75,9 @@ class FakeEngine:
         self.exits_at_once: set[str] = set()
         """Chutes whose containers end when they are started."""
         self.health: dict[str, str] = {}
-        """Chute to what the health checks of its containers say when they start."""
+        """Chute, or image before that, to what the health checks of its containers say when they start."""
+        self.foreign: set[str] = set()
+        """Names of containers of other people."""
         self.free: int | None = None
         """Bytes that are free for images."""
         self.hangs: set[str] = set()
@@ -219,7 +221,7 @@ class FakeEngine:
     async def create_container(self, plan: ContainerPlan) -> None:
         await self._called("create_container")
         old = self.running.get(plan.name)
-        if old is not None and old.plan.chute != plan.chute:
+        if plan.name in self.foreign or (old is not None and old.plan.chute != plan.chute):
             raise AlreadyExists("The container is not ours.", reason="CONTAINER_NAME_TAKEN")
         if plan.image not in self.images or plan.network not in self.networks:
             raise FailedPrecondition("No such image or network.", reason="CONTAINER_CREATE_FAILED")
@@ -235,7 +237,7 @@ class FakeEngine:
         if container is None:
             raise NotFound("No such container.", reason="CONTAINER_NOT_FOUND")
         container.status, container.exit_code = "running", None
-        container.health = self.health.get(container.plan.chute, "")
+        container.health = self.health.get(container.plan.image, self.health.get(container.plan.chute, ""))
         if container.plan.chute in self.exits_at_once:
             container.status, container.exit_code = "exited", 3
             container.lines = ("cannot go on",)
