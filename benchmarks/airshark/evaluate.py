@@ -6,10 +6,9 @@ goes through the kernel's bytes, the decoder and the analyzer, as on a node.
 
 import argparse
 import json
-import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,104 +16,31 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.airshark.scenes import FOUR_BANDS, random_front, truth_of
-from services.airshark.analysis.analyzer import Analyzer
-from services.airshark.analysis.lifecycle import Track
-from services.airshark.domain.decoder import Decoder
+from benchmarks.airshark.judging import CLASSES, GENERATORS, MORE, Cell, Cost, window
+from benchmarks.airshark.scenes import FOUR_BANDS, random_front
+from services.airshark.analysis.model import load_model
 from services.airshark.simulator.radio import FrontEnd, Plan
 from services.airshark.simulator.scenario import DeviceSpec, JammerSpec, Scenario, WifiSpec
-from services.airshark.simulator.simulate import simulate
 
-CLASSES = (
-    "microwave", "bluetooth", "zigbee", "analog_phone", "fhss_phone", "analog_video", "analog_audio", "xbox",
-)  # fmt: skip
-MORE = ("ble", "cw", "inverter_microwave")
 LEVELS_DBM = tuple(range(-100, -25, 5))
-REPORTED_AS = {"inverter_microwave": "microwave"}
 PAPER = {
     "one device, -80 dBm and above": 0.98,
     "four devices, -80 dBm and above": 0.91,
     "false positives, mean": 0.0039,
     "false positives, worst": 0.013,
 }
+STRONG_DBM = -80
 SEED_STEP = 7919
-
-
-@dataclass
-class Cell:
-    """What happened in windows of one kind."""
-
-    windows: int = 0
-    on: Counter[str] = field(default_factory=Counter)
-    hits: Counter[str] = field(default_factory=Counter)
-    off: Counter[str] = field(default_factory=Counter)
-    false: Counter[str] = field(default_factory=Counter)
-    exact: int = 0
-    center_error_mhz: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    rssi_error_db: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    detect_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    false_with: Counter[str] = field(default_factory=Counter)
-
-    def accuracy(self) -> float:
-        """Mean over classes of the share of windows in which a class was reported while it was on."""
-        shares = [self.hits[name] / count for name, count in self.on.items()]
-        return float(np.mean(shares)) if shares else float("nan")
-
-
-@dataclass
-class Cost:
-    """CPU time of the analyzer, decoding included."""
-
-    cpu_s: float = 0.0
-    air_s: float = 0.0
-
-
-def window(scenario: Scenario, cell: Cell, cost: Cost) -> None:
-    """Simulates and judges one window."""
-    data = [*simulate(scenario)]
-    analyzer, decoder = Analyzer(), Decoder("simulated")
-    began = time.process_time()
-    for piece in data:
-        for block in decoder.feed(piece, 0.0):
-            analyzer.feed(block)
-    analyzer.finish()
-    cost.cpu_s += time.process_time() - began
-    cost.air_s += scenario.seconds
-    _score(scenario, analyzer.devices(), cell)
-
-
-def _score(scenario: Scenario, tracks: list[Track], cell: Cell) -> None:
-    cell.windows += 1
-    expected = {REPORTED_AS.get(spec.device, spec.device): spec for spec in scenario.devices}
-    if scenario.jammers:
-        expected["jammer"] = DeviceSpec("jammer", scenario.jammers[0].level_dbm)
-    reported = {track.device.value: track for track in tracks}
-    places = {REPORTED_AS.get(each.device, each.device): each.frequencies_mhz for each in truth_of(scenario)}
-    for name in {*CLASSES, "ble", "cw", "jammer", "unknown", *expected}:
-        if name not in expected:
-            cell.off[name] += 1
-            cell.false[name] += name in reported
-            if name in reported:
-                cell.false_with[f"{name} for {'+'.join(sorted(expected)) or 'nothing'}"] += 1
-            continue
-        cell.on[name] += 1
-        track = reported.get(name)
-        if track is None:
-            continue
-        cell.hits[name] += 1
-        cell.rssi_error_db[name].append(track.rssi_dbm - expected[name].level_dbm)
-        if name in ("zigbee", "analog_phone", "analog_audio", "analog_video", "cw") and places.get(name):
-            cell.center_error_mhz[name].append(min(abs(track.center_mhz - each) for each in places[name]))
-    cell.exact += set(reported) == set(expected)
 
 
 class Run:
     """One evaluation."""
 
-    def __init__(self, seed: int, windows: int, seconds: float) -> None:
+    def __init__(self, seed: int, windows: int, seconds: float, generator: str) -> None:
         self.rng = np.random.default_rng(seed)
         self.windows = windows
         self.seconds = seconds
+        self.generator = generator
         self.cost = Cost()
         self._seed = 77_000_000 + seed * SEED_STEP * 1000
 
@@ -123,7 +49,7 @@ class Run:
         result = Cell()
         for _ in range(windows):
             self._seed += 1
-            window(make(self._seed), result, self.cost)
+            window(make(self._seed), self.generator, result, self.cost)
         return result
 
     def scenario(self, seed: int, *devices: tuple[str, float], **more: Any) -> Scenario:
@@ -168,8 +94,18 @@ class Run:
                 f"Wi-Fi load {load:.0%}",
                 self.cell(partial(self._busy, load=load), self.windows),
             )
-        weak = WifiSpec(2437, 0.4, -88.0, decoded=0.0)
-        yield "weak Wi-Fi", self.cell(lambda seed: self.scenario(seed, wifi=(weak,)), self.windows)
+        for name, specs in {
+            "weak Wi-Fi": (WifiSpec(2437, 0.4, -88.0, decoded=0.0),),
+            "beacons alone": (WifiSpec(2412, 0.002, -55.0), WifiSpec(2437, 0.002, -70.0, decoded=0.0)),
+            "three networks": (
+                WifiSpec(2412, 0.3, -50.0),
+                WifiSpec(2437, 0.6, -62.0),
+                WifiSpec(2462, 0.2, -75.0, decoded=0.0),
+            ),
+            "40 MHz, none received": (WifiSpec(2447, 0.6, -60.0, 40.0, decoded=0.0),),
+            "40 MHz, half received": (WifiSpec(2422, 0.4, -45.0, 40.0, decoded=0.5),),
+        }.items():
+            yield name, self.cell(partial(self.scenario, wifi=specs), self.windows)
 
     def _busy(self, seed: int, load: float) -> Scenario:
         wifi = WifiSpec(
@@ -232,31 +168,36 @@ class Run:
         return self.scenario(seed, *((str(name), self.level()) for name in names), **more)
 
 
-def evaluate(seed: int, windows: int, seconds: float, sets: str) -> dict[str, Any]:
+def evaluate(seed: int, windows: int, seconds: float, sets: str, generator: str) -> dict[str, Any]:
     """Runs the chosen sets and returns all figures."""
-    run = Run(seed, windows, seconds)
+    run = Run(seed, windows, seconds, generator)
     out: dict[str, Any] = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "generator": generator,
         "seed": seed,
         "windows_per_cell": windows,
         "seconds": seconds,
-        "model": Analyzer().model.version,
+        "model": load_model().version,
         "paper": PAPER,
     }
-    quiet = Cell()
+    quiet, strong = Cell(), Cell()
     if "A" in sets:
         table: dict[str, dict[int, float]] = defaultdict(dict)
         for name, level, cell in run.single():
             table[name][level] = cell.accuracy()
             _say(f"A {name} {level}: {cell.accuracy():.3f}", cell)
-            _add_false(quiet, cell)
+            if name in CLASSES:
+                quiet.add(cell)
+            if level >= STRONG_DBM:
+                strong.add(cell)
         out["A"] = table
-        strong = {
-            name: float(np.mean([row[level] for level in LEVELS_DBM if level >= -80]))
+        means = {
+            name: float(np.mean([row[level] for level in LEVELS_DBM if level >= STRONG_DBM]))
             for name, row in table.items()
         }
-        out["A, -80 dBm and above"] = strong
-        out["A, mean of eight"] = float(np.mean([strong[name] for name in CLASSES]))
+        out["A, -80 dBm and above"] = means
+        out["A, mean of eight"] = float(np.mean([means[name] for name in CLASSES]))
+        out["A, worst of eight"] = min((means[name], name) for name in CLASSES)
         out["A, at -85 dBm, mean of eight"] = float(np.mean([table[name][-85] for name in CLASSES]))
     for letter, cells in (
         ("B", ((f"{count} devices", run.several(count)) for count in (2, 3, 4))),
@@ -269,10 +210,12 @@ def evaluate(seed: int, windows: int, seconds: float, sets: str) -> dict[str, An
             continue
         out[letter] = {}
         for name, cell in cells:
-            out[letter][name] = _figures(cell)
+            out[letter][name] = cell.figures()
             _say(f"{letter} {name}: {cell.accuracy():.3f}", cell)
             if letter in "BC":
-                _add_false(quiet, cell)
+                quiet.add(cell)
+            if letter == "B":
+                strong.add(cell)
     rates = {
         name: quiet.false[name] / count for name, count in quiet.off.items() if name in CLASSES and count
     }
@@ -280,27 +223,13 @@ def evaluate(seed: int, windows: int, seconds: float, sets: str) -> dict[str, An
         out["false positives"] = {
             "mean": float(np.mean(list(rates.values()))),
             "worst": max(rates.values()),
-            **rates,
+            **dict(sorted(rates.items())),
+            "of": dict(quiet.false_with.most_common(30)),
         }
+    out["errors at -80 dBm and above"] = strong.errors()
     out["times real time"] = run.cost.air_s / max(run.cost.cpu_s, 1e-9)
+    out["samples per CPU second"] = run.cost.samples / max(run.cost.cpu_s, 1e-9)
     return out
-
-
-def _figures(cell: Cell) -> dict[str, Any]:
-    return {
-        "windows": cell.windows,
-        "accuracy": cell.accuracy(),
-        "per_class": {name: cell.hits[name] / count for name, count in sorted(cell.on.items())},
-        "exact_set": cell.exact / cell.windows,
-        "false": {name: cell.false[name] / cell.off[name] for name in sorted(cell.false) if cell.false[name]},
-        "center_error_mhz": {name: float(np.median(each)) for name, each in cell.center_error_mhz.items()},
-        "rssi_error_db": {name: float(np.median(each)) for name, each in cell.rssi_error_db.items()},
-    }
-
-
-def _add_false(total: Cell, cell: Cell) -> None:
-    total.off += cell.off
-    total.false += cell.false
 
 
 def _say(text: str, cell: Cell) -> None:
@@ -317,9 +246,10 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--sets", default="ABCDEF")
+    parser.add_argument("--generator", choices=sorted(GENERATORS), default="second")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
-    figures = evaluate(given.seed, given.windows, given.seconds, given.sets)
+    figures = evaluate(given.seed, given.windows, given.seconds, given.sets, given.generator)
     text = json.dumps(figures, indent=1, default=float)
     if given.output:
         given.output.parent.mkdir(parents=True, exist_ok=True)

@@ -16,15 +16,15 @@ FOUR_BANDS = (2412, 2432, 2452, 2472)
 KINDS = {
     "bluetooth": 2.0,
     "ble": 2.2,
-    "zigbee": 2.0,
+    "zigbee": 2.6,
     "fhss_phone": 1.5,
-    "xbox": 1.5,
+    "xbox": 2.0,
     "microwave": 1.5,
     "inverter_microwave": 0.7,
-    "analog_phone": 0.7,
-    "analog_audio": 0.7,
-    "analog_video": 0.7,
-    "cw": 0.4,
+    "analog_phone": 1.4,
+    "analog_audio": 1.4,
+    "analog_video": 1.0,
+    "cw": 0.3,
 }
 """What training scenes hold, and how often."""
 WIFI_MHZ = (2412.0, 2417.0, 2427.0, 2437.0, 2442.0, 2452.0, 2462.0)
@@ -40,12 +40,14 @@ class Truth:
     """How many samples look at it while it transmits."""
     frequencies_mhz: tuple[float, ...]
     """Of its transmitters, where they do not hop."""
+    duty_cycle: float = 0.0
+    """Share of the time in which it transmits, anywhere."""
 
 
 def random_scenario(seed: int) -> Scenario:
     """Returns a training scene: up to four devices, Wi-Fi in half of them, any plan, any front end."""
     rng = np.random.default_rng(seed + 10**6)
-    count = int(rng.choice([0, 1, 1, 2, 2, 3, 4, 4]))
+    count = int(rng.choice([0, 1, 2, 2, 3, 3, 4, 5]))
     weights = np.array(list(KINDS.values()))
     names = rng.choice(list(KINDS), count, replace=False, p=weights / weights.sum())
     devices = tuple(DeviceSpec(str(name), float(rng.uniform(-90, -30))) for name in names)
@@ -55,9 +57,8 @@ def random_scenario(seed: int) -> Scenario:
     jammers: tuple[JammerSpec, ...] = ()
     if rng.uniform() < 0.02:
         jammers = (JammerSpec(rng.uniform(2410, 2475), rng.uniform(20, 80), rng.uniform(-85, -40)),)
-    return Scenario(
-        float(rng.choice([1, 1, 2])), seed, devices, wifi, jammers, _random_plan(rng), random_front(rng)
-    )
+    seconds = float(rng.choice([0.7, 1, 1, 1, 2]))
+    return Scenario(seconds, seed, devices, wifi, jammers, _random_plan(rng), random_front(rng))
 
 
 def _random_wifi(rng: np.random.Generator) -> WifiSpec:
@@ -71,7 +72,11 @@ def _random_wifi(rng: np.random.Generator) -> WifiSpec:
 
 
 def _random_plan(rng: np.random.Generator) -> Plan:
-    kind = rng.choice(5, p=[0.35, 0.15, 0.1, 0.2, 0.2])
+    kind = rng.choice(7, p=[0.32, 0.13, 0.1, 0.17, 0.16, 0.06, 0.06])
+    if kind == 5:
+        return Plan(tuple(range(2412, 2473, 5)), 0.06, 255, samples_per_visit=int(rng.integers(8, 10)))
+    if kind == 6:
+        return Plan((2412, 2437, 2462) if rng.uniform() < 0.5 else (2442,), 0.2, 255)
     if kind == 0:
         return Plan(FOUR_BANDS, 0.1)
     if kind == 1:
@@ -90,6 +95,9 @@ def random_front(rng: np.random.Generator) -> FrontEnd:
         noise_field_dbm=int(rng.choice([-95, -95, -90, -86, -51])),
         rssi_error_db=float(rng.uniform(0.3, 2)),
         distortion_db=float(rng.uniform(-43, -33)),
+        skirt_db=float(rng.uniform(6, 14)) if rng.uniform() < 0.55 else None,
+        skirt_floor_db=float(rng.uniform(27, 42)),
+        speckle=bool(rng.uniform() < 0.25),
         rssi_stuck_db=int(rng.uniform(0, 20)) if rng.uniform() < 0.04 else None,
         lost_share=float(rng.choice([0, 0, 0.02])),
         corrupt_share=float(rng.choice([0, 0, 0.001])),
@@ -117,13 +125,15 @@ def truth_of(scenario: Scenario) -> list[Truth]:
     truths = []
     for spec, transmitters in made:
         samples, frequencies = 0, []
+        on = np.zeros(len(time_s), bool)
         for transmitter in transmitters:
             for seen in transmitter.seen(time_s, np.random.default_rng(2))[:1]:
                 inside = np.abs(seen.frequency_mhz - channel[seen.rows]) < WITHIN_VIEW_MHZ
                 samples += int(inside.sum())
+                on[seen.rows] = True
                 if inside.any():
                     frequencies.append(float(np.median(seen.frequency_mhz[inside])))
-        truths.append(Truth(spec.device, spec.level_dbm, samples, tuple(frequencies)))
+        truths.append(Truth(spec.device, spec.level_dbm, samples, tuple(frequencies), float(on.mean())))
     return truths
 
 

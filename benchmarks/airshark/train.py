@@ -9,6 +9,7 @@ which a node does not.
 import argparse
 import json
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,20 +19,24 @@ import numpy as np
 from sklearn.ensemble import GradientBoostingClassifier  # type: ignore[import-untyped]
 
 from benchmarks.airshark.scenes import Truth, air_of, offset_db, random_scenario, truth_of
+from services.airshark.analysis.carrier_kinds import KINDS, believed, kind_features
 from services.airshark.analysis.hopping import by_power, describe_hops
 from services.airshark.analysis.model import FORMAT, MODEL_FILE
-from services.airshark.analysis.scene import Scene, describe
+from services.airshark.analysis.scene import Scene, describe, observe
 
-TREES, DEPTH, RATE = 90, 4, 0.08
+TREES, DEPTH, RATE = 110, 4, 0.08
+FOLDS = 3
 FALSE_ALARMS = 0.002
 """Share of the scenes without a device in which it may be reported; sets the least probability."""
 LEAST_BOUNDS = (0.5, 0.9)
-CAUTIOUS = {"ble": 0.85}
-"""Kinds that other hoppers are easily taken for, with the lowest least probability."""
+CAUTIOUS = {"ble": (0.85, 0.9)} | {f"carrier_{kind.value}": (0.4, 0.4) for kind in KINDS}
+"""Other bounds: other hoppers are easily taken for Bluetooth LE, and a carrier is of the likeliest kind."""
 WEAKEST_DBM = -92.0
 MIN_SAMPLES = {"microwave": 200, "zigbee": 12}
 HOPPERS = ("bluetooth", "ble", "fhss_phone", "xbox")
 SAME_POWER_DB, OTHER_POWER_DB = 4.0, 10.0
+CARRIERS = tuple(each.value for each in KINDS)
+NEAR_CARRIER_MHZ, NEAR_PICTURE_MHZ = 0.6, 2.5
 NEAR_ZIGBEE_MHZ, NEAR_BLE_MHZ = 1.3, 1.2
 
 
@@ -42,27 +47,35 @@ class Examples:
     names: list[str] = field(default_factory=list)
     rows: list[list[float]] = field(default_factory=list)
     answers: list[bool] = field(default_factory=list)
+    scenes: list[int] = field(default_factory=list)
+    """Which scene each is from."""
 
-    def add(self, features: dict[str, float], answer: bool) -> None:
+    def add(self, features: dict[str, float], answer: bool, scene: int) -> None:
         """Adds one example."""
+        self.scenes.append(scene)
         self.names = list(features)
         self.rows.append(list(features.values()))
         self.answers.append(answer)
 
 
-def collect(first_seed: int, count: int) -> dict[str, Examples]:
+def collect(first_seed: int, count: int, workers: int) -> dict[str, Examples]:
     """Returns examples from `count` scenes."""
     examples: dict[str, Examples] = {}
-    for seed in range(first_seed, first_seed + count):
-        scenario = random_scenario(seed)
-        air = air_of(scenario)
-        if air is None or len(air) < 50:
-            continue
-        for name, features, answer in _of_scene(
-            describe(air), truth_of(scenario), offset_db(scenario), scenario.front.rssi_stuck_db is not None
-        ):
-            examples.setdefault(name, Examples()).add(features, answer)
+    seeds = range(first_seed, first_seed + count)
+    with ProcessPoolExecutor(workers) as pool:
+        for seed, found in zip(seeds, pool.map(_examples, seeds, chunksize=8), strict=True):
+            for name, features, answer in found:
+                examples.setdefault(name, Examples()).add(features, answer, seed)
     return examples
+
+
+def _examples(seed: int) -> list[tuple[str, dict[str, float], bool]]:
+    scenario = random_scenario(seed)
+    air = air_of(scenario)
+    if air is None or len(air) < 50:
+        return []
+    stuck = scenario.front.rssi_stuck_db is not None
+    return list(_of_scene(describe(observe(air)), truth_of(scenario), offset_db(scenario), stuck))
 
 
 def _of_scene(
@@ -72,6 +85,13 @@ def _of_scene(
     ovens = [truth for truth in truths if "microwave" in truth.device]
     if all(_fair(truth, "microwave") for truth in ovens) and scene.mains["longest_look_s"]:
         yield "microwave", scene.mains, bool(ovens)
+    carriers = believed(scene)
+    for carrier in carriers:
+        kind = _carrier_kind(carrier.frequency_mhz, truths)
+        if kind is not None:
+            features = kind_features(carrier, carriers)
+            for each in KINDS:
+                yield f"carrier_{each.value}", features, kind == each.value
     pulses = scene.pulses
     for group in scene.fixed:
         near = [
@@ -97,33 +117,43 @@ def _of_scene(
                 yield name, features, distance < SAME_POWER_DB
 
 
+def _carrier_kind(frequency_mhz: float, truths: list[Truth]) -> str | None:
+    """Returns which device a carrier is of, "" for none, and None where that cannot be said."""
+    near = set()
+    for truth in truths:
+        reach = NEAR_PICTURE_MHZ if truth.device == "analog_video" else NEAR_CARRIER_MHZ
+        if truth.device in CARRIERS and any(
+            abs(frequency_mhz - each) < reach for each in truth.frequencies_mhz
+        ):
+            near.add(truth.device)
+            if truth.device == "analog_video" and abs(frequency_mhz - truth.frequencies_mhz[0]) > reach:
+                return None  # Its sound.
+    return None if len(near) > 1 else next(iter(near), "")
+
+
 def _fair(truth: Truth, kind: str) -> bool:
     """Tells whether a device can be expected to be found: strong enough, and seen often enough."""
     return truth.level_dbm >= WEAKEST_DBM and truth.samples >= MIN_SAMPLES.get(kind, 12)
 
 
-def fit(examples: Examples, judged: Examples, seed: int, lowest: float) -> dict[str, Any]:
+def fit(examples: Examples, seed: int, bounds: tuple[float, float]) -> dict[str, Any]:
     """Returns one decision as it stands in the model file."""
-    forest = GradientBoostingClassifier(
-        n_estimators=TREES,
-        max_depth=DEPTH,
-        learning_rate=RATE,
-        subsample=0.7,
-        max_features=0.35,
-        min_samples_leaf=12,
-        random_state=seed,
-    )
-    forest.fit(np.array(examples.rows, np.float32), np.array(examples.answers))
-    probability = forest.predict_proba(np.array(judged.rows, np.float32))[:, 1]
-    answers = np.array(judged.answers)
-    least = float(np.clip(np.quantile(probability[~answers], 1 - FALSE_ALARMS), lowest, LEAST_BOUNDS[1]))
-    hits = float((probability[answers] >= least).mean()) if answers.any() else 0.0
+    rows, answers = np.array(examples.rows, np.float32), np.array(examples.answers)
+    # Each third of the scenes is judged by what was fitted to the others.
+    fold = np.array(examples.scenes) % FOLDS
+    probability = np.zeros(len(rows))
+    for each in range(FOLDS):
+        forest = _forest(seed).fit(rows[fold != each], answers[fold != each])
+        probability[fold == each] = forest.predict_proba(rows[fold == each])[:, 1]
+    forest = _forest(seed).fit(rows, answers)
+    least = float(np.clip(np.quantile(probability[~answers], 1 - FALSE_ALARMS), *bounds))
     print(
-        f"  {len(examples.rows)} examples, {sum(examples.answers)} yes; judged on {len(answers)}: "
-        f"least {least:.2f}, "
-        f"hits {hits:.3f}, false {float((probability[~answers] >= least).mean()):.4f}"
+        f"  {len(rows)} examples, {answers.sum()} yes; least {least:.2f}, "
+        f"hits {float((probability[answers] >= least).mean()):.3f}, "
+        f"false {float((probability[~answers] >= least).mean()):.4f}",
+        flush=True,
     )
-    prior = float(np.mean(examples.answers))
+    prior = float(answers.mean())
     return {
         "features": examples.names,
         "base": round(float(np.log(prior / (1 - prior))), 6),
@@ -133,6 +163,18 @@ def fit(examples: Examples, judged: Examples, seed: int, lowest: float) -> dict[
     }
 
 
+def _forest(seed: int) -> GradientBoostingClassifier:
+    return GradientBoostingClassifier(
+        n_estimators=TREES,
+        max_depth=DEPTH,
+        learning_rate=RATE,
+        subsample=0.7,
+        max_features=0.35,
+        min_samples_leaf=12,
+        random_state=seed,
+    )
+
+
 def _tree(tree: Any) -> dict[str, list[float]]:
     leaf = tree.children_left < 0
     own = np.arange(tree.node_count)
@@ -140,10 +182,10 @@ def _tree(tree: Any) -> dict[str, list[float]]:
         "feature": np.where(leaf, 0, tree.feature).tolist(),
         # Rows are float32 in the node as well as here, so a rounded threshold must not move to their other
         # side.
-        "threshold": [float(f"{value:.8g}") for value in np.where(leaf, 0, tree.threshold)],
+        "threshold": [float(f"{value:.7g}") for value in np.where(leaf, 0, tree.threshold)],
         "below": np.where(leaf, own, tree.children_left).tolist(),
         "above": np.where(leaf, own, tree.children_right).tolist(),
-        "value": [round(float(value) * RATE, 6) for value in np.where(leaf, tree.value[:, 0, 0], 0)],
+        "value": [round(float(value) * RATE, 5) for value in np.where(leaf, tree.value[:, 0, 0], 0)],
     }
 
 
@@ -152,22 +194,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenes", type=int, default=1600)
+    parser.add_argument("--workers", type=int, default=1, help="processes; they do not change the model")
     parser.add_argument("--output", type=Path, default=MODEL_FILE)
     given = parser.parse_args()
-    first = given.seed * 10**6
-    learned = collect(first, given.scenes)
-    judged = collect(first + 500_000, given.scenes // 2)
-    write(learned, judged, given.seed, given.scenes, given.output)
+    write(collect(given.seed * 10**6, given.scenes, given.workers), given.seed, given.scenes, given.output)
 
 
-def write(
-    learned: dict[str, Examples], judged: dict[str, Examples], seed: int, scenes: int, output: Path
-) -> None:
+def write(examples: dict[str, Examples], seed: int, scenes: int, output: Path) -> None:
     """Fits all decisions and writes the file."""
     decisions = {}
-    for name in sorted(learned):
+    for name in sorted(examples):
         print(name)
-        decisions[name] = fit(learned[name], judged[name], seed, CAUTIOUS.get(name, LEAST_BOUNDS[0]))
+        decisions[name] = fit(examples[name], seed, CAUTIOUS.get(name, LEAST_BOUNDS))
     document = {
         "format": FORMAT,
         "version": f"{datetime.now(UTC):%Y.%m.%d}-seed{seed}-scenes{scenes}",

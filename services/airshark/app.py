@@ -12,6 +12,7 @@ from services.airshark.adapters.chosen import ChosenSource, make_source
 from services.airshark.adapters.detection_store import MIGRATIONS, AnalysisSettingsFile, DetectionStore
 from services.airshark.adapters.recordings import Recordings
 from services.airshark.domain.detections import DetectionDesk
+from services.airshark.domain.gauges import gauges
 from services.airshark.domain.pipeline import Pipeline
 from services.airshark.domain.radio import RadioDesk
 from services.airshark.domain.utilisation import UtilisationDesk
@@ -66,6 +67,7 @@ async def running(settings: Settings) -> AsyncIterator[Certificate | None]:
                         SERVICE_NAMES,
                         register,
                         verifier,
+                        lambda: gauges(pipeline, detections),
                         certificate=certificate,
                     ),
                 ):

@@ -1,16 +1,20 @@
 """Devices are found in simulated air and in real recordings."""
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.airshark.analysis.air import Timeline
+from services.airshark.analysis.carrier_kinds import KINDS as KINDS_OF_CARRIERS
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.lifecycle import INACTIVE_AFTER_S, Lifecycle
 from services.airshark.analysis.model import load_model
 from services.airshark.analysis.rhythm import grid_strength
+from services.airshark.domain.decoder import Decoder
 from services.airshark.simulator.radio import FrontEnd, Plan
 from services.airshark.simulator.scenario import DeviceSpec, JammerSpec, Scenario, WifiSpec
 from services.airshark.simulator.simulate import simulate
@@ -84,13 +88,26 @@ def test_two_networks_on_different_channels_are_two_devices() -> None:
     raise AssertionError("two networks never were told apart")
 
 
+def _piconets(*levels_dbm: float) -> list[float]:
+    devices = tuple(DeviceSpec("bluetooth", level) for level in levels_dbm)
+    tracks = analysed(simulate(Scenario(2.0, 72, devices))).devices()
+    return sorted(track.rssi_dbm for track in tracks if track.device is Device.BLUETOOTH)
+
+
+def test_two_piconets_of_different_strength_are_two_devices_and_one_is_one() -> None:
+    weak, strong = _piconets(-45.0, -65.0)
+    assert abs(weak + 65) < 5
+    assert abs(strong + 45) < 5
+    assert len(_piconets(-45.0)) == 1
+
+
 def test_a_broadband_jammer_is_found() -> None:
     tracks = found(Scenario(2.0, 31, jammers=(JammerSpec(2440, 60, -55.0),)))
     assert set(tracks) == {"jammer"}
     assert tracks["jammer"].severity > 50
 
 
-@pytest.mark.parametrize("name", [captures.AR9223, captures.AR9550])
+@pytest.mark.parametrize("name", [captures.AR9223, captures.AR9280, captures.AR9550])
 def test_the_recorded_camera_is_found(name: str) -> None:
     tracks = analysed([capture(name)]).devices()
     assert [track.device for track in tracks] == [Device.ANALOG_VIDEO]
@@ -143,9 +160,22 @@ def test_the_result_does_not_depend_on_how_the_stream_is_cut() -> None:
     assert [track.device for track in whole] == [track.device for track in cut]
 
 
+def test_samples_that_share_a_time_stamp_are_one_visit() -> None:
+    (block,) = [
+        each
+        for data in simulate(Scenario(0.2, 3, plan=Plan((2437,), 1.0)))
+        for each in Decoder("phy0").feed(data, 0.0)
+    ]
+    block = replace(block, tsf_us=block.tsf_us - block.tsf_us % 500)
+    air = Timeline().air(block)
+    assert air is not None
+    assert (np.diff(air.time_s) > 0).all()
+    assert len(np.unique(air.visit)) == 1
+
+
 def test_memory_of_the_analyzer_stays_bounded() -> None:
     analyzer = analysed(simulate(Scenario(6.0, 51, (DeviceSpec("bluetooth", -50.0),))))
-    held = sum(len(part) for kind in analyzer._kinds.values() for part in kind.parts)
+    held = sum(len(part.air) for kind in analyzer._kinds.values() for part in kind.parts)
     assert held < 20_000
 
 
@@ -185,6 +215,19 @@ def test_a_device_comes_stays_and_goes() -> None:
     assert back.active
 
 
+def test_a_carrier_is_one_device_whatever_single_looks_take_it_for() -> None:
+    def look(device: Device, confidence: float, at_s: float) -> Found:
+        return Found(device, confidence, True, 2431.0, 0.3, -60.0, 1.0, at_s - 1, at_s, tolerance_mhz=0.8)
+
+    lifecycle = Lifecycle()
+    lifecycle.update([look(Device.ANALOG_AUDIO, 0.6, 1.0)], 1.0)
+    lifecycle.update([look(Device.ANALOG_PHONE, 0.9, 2.0)], 2.0)
+    (track,) = lifecycle.confirmed()
+    assert track.device is Device.ANALOG_PHONE
+    lifecycle.update([look(Device.ANALOG_AUDIO, 0.3, 3.0)], 3.0)
+    assert [each.device for each in lifecycle.confirmed()] == [Device.ANALOG_PHONE]
+
+
 def test_what_one_uncertain_look_shows_is_no_device_yet() -> None:
     lifecycle = Lifecycle()
     assert not lifecycle.update([_sighting(1.0, certain=False)], 1.0)
@@ -196,8 +239,8 @@ def test_what_one_uncertain_look_shows_is_no_device_yet() -> None:
 def test_the_model_says_its_version_and_has_all_decisions() -> None:
     model = load_model()
     assert "seed" in model.version
-    assert {"bluetooth", "ble", "ble_advertising", "fhss_phone", "microwave", "xbox", "zigbee"} == set(
-        model.decisions
-    )
+    pulsed = {"bluetooth", "ble", "ble_advertising", "fhss_phone", "microwave", "xbox", "zigbee"}
+    carriers = {f"carrier_{kind.value}" for kind in KINDS_OF_CARRIERS}
+    assert set(model.decisions) == pulsed | carriers
     for trees in model.decisions.values():
         assert 0 <= trees.probability(dict.fromkeys(trees.names, 0.0)) <= 1

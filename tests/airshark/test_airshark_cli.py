@@ -16,6 +16,11 @@ seed: 9001
 devices: [{device: zigbee, level_dbm: -55}]
 plan: {channels_mhz: [2412, 2432, 2452, 2472], dwell_s: 0.1}
 """
+QUIET = """
+seconds: 2.0
+seed: 3
+plan: {channels_mhz: [2412, 2437, 2462], dwell_s: 0.2, period: 255}
+"""
 FIELDS = {
     "device": str,
     "confidence": float,
@@ -57,11 +62,28 @@ def test_what_is_simulated_is_named(tmp_path: Path) -> None:
     assert summary["not_judged"] == []
 
 
-def test_a_recording_without_devices_is_no_failure() -> None:
-    done = paradrop("analyze", CAPTURES / captures.AR9280)
+def test_air_without_devices_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "quiet.yaml").write_text(QUIET)
+    assert paradrop("simulate", tmp_path / "quiet.yaml", tmp_path / "quiet.bin").returncode == 0
+    done = paradrop("analyze", tmp_path / "quiet.bin")
     (summary,) = map(json.loads, done.stdout.splitlines())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert summary["type"] == "summary"
+    assert summary["devices"] == 0
+    assert 1.5 < summary["air_time_s"] < 2.0
+    assert 600 < summary["samples_per_s"] < 720
+    # The driver's own rate is too low for everything that sends bursts.
+    missing = {each["device"]: each["reason"] for each in summary["not_judged"]}
+    assert set(missing) == {"bluetooth", "ble", "zigbee", "fhss_phone", "xbox"}
+    assert all("spectral_period" in reason for reason in missing.values())
+
+
+def test_the_recorded_camera_is_named() -> None:
+    done = paradrop("analyze", CAPTURES / captures.AR9280)
+    camera, summary = map(json.loads, done.stdout.splitlines())
     assert (done.returncode, summary["samples"]) == (0, 283)
-    assert "bluetooth" in {each["device"] for each in summary["not_judged"]}
+    assert camera["device"] == "analog_video"
+    assert abs(camera["center_mhz"] - 2414.3) < 1
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n" * 100, None])

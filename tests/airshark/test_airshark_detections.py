@@ -13,6 +13,7 @@ import pytest
 from google.protobuf import json_format
 from paradrop.airshark.v1 import airshark_pb2, detections_pb2
 from paradrop.airshark.v1.detections_pb2_grpc import DetectionServiceStub
+from paradrop.process.v1 import process_pb2, process_pb2_grpc
 
 from services.airshark.adapters.detection_store import MIGRATIONS, AnalysisSettingsFile, DetectionStore
 from services.airshark.analysis.found import Device
@@ -95,6 +96,38 @@ async def test_alarms_begin_and_end_by_the_threshold(shark: Shark, video: bytes)
     await rpc(shark, "SetAnalysis", settings={"alarm_severity": 0})
     ended = (await until(stream, lambda m: m.HasField("alarm")))[-1].alarm
     assert not ended.raised
+
+
+async def test_devices_and_channels_are_counted_for_prometheus(shark: Shark, video: bytes) -> None:
+    async def read() -> dict[str, dict[str, float]]:
+        stub = process_pb2_grpc.ProcessServiceStub(shark.channel)
+        answer = await stub.GetMetrics(process_pb2.GetMetricsRequest(), metadata=shark.metadata())
+        return {
+            family.name.removeprefix("paradrop_airshark_"): {
+                next(iter(sample.labels.values()), ""): sample.value for sample in family.samples
+            }
+            for family in answer.families
+        }
+
+    idle = await read()
+    assert idle["analysing"][""] == 0
+    assert set(idle["active_devices"].values()) == {0.0}
+    assert not idle["channel_quality"]
+    await rpc(shark, "SetAnalysis", settings={"alarm_severity": 40})
+    stream = rpc(shark, "WatchDetections")
+    await shark.play("camera", video)
+    detection = (await until(stream, lambda m: m.HasField("detection")))[-1].detection
+    busy = await read()
+    assert busy["analysing"][""] == 1
+    assert busy["analysed_samples"][""] > 1000
+    assert busy["detections"] == {"analog_video": 1}
+    assert busy["active_devices"]["analog_video"] == 1
+    assert busy["active_devices"]["zigbee"] == 0
+    assert busy["raised_alarms"][""] == 1
+    assert len(busy["channel_quality"]) == 13
+    hit = {int(channel) for channel, quality in busy["channel_quality"].items() if quality < 80}
+    assert hit == set(detection.channels)
+    assert busy["interference_duty"][str(detection.channels[0])] > 0.5
 
 
 async def test_it_analyses_without_readers_only_if_that_was_chosen(shark: Shark, video: bytes) -> None:

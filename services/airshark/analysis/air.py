@@ -15,6 +15,7 @@ Bools: TypeAlias = "npt.NDArray[np.bool_]"
 
 MAX_GAP_S = 0.03
 """A longer silence of the radio ends a visit."""
+TRANSFORM_S = 4e-6
 LONGEST_STEP_S = 2.0
 """A clock that steps by more was set anew."""
 UNUSABLE = Flag.ALL_ZERO | Flag.BAD_EXPONENT
@@ -81,13 +82,14 @@ class Timeline:
     def _place(self, block: SampleBlock) -> tuple[Times, Ints]:
         tsf = block.tsf_us.astype(np.int64)
         step_s = np.diff(tsf, prepend=tsf[0] if self._last_tsf_us is None else self._last_tsf_us) * 1e-6
-        sane = (step_s > 0) & (step_s < LONGEST_STEP_S)
-        short = step_s[sane & (step_s < MAX_GAP_S)]
+        sane = (step_s >= 0) & (step_s < LONGEST_STEP_S)
+        short = step_s[(step_s > 0) & (step_s < MAX_GAP_S)]
         if len(short) >= 8:
             # The main mode: gaps of a busy channel are longer, and pairs within one report are shorter.
             measured = float(np.percentile(short, 30))
             self._interval_s = measured if not self._interval_s else 0.8 * self._interval_s + 0.2 * measured
-        step_s = np.where(sane, step_s, self._interval_s)
+        # Samples of one long report share one time stamp; they lie one transform apart.
+        step_s = np.where(sane, np.maximum(step_s, TRANSFORM_S), self._interval_s)
         time_s = self._last_time_s + np.cumsum(step_s)
         moved = np.diff(block.centre_mhz, prepend=np.float32(self._last_centre)) != 0
         # Some drivers give no more than a few samples per second: those are a visit all the same.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.airshark.analysis.air import Air, Timeline, concatenate
+from services.airshark.analysis.air import Air, Timeline
 from services.airshark.analysis.broadband import find_jammer
 from services.airshark.analysis.carrier_kinds import find_carrier_devices
 from services.airshark.analysis.found import Device, Found
@@ -13,12 +13,14 @@ from services.airshark.analysis.lifecycle import Lifecycle, Track
 from services.airshark.analysis.mains import MIN_VISIT_S
 from services.airshark.analysis.model import Model, load_model
 from services.airshark.analysis.pulsed_kinds import find_pulsed_devices
-from services.airshark.analysis.scene import PULSES_BELOW_S, Scene, describe
+from services.airshark.analysis.scene import PULSES_BELOW_S, Observed, Scene, describe, observe, together
 from services.airshark.domain.block import SampleBlock
 
 FIRST_LOOK_S = 0.6
 LOOK_EVERY_S = 1.0
 LOOK_BACK_S = 2.0
+LAST_LOOK_S = 0.08
+"""At the end of a recording, so much that was not looked at yet is worth another look."""
 MIN_SAMPLES = 8
 BAND_MHZ = (2390.0, 2500.0)
 """Where the devices that send bursts live; elsewhere only carriers and jammers are looked for."""
@@ -29,7 +31,7 @@ PULSED = (Device.BLUETOOTH, Device.BLE, Device.ZIGBEE, Device.FHSS_PHONE, Device
 class _Kind:
     """Samples of one layout that wait for a look."""
 
-    parts: list[Air]
+    parts: list[Observed]
     held_s: float = 0.0
     new_s: float = 0.0
     looked: bool = False
@@ -68,7 +70,7 @@ class Analyzer:
         changed: list[Track] = []
         for part in _pieces(air):
             watched = part.watched_s
-            kind.parts.append(part)
+            kind.parts.append(observe(part))
             kind.held_s += watched
             kind.new_s += watched
             self._air_s += watched
@@ -80,7 +82,7 @@ class Analyzer:
         """Looks at what is left at the end of a recording; returns the devices that came or changed."""
         changed = []
         for kind in self._kinds.values():
-            if kind.new_s >= LOOK_EVERY_S / 2 or (kind.new_s and not kind.looked):
+            if kind.new_s >= LAST_LOOK_S or (kind.new_s and not kind.looked):
                 changed += self._look(kind)
         return changed + self._lifecycle.finish()
 
@@ -124,25 +126,27 @@ class Analyzer:
         return missing
 
     def _look(self, kind: _Kind) -> list[Track]:
-        air = concatenate(kind.parts)
+        observed = together(kind.parts)
+        air = observed.air
         # The oldest parts go when there is more than is looked back to.
-        while len(kind.parts) > 1 and kind.held_s - kind.parts[0].watched_s >= LOOK_BACK_S - LOOK_EVERY_S:
-            kind.held_s -= kind.parts.pop(0).watched_s
+        while len(kind.parts) > 1 and kind.held_s - kind.parts[0].air.watched_s >= LOOK_BACK_S - LOOK_EVERY_S:
+            kind.held_s -= kind.parts.pop(0).air.watched_s
         kind.new_s, kind.looked = 0.0, True
         if len(air) < MIN_SAMPLES:
             return []
         self._intervals = [*self._intervals[-30:], air.interval_s]
-        scene = describe(air)
+        scene = describe(observed)
         self._longest_visit_s = max(self._longest_visit_s, scene.mains["longest_look_s"])
         return self._lifecycle.update(_decide(scene, self.model), float(air.time_s[-1]))
 
 
 def _decide(scene: Scene, model: Model) -> list[Found]:
     jammers = find_jammer(scene)
+    carriers = find_carrier_devices(scene, model)
+    if not any(each.device is Device.ANALOG_VIDEO for each in carriers):
+        carriers += scene.scanned
     # The border of a jammer, seen from the next channel, is broad and steady as a picture is.
-    found = jammers + [
-        each for each in find_carrier_devices(scene) if not (jammers and each.device is Device.ANALOG_VIDEO)
-    ]
+    found = jammers + [each for each in carriers if not (jammers and each.device is Device.ANALOG_VIDEO)]
     if ((scene.air.centre_mhz > BAND_MHZ[0]) & (scene.air.centre_mhz < BAND_MHZ[1])).any():
         found += find_pulsed_devices(scene, model)
     return found
@@ -152,7 +156,9 @@ def _pieces(air: Air) -> list[Air]:
     """Cuts long blocks, so that looks come at the same times whatever the size of the blocks."""
     pieces = []
     start = 0
-    marks = np.floor((air.time_s - air.time_s[0]) / (LOOK_EVERY_S / 10))
+    span_s = float(air.time_s[-1] - air.time_s[0])
+    count = max(1, round(span_s / (LOOK_EVERY_S / 10)))
+    marks = np.floor((air.time_s - air.time_s[0]) * (count / (span_s + 1e-6)))
     for end in [*(np.flatnonzero(np.diff(marks)) + 1), len(air)]:
         rows = slice(start, int(end))
         pieces.append(

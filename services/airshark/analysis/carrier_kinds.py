@@ -1,38 +1,101 @@
-"""Tells carriers apart: by how far what is sent moves them."""
+"""Tells carriers apart: by how far what is sent moves them, how wide they are, and which others there are."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from services.airshark.analysis.carriers import PICTURE_MHZ, WIDE_MHZ, CarrierSeen
+from services.airshark.analysis.carriers import WIDE_MHZ, CarrierSeen
 from services.airshark.analysis.found import Device, Found
+from services.airshark.analysis.model import Model
 from services.airshark.analysis.scene import Scene
 
-STILL_MHZ = 0.0065
-"""A carrier that moves by less, noise included, has nothing on it."""
-SPEECH_MHZ = 0.05
-"""Speech of a phone moves its carrier by less, music with its stereo multiplex by more."""
-NOISE_MHZ_AT_0_DB = 0.32
+NOISE_MHZ_AT_0_DB = 0.38
+"""What noise moves a carrier by that is as strong as the noise."""
 SAME_MHZ = 0.8
 WEAKER_BY_DB = 32.0
+SOUND_MHZ, SOUND_BELOW_DB = (5.0, 7.2), 8.0
+KINDS = (Device.ANALOG_PHONE, Device.ANALOG_AUDIO, Device.ANALOG_VIDEO, Device.CW)
+CERTAIN = 0.75
+MUSIC_MHZ = 0.19
 
 
-def find_carrier_devices(scene: Scene) -> list[Found]:
+def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
     """Returns the devices behind the carriers of a scene."""
-    carriers = list(_merged([each for each in scene.carriers if _believed(each, scene.carriers)]))
-    kinds = [_kind(each) for each in carriers]
-    still = [
-        each for each, kind in zip(carriers, kinds, strict=True) if kind in (Device.CW, Device.ANALOG_PHONE)
-    ]
     found: list[Found] = []
+    phones: list[tuple[CarrierSeen, float]] = []
+    carriers = believed(scene)
+    for carrier in carriers:
+        features = kind_features(carrier, carriers)
+        chances = {kind: model.decisions[f"carrier_{kind.value}"].probability(features) for kind in KINDS}
+        if features["moves_mhz"] > MUSIC_MHZ:
+            # No music moves a carrier that far, so all that is said for other kinds speaks for a picture.
+            picture = max(sum(chances.values()), chances[Device.ANALOG_VIDEO])
+            chances = {Device.ANALOG_VIDEO: min(picture, 1.0)}
+        kind = max(chances, key=lambda each: chances[each])
+        if chances[kind] < model.decisions[f"carrier_{kind.value}"].least:
+            continue
+        if kind is Device.ANALOG_PHONE:
+            phones.append((carrier, chances[kind]))
+        else:
+            found.append(_found(scene, kind, carrier, chances[kind], [carrier]))
+    found, phones = _without_sound(found, phones)
     # Base and handset of a phone are two carriers, one device.
-    paired = len(still) == 2 and any(_kind(each) is Device.ANALOG_PHONE for each in still)
-    if paired:
-        found.append(_found(scene, Device.ANALOG_PHONE, max(still, key=lambda each: each.power_dbm), still))
-    for carrier, kind in zip(carriers, kinds, strict=True):
-        if not (paired and carrier in still):
-            found.append(_found(scene, kind, carrier, [carrier]))
+    phones.sort(key=lambda each: -each[0].power_dbm)
+    for first in range(0, len(phones), 2):
+        pair = phones[first : first + 2]
+        confidence = max(each[1] for each in pair)
+        found.append(
+            _found(scene, Device.ANALOG_PHONE, pair[0][0], confidence, [carrier for carrier, _ in pair])
+        )
     return found
+
+
+def _without_sound(
+    found: list[Found], phones: list[tuple[CarrierSeen, float]]
+) -> tuple[list[Found], list[tuple[CarrierSeen, float]]]:
+    """Leaves out what is the sound beside a picture: carriers 5.5 to 6.5 MHz from it, and weaker."""
+    pictures = [each for each in found if each.device is Device.ANALOG_VIDEO]
+
+    def is_sound(frequency_mhz: float, power_dbm: float) -> bool:
+        return any(
+            SOUND_MHZ[0] < abs(frequency_mhz - each.center_mhz) < SOUND_MHZ[1]
+            and power_dbm < each.rssi_dbm - SOUND_BELOW_DB
+            for each in pictures
+        )
+
+    return (
+        [each for each in found if each in pictures or not is_sound(each.center_mhz, each.rssi_dbm)],
+        [each for each in phones if not is_sound(each[0].frequency_mhz, each[0].power_dbm)],
+    )
+
+
+def believed(scene: Scene) -> list[CarrierSeen]:
+    """Returns the carriers that are more than skirts, images and sweeps, each once."""
+    return list(_merged([each for each in scene.carriers if _believed(each, scene.carriers)]))
+
+
+def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen]) -> dict[str, float]:
+    """Returns what tells its kind."""
+    noise = NOISE_MHZ_AT_0_DB * 10 ** (-carrier.over_db / 20)
+    narrow = [each for each in carriers if each is not carrier and not each.broad]
+    level = [abs(each.power_dbm - carrier.power_dbm) for each in narrow]
+    return {
+        "wander_mhz": carrier.wander_mhz,
+        "moves_mhz": float(np.sqrt(max(carrier.wander_mhz**2 - noise**2, 0))),
+        "jumpiness": carrier.jumpiness,
+        "spread_mhz": carrier.spread_mhz,
+        "width_mhz": carrier.width_mhz,
+        "swing_db": carrier.power_swing_db,
+        "over_db": carrier.over_db,
+        "presence": carrier.presence,
+        "drift_mhz": abs(carrier.drift_mhz),
+        "near_dc": float(carrier.near_dc),
+        "edge_mhz": carrier.edge_mhz,
+        "samples": float(carrier.samples),
+        "others": float(len(narrow)),
+        "other_level_db": min(level, default=60.0),
+        "other_wander_mhz": min((each.wander_mhz for each in narrow), default=1.0),
+    } | carrier.line
 
 
 def _believed(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
@@ -51,7 +114,9 @@ def _believed(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
 
 def _merged(carriers: list[CarrierSeen]) -> Iterator[CarrierSeen]:
     """Yields one of those that are the same carrier, seen from several channels: the best view of it."""
-    left = sorted(carriers, key=lambda each: (each.edge_mhz > 1.5, each.power_dbm), reverse=True)
+    left = sorted(
+        carriers, key=lambda each: (each.edge_mhz > 1.5, not each.near_dc, each.power_dbm), reverse=True
+    )
     kept: list[CarrierSeen] = []
     for each in left:
         near = [
@@ -64,45 +129,15 @@ def _merged(carriers: list[CarrierSeen]) -> Iterator[CarrierSeen]:
             yield each
 
 
-def _moves_mhz(carrier: CarrierSeen) -> float:
-    """Returns the movement of a carrier without what noise adds to it."""
-    noise = NOISE_MHZ_AT_0_DB * 10 ** (-carrier.over_db / 20) * 1.2
-    return float(np.sqrt(max(carrier.wander_mhz**2 - noise**2, 0)))
-
-
-def _kind(carrier: CarrierSeen) -> Device:
-    moves = _moves_mhz(carrier)
-    if carrier.near_dc and moves < 2 * PICTURE_MHZ:
-        # The middle bin is made up by the driver, so a carrier there cannot be placed exactly.
-        return Device.ANALOG_AUDIO if moves > SPEECH_MHZ else Device.ANALOG_PHONE
-    if moves > PICTURE_MHZ or carrier.spread_mhz > WIDE_MHZ:
-        return Device.ANALOG_VIDEO
-    if moves > SPEECH_MHZ:
-        return Device.ANALOG_AUDIO
-    # One that is too weak to see speech on it is taken for a phone: they are more common than generators.
-    still = carrier.wander_mhz < STILL_MHZ and abs(carrier.drift_mhz) < 3 * STILL_MHZ
-    return Device.CW if still else Device.ANALOG_PHONE
-
-
-def _confidence(device: Device, carrier: CarrierSeen) -> float:
-    """Returns how sure the kind is: by the distance from the limits between kinds, in factors."""
-    moves = max(_moves_mhz(carrier), 1e-3)
-    limits = np.array([STILL_MHZ, SPEECH_MHZ, PICTURE_MHZ])
-    distance = float(np.abs(np.log2(moves / limits)).min())
-    strength = 1 - np.exp(-(carrier.over_db - 8) / 4)
-    base = 0.6 + 0.38 * min(distance / 1.5, 1.0)
-    return float(base * strength * (0.8 if device is Device.CW else 1.0))
-
-
-def _found(scene: Scene, device: Device, main: CarrierSeen, all_of: list[CarrierSeen]) -> Found:
-    frequencies = [each.frequency_mhz for each in all_of]
+def _found(
+    scene: Scene, device: Device, main: CarrierSeen, confidence: float, all_of: list[CarrierSeen]
+) -> Found:
     width = max(main.width_mhz if device is Device.ANALOG_VIDEO else main.spread_mhz, scene.air.spacing_mhz)
     rows = scene.air.time_s[scene.air.centre_mhz == main.centre_mhz]
-    confidence = _confidence(device, main)
     return Found(
         device=device,
         confidence=confidence,
-        certain=main.over_db > 12,
+        certain=main.over_db > 12 and confidence >= CERTAIN,
         center_mhz=main.frequency_mhz,
         bandwidth_mhz=width,
         rssi_dbm=main.power_dbm,
@@ -116,8 +151,6 @@ def _found(scene: Scene, device: Device, main: CarrierSeen, all_of: list[Carrier
             "jumpiness": main.jumpiness,
             "over_db": main.over_db,
             "carriers": float(len(all_of)),
-            "second_mhz": frequencies[-1]
-            if len(all_of) > 1 and frequencies[-1] != main.frequency_mhz
-            else frequencies[0],
+            "second_mhz": all_of[-1].frequency_mhz,
         },
     )

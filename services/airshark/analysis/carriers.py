@@ -9,6 +9,8 @@ from services.airshark.analysis.peaks import Peaks, Picture
 
 QUIET_PERCENT = 15
 MIN_SAMPLES = 8
+ENOUGH_SAMPLES = 600
+"""So many, spread over the time, tell how quiet a bin is."""
 MIN_OVER_DB = 4.5
 NEAR_MHZ = 1.2
 MIN_PRESENCE = 0.6
@@ -16,6 +18,7 @@ STEADY_SHARE = 0.6
 PICTURE_MHZ = 0.17
 """A carrier that moves by more carries a picture."""
 WIDE_MHZ = 1.3
+PICTURE_REACH_MHZ, PICTURE_BELOW_DB, PICTURE_PRESENCE = 5.0, 5.0, 0.85
 MAX_SWING_DB = 7.5
 MAX_FADING_DB, FADING_JUMPINESS, FADING_PRESENCE, FADING_SAMPLES = 14.0, 0.6, 0.8, 100
 """A carrier that fades from sample to sample may swing by more, if it is nearly always there."""
@@ -49,6 +52,8 @@ class CarrierSeen:
     """From the first to the last third of the time."""
     near_dc: bool
     edge_mhz: float
+    line: dict[str, float]
+    """Its own spectrum: how far the bins beside the strongest one lie below it, and how all that varies."""
 
     @property
     def broad(self) -> bool:
@@ -59,6 +64,11 @@ class CarrierSeen:
     def sweeps(self) -> bool:
         """Whether it moves slowly and far, as an oven does, instead of showing a picture."""
         return self.broad and self.jumpiness < SLOW
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is always there, and moves as only a picture moves it."""
+        return self.broad and not self.sweeps and self.steady and self.presence > PICTURE_PRESENCE
 
     @property
     def steady(self) -> bool:
@@ -78,7 +88,7 @@ def find_carriers(air: Air, peaks: Peaks, picture: Picture) -> tuple[list[Carrie
         if len(rows) < MIN_SAMPLES:
             continue
         # Bin after bin in memory: what is sorted lies side by side.
-        by_bin = np.ascontiguousarray(picture.smooth_dbm[rows].T)
+        by_bin = np.ascontiguousarray(picture.smooth_dbm[rows[:: len(rows) // ENOUGH_SAMPLES + 1]].T)
         quiet, usual = np.percentile(by_bin, (QUIET_PERCENT, 50), axis=1, overwrite_input=True)
         here = air.centre_mhz[peaks.row] == centre
         places = _humps(quiet, len(rows))
@@ -92,6 +102,10 @@ def find_carriers(air: Air, peaks: Peaks, picture: Picture) -> tuple[list[Carrie
                 carriers.append(carrier)
                 owned |= members
                 swept |= members & carrier.sweeps
+                if carrier.is_picture:
+                    # Detail and sound of the picture, on both sides of its carrier.
+                    beside = np.abs(peaks.frequency_mhz - carrier.frequency_mhz) < PICTURE_REACH_MHZ
+                    owned |= here & beside & (peaks.power_dbm < carrier.power_dbm - PICTURE_BELOW_DB)
     return carriers, owned & ~swept
 
 
@@ -163,7 +177,8 @@ def _measure(
     jumps = np.diff(inner)[follows]
     jumpiness = float((jumps**2).mean() / (2 * variance)) if variance > 0 and follows.sum() > 4 else 1.0
     third = max(len(seen) // 3, 1)
-    average = np.log10(np.mean(10 ** (picture.smooth_dbm[air_rows(peaks, mine)] / 10), axis=0)) * 10
+    some = mine[:: len(mine) // ENOUGH_SAMPLES + 1]
+    average = np.log10(np.mean(10 ** (picture.smooth_dbm[air_rows(peaks, some)] / 10), axis=0)) * 10
     inside = average > average.max() - 10
     near = inside[max(at - 30, 0) : at + 31]
     swing = np.percentile(peaks.power_dbm[mine], (10, 90))
@@ -185,8 +200,37 @@ def _measure(
         drift_mhz=float(np.median(seen[-third:]) - np.median(seen[:third])),
         near_dc=bool(abs(mid - air.centre_mhz[rows[0]]) < 1.6 * air.spacing_mhz),
         edge_mhz=float(np.median(peaks.edge_mhz[mine])),
+        line=_line(air, air_rows(peaks, some), float(mid)),
     )
     return carrier, owned
+
+
+def _line(air: Air, rows: Ints, frequency_mhz: float) -> dict[str, float]:
+    """Returns the shape of the spectrum around a frequency, in dB, and how much it varies."""
+    bins = air.dbm.shape[1]
+    at = int(np.clip(np.rint((frequency_mhz - air.first_bin_mhz[rows[0]]) / air.spacing_mhz), 0, bins - 1))
+    reach = 8
+    around = np.full((len(rows), 2 * reach + 1), np.nan, np.float32)
+    low, high = max(at - reach, 0), min(at + reach + 1, bins)
+    around[:, low - at + reach : high - at + reach] = air.dbm[rows, low:high]
+    mean = 10 * np.log10(np.mean(10 ** (around / 10), axis=0))
+    top = int(np.nanargmax(mean[reach - 2 : reach + 3])) + reach - 2
+    below = mean - mean[top]
+    features = {}
+    for distance in (1, 2, 3, 5):
+        sides = [below[top + sign * distance] for sign in (-1, 1) if 0 <= top + sign * distance < len(below)]
+        sides = [float(each) for each in sides if np.isfinite(each)] or [-40.0]
+        features[f"near_{distance}_db"] = max(sides)
+        features[f"far_{distance}_db"] = min(sides)
+    stronger = top + (1 if top + 1 < len(below) and not below[top + 1] < below[top - 1] else -1)
+    features["top_sd_db"] = _deviation(around[:, top])
+    features["ratio_sd_db"] = _deviation(around[:, top] - around[:, stronger])
+    return features
+
+
+def _deviation(values: Floats) -> float:
+    low, high = np.percentile(values[np.isfinite(values)], (16, 84)) if np.isfinite(values).any() else (0, 0)
+    return float(high - low) / 2
 
 
 def air_rows(peaks: Peaks, which: Ints) -> Ints:

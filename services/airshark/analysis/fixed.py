@@ -6,15 +6,18 @@ import numpy as np
 
 from services.airshark.analysis.air import Air, Bools, Floats
 from services.airshark.analysis.pulses import Pulses
+from services.airshark.analysis.rhythm import grid_strength, stretches
 
 CELL_MHZ = 0.25
 REACH_MHZ = 0.75
 NEIGHBOURS_MHZ = (1.5, 5.0)
-MIN_PULSES = 4
+MIN_PULSES = 3
 ZIGBEE_FIRST_MHZ, ZIGBEE_STEP_MHZ, ZIGBEE_LAST_MHZ = 2405.0, 5.0, 2480.0
 BLE_ADVERTISING_MHZ = (2402.0, 2426.0, 2480.0)
 GAP_S = 192e-6
-MAX_GROUPS = 4
+ALIKE_DB = 3.0
+MAX_GROUPS = 5
+MIN_SURPRISE = 1.9
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ def narrow_pulses(pulses: Pulses) -> Bools:
 
 
 def find_fixed(air: Air, pulses: Pulses, free: Bools) -> list[FixedGroup]:
-    """Returns up to four groups, the largest first."""
+    """Returns up to five groups, the largest first."""
     groups: list[FixedGroup] = []
     free = free & narrow_pulses(pulses)
     for _ in range(MAX_GROUPS):
@@ -75,10 +78,10 @@ def _densest(pulses: Pulses, free: Bools) -> float | None:
         cells, np.ones(2 * inner + 1), "same"
     )
     expected = around * (2 * reach + 1) / (2 * (wide - inner))
-    surprise = (near - expected - 3) / np.sqrt(expected + 1)
+    surprise = (near - expected - 1) / np.sqrt(expected + 1)
     surprise[near < MIN_PULSES] = -np.inf
     at = int(surprise.argmax())
-    if surprise[at] < 2.5:
+    if surprise[at] < MIN_SURPRISE:
         return None
     centre = low + (at + 0.5) * CELL_MHZ
     close = frequency[np.abs(frequency - centre) < REACH_MHZ + CELL_MHZ]
@@ -94,6 +97,10 @@ def _describe(air: Air, pulses: Pulses, members: Bools, free: Bools, centre: flo
     around = free & (near > NEIGHBOURS_MHZ[0]) & (near < NEIGHBOURS_MHZ[1])
     gaps = mine.start_s[1:] - mine.end_s[:-1]
     followed = (np.abs(gaps - GAP_S) < 2.2 * air.interval_s) & (np.diff(mine.visit) == 0)
+    middle = float(np.median(mine.power_dbm))
+    alike = free & (np.abs(pulses.power_dbm - middle) < ALIKE_DB) & (near > NEIGHBOURS_MHZ[0])
+    stretch = stretches(mine.start_s, mine.visit)
+    strength, _ = grid_strength(mine.start_s, stretch, np.array([625e-6, 5e-3]))
     channel = np.clip(np.rint((centre - ZIGBEE_FIRST_MHZ) / ZIGBEE_STEP_MHZ), 0, 15)
     shares = np.percentile(duration, (10, 50, 90))
     return {
@@ -120,6 +127,12 @@ def _describe(air: Air, pulses: Pulses, members: Bools, free: Bools, centre: flo
         "over_db": float(np.median(mine.over_db)),
         "whole_share": float(mine.whole.mean()),
         "interval_ms": air.interval_s * 1e3,
+        # What hops is as strong elsewhere, and keeps to its slots here too.
+        "alike_elsewhere": float(alike.sum()) / len(mine),
+        "alike_duration_ms": float(np.median(pulses.duration_s[alike]) * 1e3) if alike.any() else 0.0,
+        "grid_625": float(strength[0]),
+        "grid_5000": float(strength[1]),
+        "duration_sd_ms": float(duration.std()),
     }
 
 

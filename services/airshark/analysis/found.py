@@ -44,3 +44,5 @@ class Found:
     tolerance_mhz: float
     """Within this distance another one of its kind is the same one."""
     features: dict[str, float] = field(default_factory=dict)
+    another: bool = False
+    """Whether it is certainly not the other one of its kind that the same look found."""

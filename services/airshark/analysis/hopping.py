@@ -14,6 +14,10 @@ MIN_GROUP = 6
 POWER_CELL_DB = 0.5
 POWER_KERNEL = np.exp(-0.5 * (np.arange(-12, 13) * POWER_CELL_DB / 1.6) ** 2)
 VALLEY_SHARE = 0.45
+MIN_IN_STRETCH = 4
+MIN_IN_STEP = 0.35
+OTHER_SLOT_ANGLE = 0.4
+"""In radians: a sixteenth of a slot."""
 FAMILIES = {"one_slot": (0.17, 0.52), "phone": (0.52, 0.86), "multi_slot": (1.2, 3.3), "short": (0.0, 0.66)}
 
 
@@ -129,3 +133,25 @@ def _follows(pulses: Pulses, lag_s: float) -> float:
     low = np.searchsorted(pulses.start_s, pulses.start_s + lag_s - 0.15e-3)
     high = np.searchsorted(pulses.start_s, pulses.start_s + lag_s + 0.15e-3)
     return float((high > low).mean())
+
+
+def keep_other_slots(one: Pulses, other: Pulses, slot_s: float) -> bool:
+    """Tells whether two groups begin at different times within their slots: two clocks drive them."""
+    time_s = np.concatenate((one.start_s, other.start_s))
+    order = np.argsort(time_s, kind="stable")
+    time_s = time_s[order]
+    stretch = stretches(time_s, np.concatenate((one.visit, other.visit))[order])
+    wave = np.exp(2j * np.pi * time_s / slot_s)
+    of_one = order < len(one)
+    count = int(stretch.max()) + 1
+    sums, sizes = np.zeros((2, count), np.complex128), np.zeros((2, count))
+    for side, mine in enumerate((of_one, ~of_one)):
+        np.add.at(sums[side], stretch[mine], wave[mine])
+        np.add.at(sizes[side], stretch[mine], 1)
+    enough = (sizes >= MIN_IN_STRETCH).all(axis=0)
+    if not enough.any():
+        return False
+    # The mean direction of each group within a stretch; what keeps to no slots has none.
+    mean = sums[:, enough] / sizes[:, enough]
+    between = np.average(mean[0] * np.conj(mean[1]), weights=sizes[:, enough].min(axis=0))
+    return bool(abs(between) > MIN_IN_STEP and abs(np.angle(between)) > OTHER_SLOT_ANGLE)

@@ -15,6 +15,9 @@ FEW_LOOKS = 2
 MAX_TRACKS = 200
 SMOOTHING = 0.4
 WIFI_WIDTH_MHZ = 20.0
+CARRIERS = frozenset((Device.ANALOG_PHONE, Device.ANALOG_AUDIO, Device.ANALOG_VIDEO, Device.CW))
+"""A carrier stays the same device when a look takes it for another of these kinds: most looks decide."""
+OLD_LOOKS_COUNT = 0.9
 QUIET_DBM, LOUD_DBM = -95.0, -45.0
 
 
@@ -36,6 +39,8 @@ class Track:
     active: bool = True
     looks: int = 1
     features: dict[str, float] = field(default_factory=dict)
+    votes: dict[Device, float] = field(default_factory=dict)
+    """Confidence of all looks, by kind; old ones count less."""
 
     @property
     def severity(self) -> int:
@@ -72,12 +77,14 @@ class Lifecycle:
         """Takes in what one look found; returns the confirmed devices that came, changed or went."""
         self._looks += 1
         changed = []
-        for each in sorted(found, key=lambda one: -one.confidence):
-            track = self._match(each)
+        taken: set[int] = set()
+        for each in sorted(found, key=lambda one: (one.another, -one.confidence)):
+            track = self._match(each, taken)
             if track is None:
                 track = self._begin(each)
             else:
                 self._continue(track, each)
+            taken.add(track.id)
             if track.confirmed:
                 changed.append(track)
         for track in self._tracks:
@@ -101,14 +108,21 @@ class Lifecycle:
             track.confirmed = True
         return late
 
-    def _match(self, found: Found) -> Track | None:
+    def _match(self, found: Found, taken: set[int]) -> Track | None:
         near = [
             track
             for track in self._tracks
-            if track.device is found.device
-            and abs(track.center_mhz - found.center_mhz) <= max(track.tolerance_mhz, found.tolerance_mhz)
+            if (track.device is found.device or {track.device, found.device} <= CARRIERS)
+            and _distance_mhz(track, found) <= max(track.tolerance_mhz, found.tolerance_mhz)
         ]
-        return min(near, key=lambda track: abs(track.center_mhz - found.center_mhz), default=None)
+        if found.another:
+            near = [track for track in near if track.id not in taken]
+        # What hops lies at the same place as all of its kind: the level tells which one it is.
+        return min(
+            near,
+            key=lambda track: (_distance_mhz(track, found), abs(track.rssi_dbm - found.rssi_dbm)),
+            default=None,
+        )
 
     def _begin(self, found: Found) -> Track:
         track = Track(
@@ -124,18 +138,41 @@ class Lifecycle:
             tolerance_mhz=found.tolerance_mhz,
             confirmed=found.certain,
             features=found.features,
+            votes={found.device: found.confidence},
         )
         self._next += 1
         self._tracks.append(track)
         return track
 
     def _continue(self, track: Track, found: Found) -> None:
-        for name in ("center_mhz", "bandwidth_mhz", "rssi_dbm", "duty_cycle", "confidence"):
-            old, new = getattr(track, name), getattr(found, name)
-            setattr(track, name, old + SMOOTHING * (new - old))
+        for kind in track.votes:
+            track.votes[kind] *= OLD_LOOKS_COUNT
+        track.votes[found.device] = track.votes.get(found.device, 0.0) + found.confidence
         track.last_seen_s = max(track.last_seen_s, found.last_s)
         track.first_seen_s = min(track.first_seen_s, found.first_s)
         track.looks += 1
         track.active = True
         track.confirmed = True
+        winner = max(track.votes, key=lambda kind: track.votes[kind])
+        if winner is not track.device and winner is found.device:
+            # What was measured under the other name does not describe it.
+            track.device, track.tolerance_mhz = winner, found.tolerance_mhz
+            for name in _MEASURED:
+                setattr(track, name, getattr(found, name))
+        elif found.device is track.device:
+            for name in _MEASURED:
+                old, new = getattr(track, name), getattr(found, name)
+                setattr(track, name, old + SMOOTHING * (new - old))
+        else:
+            return
         track.features = found.features
+
+
+_MEASURED = ("center_mhz", "bandwidth_mhz", "rssi_dbm", "duty_cycle", "confidence")
+
+
+def _distance_mhz(track: Track, found: Found) -> float:
+    """Returns how far apart they are; a phone has two frequencies, and either may be the stronger one."""
+    mine = {track.center_mhz, track.features.get("second_mhz", track.center_mhz)}
+    others = {found.center_mhz, found.features.get("second_mhz", found.center_mhz)}
+    return min(abs(one - other) for one in mine for other in others)

@@ -40,7 +40,7 @@ def describe_mains(air: Air, peaks: Peaks, picture: Picture, free: Bools) -> dic
     share = np.bincount(stretch, long_on[rows]) / np.maximum(np.bincount(stretch), 1)
     features["on_share"] = float(on[rows].mean())
     features["long_share"] = float(share.max())
-    lines = Lines(air.time_s[rows], stretch, np.concatenate((LINES_HZ, CONTROLS_HZ)))
+    lines = Lines(air.time_s[rows], stretch, np.concatenate((LINES_HZ, CONTROLS_HZ)), air.interval_s)
     for name, activity in (
         ("on", on[rows]),
         ("long", long_on[rows].astype(np.float64)),

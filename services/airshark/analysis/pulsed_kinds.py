@@ -1,11 +1,18 @@
 """Decides which devices are behind the pulses of a scene."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from services.airshark.analysis.air import Bools
-from services.airshark.analysis.fixed import BLE_ADVERTISING_MHZ, FixedGroup
+from services.airshark.analysis.fixed import (
+    BLE_ADVERTISING_MHZ,
+    ZIGBEE_FIRST_MHZ,
+    ZIGBEE_STEP_MHZ,
+    FixedGroup,
+)
 from services.airshark.analysis.found import Device, Found
-from services.airshark.analysis.hopping import BLUETOOTH_SLOT_S, by_power, describe_hops
+from services.airshark.analysis.hopping import BLUETOOTH_SLOT_S, by_power, describe_hops, keep_other_slots
 from services.airshark.analysis.model import Model, Trees
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.rhythm import stretches
@@ -25,7 +32,10 @@ DURATION_MS = {
     Device.XBOX: (0.1, 0.75),
 }
 CERTAIN = 0.9
+SLOTS_S = {Device.BLUETOOTH: BLUETOOTH_SLOT_S, Device.FHSS_PHONE: 5e-3}
+"""What the starts of one network keep to, master and slave, base and handset alike."""
 OVEN_REACH_MHZ = 2.0
+OF_CHANNEL_MHZ = 1.0
 ON_GRID = 0.14
 """Share of a slot within which a start is on the grid."""
 
@@ -87,6 +97,10 @@ def _fixed(scene: Scene, group: FixedGroup, kind: Device, confidence: float, cer
     center = group.frequency_mhz
     if kind is Device.BLE:
         center = min(BLE_ADVERTISING_MHZ, key=lambda each: abs(each - center))
+    if kind is Device.ZIGBEE and group.features["zigbee_off_mhz"] < OF_CHANNEL_MHZ:
+        # At the border of a view its middle is not seen; its channels are known.
+        step = round((center - ZIGBEE_FIRST_MHZ) / ZIGBEE_STEP_MHZ)
+        center = ZIGBEE_FIRST_MHZ + ZIGBEE_STEP_MHZ * step
     return Found(
         device=kind,
         confidence=confidence,
@@ -113,20 +127,32 @@ def _one_ble(found: list[Found]) -> list[Found]:
 
 
 def _hoppers(scene: Scene, pulses: Pulses, model: Model) -> list[Found]:
-    """Looks at the pulses of each power for themselves; the best answer for a kind counts."""
-    best: dict[Device, Found] = {}
+    """Looks at the pulses of each power for themselves; of each kind, the best answer counts, and another one
+    that keeps to other slots."""
+    answers: dict[Device, list[tuple[float, Pulses, dict[str, float]]]] = {}
     for group in by_power(pulses):
         features = describe_hops(scene.air, group)
         for device in HOPPERS:
             trees = model.decisions[device.value]
             probability = trees.probability(features)
-            if probability < trees.least or (device in best and probability <= best[device].confidence):
+            if probability < trees.least:
                 continue
             mine = group.select(_likely(group, device))
             if len(mine):
-                certain = _is_certain(probability, trees)
-                best[device] = _hopper(scene, device, probability, certain, mine, features)
-    return list(best.values())
+                answers.setdefault(device, []).append((probability, mine, features))
+    found = []
+    for device, groups in answers.items():
+        groups.sort(key=lambda each: -each[0])
+        (best, first, features), *others = groups
+        certain = _is_certain(best, model.decisions[device.value])
+        found.append(_hopper(scene, device, best, certain, first, features))
+        for probability, mine, features in others:
+            sure = certain and _is_certain(probability, model.decisions[device.value])
+            if sure and device in SLOTS_S and keep_other_slots(first, mine, SLOTS_S[device]):
+                other = _hopper(scene, device, probability, True, mine, features)
+                found.append(replace(other, another=True))
+                break
+    return found
 
 
 def _hopper(

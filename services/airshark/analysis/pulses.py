@@ -9,7 +9,8 @@ from services.airshark.analysis.air import Air, Bools, Floats, Ints, Times
 from services.airshark.analysis.peaks import Peaks
 
 SAME_WITHIN_MHZ = 0.9
-SAME_WITHIN_DB = 7.0
+SPREAD_REACH = 0.4
+SAME_WITHIN_DB = 9.0
 STEP_MAX_INTERVALS = 1.6
 BRIDGE_MAX_INTERVALS = 2.6
 HIDDEN_BELOW_DB = 8.0
@@ -120,8 +121,10 @@ def _predecessors(air: Air, peaks: Peaks) -> "npt.NDArray[np.intp]":
         hidden = strongest[peaks.row[now] - 1] > peaks.power_dbm[now] + HIDDEN_BELOW_DB
         near |= (rows == 2) & hidden & (step < BRIDGE_MAX_INTERVALS * air.interval_s)
         offset = np.abs(peaks.frequency_mhz[now] - peaks.frequency_mhz[then])
+        # The place of a wide one is less certain.
+        reach = SAME_WITHIN_MHZ + SPREAD_REACH * np.minimum(peaks.spread_mhz[now], peaks.spread_mhz[then])
         change = np.abs(peaks.power_dbm[now] - peaks.power_dbm[then])
-        fits = near & (visit[now] == visit[then]) & (offset < SAME_WITHIN_MHZ) & (change < SAME_WITHIN_DB)
+        fits = near & (visit[now] == visit[then]) & (offset < reach) & (change < SAME_WITHIN_DB)
         cost = np.where(fits, offset + change * np.float32(0.1), np.inf)
         better = np.flatnonzero(cost < best[now])
         best[better + distance] = cost[better]

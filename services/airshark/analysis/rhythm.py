@@ -8,50 +8,66 @@ from services.airshark.analysis.air import Ints, Times
 
 MAX_COHERENT_S = 0.25
 """Clocks of devices and of the radio drift apart; longer stretches are cut."""
+TOGETHER_S = 0.5e-3
 
 
 def stretches(time_s: Times, visit: Ints) -> Ints:
-    """Returns numbers of stretches in which phases can be compared."""
+    """Returns numbers, from 0 on, of stretches in which phases can be compared; times are in order."""
     piece = np.floor(time_s / MAX_COHERENT_S).astype(np.int64)
-    _, number = np.unique(np.stack((visit, piece), axis=1), axis=0, return_inverse=True)
-    return number.reshape(-1)
+    first = slice(0, 1)
+    new = (np.diff(piece, prepend=piece[first]) != 0) | (np.diff(visit, prepend=visit[first]) != 0)
+    return np.cumsum(new)
 
 
 def grid_strength(time_s: Times, stretch: Ints, periods_s: Times) -> "tuple[Times, Times]":
     """Returns for each period how well the times lie on a grid, 0 to 1, and how many lie on it.
 
-    The phase of the grid is free in each stretch. By chance it is 0 on average.
+    The phase of the grid is free in each stretch; stretches are numbered in order. By chance it is 0.
     """
     if len(time_s) < 2:
         return np.zeros(len(periods_s)), np.zeros(len(periods_s))
-    phase = np.exp(2j * np.pi * time_s[:, None] / periods_s[None, :])
-    count = int(stretch.max()) + 1
-    size = np.bincount(stretch, minlength=count).astype(np.float64)
-    sums = np.zeros((count, len(periods_s)), np.complex128)
-    np.add.at(sums, stretch, phase)
+    cycles = time_s[:, None] * (1 / periods_s)
+    cycles -= np.floor(cycles)
+    angle = cycles.astype(np.float32) * np.float32(2 * np.pi)
+    starts = np.flatnonzero(np.diff(stretch, prepend=-1))
+    size = np.diff(starts, append=len(stretch)).astype(np.float64)
     pairs = (size * (size - 1)).sum()
     if pairs <= 0:
         return np.zeros(len(periods_s)), np.zeros(len(periods_s))
-    coherent = ((np.abs(sums) ** 2).sum(axis=0) - size.sum()) / pairs
-    strength = np.sqrt(np.maximum(coherent, 0))
+    real, imaginary = (np.add.reduceat(wave(angle), starts, dtype=np.float64) for wave in (np.cos, np.sin))
+    power = real**2 + imaginary**2
+    coherent = (power.sum(axis=0) - size.sum()) / pairs
+    strength = np.sqrt(np.clip(coherent, 0, 1))
     return strength, strength * size.sum()
 
 
 class Lines:
     """How strongly activity follows some frequencies; waves are worked out once for several activities."""
 
-    def __init__(self, time_s: Times, stretch: Ints, frequencies_hz: Times) -> None:
+    def __init__(self, time_s: Times, stretch: Ints, frequencies_hz: Times, interval_s: float) -> None:
+        # The frequencies are low: samples are taken together, within stretches, which saves most of the work.
         # Stretches are numbered in the order of time, so each is one piece.
-        self._starts = np.flatnonzero(np.diff(stretch, prepend=-1))
-        self._sizes = np.diff(self._starts, append=len(stretch))
-        cycles = (frequencies_hz[:, None] * time_s[None, :]) % 1.0
-        self._waves = np.exp(2j * np.pi * cycles.astype(np.float32))
+        together = max(1, int(TOGETHER_S / max(interval_s, 1e-6)))
+        bounds = np.flatnonzero(np.diff(stretch, prepend=-1))
+        inside = np.arange(len(stretch)) - np.repeat(bounds, np.diff(bounds, append=len(stretch)))
+        self._blocks = np.flatnonzero(inside % together == 0)
+        self._block_sizes = np.diff(self._blocks, append=len(stretch))
+        block_stretch = stretch[self._blocks]
+        self._starts = np.flatnonzero(np.diff(block_stretch, prepend=-1))
+        self._repeats = np.diff(self._starts, append=len(block_stretch))
+        self._sizes = np.diff(bounds, append=len(stretch))
+        middle = np.add.reduceat(time_s, self._blocks) / self._block_sizes
+        angle = ((frequencies_hz[:, None] * middle) % 1.0).astype(np.float32) * np.float32(2 * np.pi)
+        self._waves = np.cos(angle), np.sin(angle)
 
     def strength(self, activity: "npt.NDArray[np.floating]") -> Times:
         """Returns it for each frequency, relative to the mean of the activity; all stretches together."""
-        total = np.add.reduceat(activity, self._starts)
-        centred = (activity - np.repeat(total / self._sizes, self._sizes)).astype(np.float32)
-        sums = np.add.reduceat(self._waves * centred, self._starts, axis=1)
-        power = (np.abs(sums) ** 2).sum(axis=1)
-        strength: Times = np.sqrt(power / max(float((total**2).sum()), 1e-12))
+        block = np.add.reduceat(activity.astype(np.float64), self._blocks)
+        total = np.add.reduceat(block, self._starts)
+        mean = np.repeat(total / self._sizes, self._repeats)
+        centred = (block - mean * self._block_sizes).astype(np.float32)
+        power = sum(
+            (np.add.reduceat(wave * centred, self._starts, axis=1) ** 2).sum(axis=1) for wave in self._waves
+        )
+        strength: Times = np.sqrt(power / max(float((total**2).sum()), 1e-12)).astype(np.float64)
         return strength

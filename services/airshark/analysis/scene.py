@@ -1,17 +1,20 @@
 """Everything that is measured in a stretch of air before anything is decided."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from services.airshark.analysis.air import Air, Bools
+from services.airshark.analysis.air import Air, Bools, concatenate
 from services.airshark.analysis.carriers import CarrierSeen, find_carriers
 from services.airshark.analysis.fixed import FixedGroup, find_fixed, narrow_pulses
+from services.airshark.analysis.found import Found
 from services.airshark.analysis.mains import describe_mains
-from services.airshark.analysis.peaks import Picture, find_peaks
+from services.airshark.analysis.peaks import Peaks, Picture, find_peaks
 from services.airshark.analysis.pulses import Pulses, join_peaks
+from services.airshark.analysis.scans import find_in_scans
 
-EDGE_MHZ = 0.5
+EDGE_MHZ = 0.45
+CUT_MHZ = 2.3
 PULSES_BELOW_S = 0.4e-3
 """Pulses are measured only where samples are closer together than this."""
 
@@ -23,6 +26,8 @@ class Scene:
     air: Air
     picture: Picture
     carriers: list[CarrierSeen]
+    scanned: list[Found]
+    """Pictures that only several channels together show."""
     pulses: Pulses
     """Narrow ones that no carrier explains."""
     fixed: list[FixedGroup]
@@ -31,17 +36,55 @@ class Scene:
     """Whether samples are close enough together to measure pulses."""
 
 
-def describe(air: Air) -> Scene:
+@dataclass(frozen=True)
+class Observed:
+    """Some samples with what stands out of each; peaks say their sample by its number among these."""
+
+    air: Air
+    peaks: Peaks
+    picture: Picture
+
+
+def observe(air: Air) -> Observed:
+    """Finds what stands out of each sample."""
+    return Observed(air, *find_peaks(air))
+
+
+def together(parts: list[Observed]) -> Observed:
+    """Joins what was observed at different times, in order."""
+    starts = np.cumsum([0, *(len(part.air) for part in parts[:-1])])
+    peaks = [
+        replace(part.peaks, row=part.peaks.row + start) for part, start in zip(parts, starts, strict=True)
+    ]
+    return Observed(
+        concatenate([part.air for part in parts]),
+        Peaks(*(np.concatenate([getattr(each, name.name) for each in peaks]) for name in fields(Peaks))),
+        Picture(
+            np.concatenate([part.picture.median_dbm for part in parts]),
+            np.concatenate([part.picture.smooth_dbm for part in parts]),
+        ),
+    )
+
+
+def describe(observed: Observed) -> Scene:
     """Measures a stretch of air."""
-    peaks, picture = find_peaks(air)
+    air, peaks, picture = observed.air, observed.peaks, observed.picture
     carriers, owned = find_carriers(air, peaks, picture)
     mains = describe_mains(air, peaks, picture, ~owned & ~_of_wifi(peaks.spread_mhz, peaks.at_edge))
-    free = ~owned & (peaks.edge_mhz > EDGE_MHZ) & ~(peaks.at_edge & (peaks.width_mhz > 2.0))
-    pulses, _ = join_peaks(air, peaks.select(free))
-    pulses = pulses.select(narrow_pulses(pulses))
+    pulses = _narrow_within_view(air, peaks.select(~owned))
     has_pulses = 0 < air.interval_s < PULSES_BELOW_S
     fixed = find_fixed(air, pulses, np.ones(len(pulses), bool)) if has_pulses else []
-    return Scene(air, picture, carriers, pulses, fixed, mains, has_pulses)
+    scanned = find_in_scans(air, peaks)
+    return Scene(air, picture, carriers, scanned, pulses, fixed, mains, has_pulses)
+
+
+def _narrow_within_view(air: Air, peaks: Peaks) -> Pulses:
+    """Returns the pulses that are not cut off by the border of the view, as the part of a Wi-Fi frame is."""
+    pulses, of_peak = join_peaks(air, peaks)
+    size = np.maximum(np.bincount(of_peak, minlength=len(pulses)), 1)
+    edge_mhz = np.bincount(of_peak, peaks.edge_mhz, len(pulses)) / size
+    cut = np.bincount(of_peak, peaks.at_edge & (peaks.width_mhz > CUT_MHZ), len(pulses)) / size
+    return pulses.select(narrow_pulses(pulses) & (edge_mhz > EDGE_MHZ) & (cut < 0.5))
 
 
 def _of_wifi(spread_mhz: "np.ndarray[tuple[int], np.dtype[np.float32]]", at_edge: Bools) -> Bools:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from typing import Protocol
 import structlog
 
 from services.airshark.analysis.analyzer import Analyzer
+from services.airshark.analysis.found import Device
 from services.airshark.analysis.lifecycle import Track
 from services.airshark.analysis.model import load_model
 from services.airshark.domain.air_quality import channels_of
@@ -89,6 +90,8 @@ class DetectionDesk:
         self.sample_count = 0
         self.skipped_count = 0
         self.not_judged: list[dict[str, str]] = []
+        self.detected: Counter[Device] = Counter()
+        """Devices of each kind since the start of the service."""
         self._waiting: deque[tuple[SampleBlock, float]] = deque()
         self._waiting_samples = 0
         self._arrived = asyncio.Event()
@@ -114,6 +117,11 @@ class DetectionDesk:
     def known(self) -> list[Detection]:
         """Devices of the last minutes, by number."""
         return list(self._shown.values())
+
+    @property
+    def alarm_count(self) -> int:
+        """How many devices are above the threshold now."""
+        return len(self._alarms)
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -227,6 +235,7 @@ class DetectionDesk:
         if number is None:
             number = self._ids[track.id] = self._next_id
             self._next_id += 1
+            self.detected[track.device] += 1
         before = self._shown.get(number)
         detection = Detection(
             id=number,

@@ -35,15 +35,18 @@ def _bursts(
 def bluetooth(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     """One piconet with voice, or data in packets of one, three or five slots, at some load."""
     channels = np.arange(79)
-    if rng.uniform() < 0.25:
-        # Adaptive hopping avoids one Wi-Fi channel.
+    if rng.uniform() < 0.4:
+        # Adaptive hopping avoids one Wi-Fi channel, or all that it found bad: twenty remain at least.
         avoided = rng.choice([10, 35, 60])
         channels = channels[(channels < avoided - 10) | (channels > avoided + 11)]
+        if rng.uniform() < 0.5:
+            channels = rng.choice(79, int(rng.integers(20, 70)), replace=False)
     kind = rng.choice(["voice", "one", "three", "five", "mixed"])
     slots = int(seconds / SLOT_S) + 8
     starts: list[int] = []
     lengths: list[float] = []
-    slot, load = 0, rng.uniform(0.3, 1.0)
+    slot, load = 0, rng.uniform(0.15, 1.0)
+    shortest, answers = rng.uniform(0.7, 1.0), rng.choice([126e-6, 240e-6, 366e-6], 2)
     while slot < slots:
         if kind == "voice":
             starts += [slot, slot + 1]
@@ -53,13 +56,13 @@ def bluetooth(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
         size = {"one": 1, "three": 3, "five": 5}.get(str(kind)) or int(rng.choice([1, 1, 3, 5]))
         if rng.uniform() < load:
             starts.append(slot)
-            lengths.append({1: 366e-6, 3: 1622e-6, 5: 2870e-6}[size] * rng.uniform(0.9, 1.0))
+            lengths.append({1: 366e-6, 3: 1622e-6, 5: 2870e-6}[size] * rng.uniform(shortest, 1.0))
             starts.append(slot + size)
-            lengths.append(rng.choice([126e-6, 366e-6]))
+            lengths.append(rng.choice(answers))
         slot += size + 1
-    start = (np.array(starts) * SLOT_S) * _clock(rng, 20) + rng.uniform(0, SLOT_S)
+    start = (np.array(starts, float) * SLOT_S) * _clock(rng, 20) + rng.uniform(0, SLOT_S)
     frequency = 2402.0 + rng.choice(channels, len(start)) + rng.normal(0, 0.02)
-    return [_bursts(start, np.array(lengths), frequency, Modulation.GFSK_BASIC, rng)]
+    return [_bursts(start, np.array(lengths, float), frequency, Modulation.GFSK_BASIC, rng)]
 
 
 def ble(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
@@ -67,22 +70,23 @@ def ble(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     transmitters: list[Transmitter] = []
     kind = rng.choice(["advertising", "connection", "both"])
     if kind != "connection":
-        interval = rng.choice([0.02, 0.03, 0.05, 0.1])
+        interval = rng.uniform(0.02, 0.12)
         begins = np.cumsum(interval + rng.uniform(0, 0.01, int(seconds / interval) + 1))
-        on_air = rng.uniform(150e-6, 376e-6)
-        between = on_air + rng.uniform(150e-6, 300e-6)
+        on_air = rng.uniform(120e-6, 376e-6)
+        between = on_air + rng.uniform(100e-6, 350e-6)
         start = (begins[:, None] + np.arange(3) * between).reshape(-1)
         frequency = np.tile([2402.0, 2426.0, 2480.0], len(begins))
         transmitters.append(_bursts(start, np.full(len(start), on_air), frequency, Modulation.GFSK_LE, rng))
     if kind != "advertising":
-        interval = 1.25e-3 * rng.choice([6, 8, 12, 24])
+        interval = 1.25e-3 * rng.integers(6, 28)
         events = int(seconds / interval) + 1
         hop = rng.integers(5, 17)
         channel = (rng.integers(0, 37) + hop * np.arange(events)) % 37
         frequency = np.where(channel < 11, 2404 + 2 * channel, 2406 + 2 * channel).astype(float)
         begins = np.arange(events) * interval * _clock(rng, 50) + rng.uniform(0, interval)
         packets = int(rng.choice([1, 2, 3]))
-        length = rng.uniform(80e-6, 380e-6, (events, 2 * packets))
+        sizes = rng.uniform(80e-6, 380e-6, int(rng.integers(1, 5)))
+        length = rng.choice(sizes, (events, 2 * packets))
         offset = np.cumsum(np.pad(length + 150e-6, ((0, 0), (1, 0))), axis=1)[:, :-1]
         transmitters.append(
             _bursts(
@@ -97,17 +101,23 @@ def ble(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
 
 
 def zigbee(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
-    """A network on one channel: data frames after random back-off, each with its acknowledgement."""
+    """A network on one channel: data frames after random back-off, most with acknowledgements."""
     frequency = 2405.0 + 5 * rng.integers(0, 16) + rng.normal(0, 0.03)
-    pause_s = rng.uniform(0.002, 0.03)
+    pause_s = 10 ** rng.uniform(-2.7, -1.1)
     begin, starts, lengths = 0.0, [], []
-    typical = rng.uniform(0.8e-3, 4.2e-3)
+    typical = rng.uniform(0.6e-3, 4.2e-3, int(rng.integers(1, 3)))
+    scatter = float(rng.choice([0, 0.3e-3]))
+    acknowledged, regular = rng.uniform() < 0.8, rng.uniform() < 0.25
     while begin < seconds:
-        begin += rng.exponential(pause_s) + 320e-6 * rng.integers(1, 8) + 128e-6
-        length = float(np.clip(rng.normal(typical, 0.3e-3), 352e-6, 4256e-6))
-        starts += [begin, begin + length + 192e-6]
-        lengths += [length, 352e-6]
-        begin += length + 544e-6
+        begin += (pause_s if regular else rng.exponential(pause_s)) + 320e-6 * rng.integers(1, 8) + 128e-6
+        length = float(np.clip(rng.normal(rng.choice(typical), scatter), 352e-6, 4256e-6))
+        starts.append(begin)
+        lengths.append(length)
+        begin += length
+        if acknowledged:
+            starts.append(begin + 192e-6)
+            lengths.append(352e-6)
+            begin += 544e-6
     start = np.array(starts)
     return [_bursts(start, np.array(lengths), np.full(len(start), frequency), Modulation.OQPSK, rng)]
 
@@ -116,69 +126,101 @@ def fhss_phone(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     """A call: one slot down and one up in each frame of 10 ms, on a frequency of the frame's own."""
     frames = int(seconds / 0.01) + 2
     begins = np.arange(frames) * 0.01 * _clock(rng, 50) + rng.uniform(0, 0.01)
-    grid = 2401.056 + 0.864 * np.arange(91)
+    step = float(rng.choice([0.864, 0.864, 0.9, 1.0, 1.728]))
+    grid = rng.uniform(2400.5, 2403.0) + step * np.arange(int(77 / step))
     hops = grid[rng.integers(0, len(grid), frames)]
     slots = (0.0, 0.005) if rng.uniform() < 0.85 else (0.0,)
     start = (begins[:, None] + np.array(slots)).reshape(-1)
-    length = np.full(len(start), rng.uniform(650e-6, 750e-6))
+    length = np.full(len(start), rng.uniform(640e-6, 770e-6))
     return [_bursts(start, length, np.repeat(hops, len(slots)), Modulation.GFSK_PHONE, rng)]
 
 
 def xbox(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
-    """A console and its pad; figures that are not public are drawn widely."""
-    raster = rng.uniform(0.002, 0.010)
+    """A console and up to four pads; figures that are not public are drawn widely.
+
+    They take turns frame by frame, or all within a frame, on its frequency or each on one of its own.
+    """
+    raster = float(rng.choice([rng.uniform(0.002, 0.010), rng.choice([0.002, 0.004, 0.005, 0.008, 0.010])]))
     frames = int(seconds / raster) + 2
-    begins = np.arange(frames) * raster * _clock(rng, 30) + rng.uniform(0, raster)
+    begins = np.arange(frames, dtype=np.float64) * raster * _clock(rng, 30) + rng.uniform(0, raster)
     channels = 2402.0 + rng.permutation(79)[: rng.integers(30, 80)]
-    down, up = rng.uniform(0.2e-3, 0.6e-3, 2)
-    hops = rng.choice(channels, frames)
-    reply = down + rng.uniform(0.1e-3, 0.4e-3)
+    stations = 1 + int(rng.choice([1, 1, 1, 2, 3, 4]))
+    lengths: Floats = rng.uniform(0.2e-3, 0.6e-3, stations)
     if rng.uniform() < 0.5:
-        start = (begins[:, None] + np.array([0.0, reply])).reshape(-1)
-        length = np.tile([down, up], frames)
-        frequency = np.repeat(hops, 2)
-    else:
-        start, length, frequency = begins, np.where(np.arange(frames) % 2, up, down), hops
-    return [_bursts(start, length, frequency, Modulation.GFSK_BASIC, rng)]
+        lengths[1:] = lengths[1]
+    hops: Floats = rng.choice(channels, frames)
+    if rng.uniform() < 0.4:
+        turns: Floats = np.tile(lengths, frames)[:frames]
+        return [_bursts(begins, turns, hops, Modulation.GFSK_BASIC, rng)]
+    even = rng.uniform() < 0.3
+    offset = np.arange(stations) * (raster / stations if even else 0.0)
+    if not even:
+        offset[1:] = np.cumsum(lengths[:-1] + rng.uniform(0.05e-3, 0.6e-3))
+    fits = offset + lengths < raster
+    offset, lengths = offset[fits], lengths[fits]
+    frequency = np.repeat(hops, len(offset))
+    if rng.uniform() < 0.35:
+        frequency = rng.choice(channels, len(frequency))
+    start = (begins[:, None] + offset).reshape(-1)
+    return [_bursts(start, np.tile(lengths, frames), frequency, Modulation.GFSK_BASIC, rng)]
 
 
 def analog_phone(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     """Base and handset, each on a frequency of its own."""
     base = rng.uniform(2403, 2478)
-    handset = float(np.clip(base + rng.choice([-1, 1]) * rng.uniform(2, 25), 2402, 2480))
-    wander = rng.uniform(0.01, 0.03)
+    handset = float(np.clip(base + rng.choice([-1, 1]) * rng.uniform(2, 45), 2402, 2480))
+    wander = rng.uniform(0.0, 0.03)
     carriers: list[Transmitter] = [Carrier(base, Modulation.TONE, wander, rng.uniform(0.005, 0.03))]
-    if rng.uniform() < 0.8:
+    if rng.uniform() < 0.9:
         carriers.append(
-            Carrier(handset, Modulation.TONE, wander, rng.uniform(0.005, 0.03), rng.uniform(-8, 0))
+            Carrier(handset, Modulation.TONE, wander, rng.uniform(0.005, 0.03), rng.uniform(-10, 0))
         )
     return carriers
 
 
 def analog_audio(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
-    """Music with its stereo multiplex on one FM carrier."""
-    return [Carrier(rng.uniform(2405, 2475), Modulation.TONE, rng.uniform(0.06, 0.16), 0.01)]
+    """Music with its stereo multiplex on one FM carrier; some widen its spectrum rather than move it."""
+    frequency = rng.uniform(2405, 2475)
+    kind = rng.uniform()
+    if kind < 0.25:
+        return [Carrier(frequency, Modulation.MULTIPLEX, rng.uniform(0.0, 0.05), 0.01)]
+    if kind < 0.5:
+        shape = Modulation.MULTIPLEX if rng.uniform() < 0.5 else Modulation.TONE
+        return [Carrier(frequency, shape, rng.uniform(0.05, 0.16), 0.01, fades=True)]
+    return [Carrier(frequency, Modulation.TONE, rng.uniform(0.06, 0.17), 0.01)]
 
 
 def analog_video(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     """A camera or video sender on one of the four usual channels."""
     frequency = rng.choice([2414.0, 2432.0, 2450.0, 2468.0]) + rng.normal(0, 0.3)
     # From a still and dim picture to a lively one.
-    return [Carrier(frequency, Modulation.VIDEO, rng.uniform(0.2, 0.7))]
+    moves = rng.uniform(0.2, 0.7) if rng.uniform() < 0.6 else rng.uniform(0.4, 1.6)
+    carriers: list[Transmitter] = [Carrier(frequency, Modulation.VIDEO, moves)]
+    if rng.uniform() < 0.4:
+        carriers.append(Carrier(frequency, Modulation.DETAIL, 0.5, 0.0, rng.uniform(-14, -3), fades=True))
+    if rng.uniform() < 0.3:
+        sound_mhz, loss_db = rng.choice([6.0, 6.5]), rng.uniform(14, 28)
+        carriers += [
+            Carrier(frequency + side * sound_mhz, Modulation.TONE, 0.08, 0.0, -loss_db) for side in (-1, 1)
+        ]
+    return carriers
+
+
+def _oven(rng: np.random.Generator, inverter: bool) -> list[Transmitter]:
+    mains = rng.choice([50.0, 60.0]) * rng.uniform(0.996, 1.004)
+    on_share = rng.uniform(0.8, 0.98) if inverter else rng.uniform(0.28, 0.53)
+    middle = rng.uniform(0.3, 0.7)
+    return [Oven(mains, rng.uniform(), rng.normal(2457, 6), rng.uniform(2, 12), on_share, inverter, middle)]
 
 
 def microwave(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     """An oven with a transformer."""
-    mains = rng.choice([50.0, 60.0]) * rng.uniform(0.997, 1.003)
-    return [
-        Oven(mains, rng.uniform(), rng.normal(2458, 5), rng.uniform(2, 10), rng.uniform(0.32, 0.52), False)
-    ]
+    return _oven(rng, inverter=False)
 
 
 def inverter_microwave(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     """An oven with an inverter: nearly always on, with a ripple of twice the mains."""
-    mains = rng.choice([50.0, 60.0]) * rng.uniform(0.997, 1.003)
-    return [Oven(mains, rng.uniform(), rng.normal(2458, 5), rng.uniform(2, 10), rng.uniform(0.8, 0.97), True)]
+    return _oven(rng, inverter=True)
 
 
 def cw(seconds: float, rng: np.random.Generator) -> list[Transmitter]:

@@ -63,13 +63,18 @@ class Carrier:
     drift_mhz: float = 0.0
     """By how much it drifts up and down within half a minute."""
     gain_db: float = 0.0
+    fades: bool = False
+    """Whether its power varies from window to window as that of noise does."""
 
     def seen(self, time_s: Floats, rng: np.random.Generator) -> list[Seen]:
         """Returns all windows."""
         count = len(time_s)
         frequency = self.frequency_mhz + self.drift_mhz * np.sin(2 * np.pi * time_s / 30)
         frequency = frequency + rng.normal(0, 1, count) * self.wander_mhz
-        return [Seen(np.arange(count), frequency, np.full(count, self.gain_db), self.modulation)]
+        gain = np.full(count, self.gain_db)
+        if self.fades:
+            gain = gain + 10 * np.log10(rng.exponential(1.0, count) + 1e-3)
+        return [Seen(np.arange(count), frequency, gain, self.modulation)]
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,8 @@ class Oven:
     """From the edge of a burst to its middle."""
     on_share: float
     inverter: bool
+    middle: float = 0.5
+    """Share of a burst after which the sweep turns back."""
 
     def seen(self, time_s: Floats, rng: np.random.Generator) -> list[Seen]:
         """Returns the windows within bursts, and the wide transients at their edges."""
@@ -91,7 +98,8 @@ class Oven:
         rows = np.flatnonzero(cycle < self.on_share)
         inside = cycle[rows] / self.on_share
         amplitude = np.sin(np.pi * inside)
-        frequency = self.centre_mhz + self.sweep_mhz * (amplitude - 0.5)
+        way = np.where(inside < self.middle, inside / self.middle, (1 - inside) / (1 - self.middle))
+        frequency = self.centre_mhz + self.sweep_mhz * (np.sin(np.pi / 2 * way) - 0.5)
         gain = 20 * np.log10(np.maximum(0.3 + 0.7 * amplitude, 0.05))
         seen = [Seen(rows, frequency, gain, Modulation.MAGNETRON)]
         edge = (inside < 0.05) | (inside > 0.95)

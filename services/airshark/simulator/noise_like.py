@@ -66,7 +66,9 @@ def network(
     """Returns beacons and data exchanges that fill a share `load` of the time."""
     begin, starts, ends, dsss, levels = 0.0, [], [], [], []
     beacon = rng.uniform(0, 0.1024)
-    mean_frame = rng.uniform(0.3e-3, 1.8e-3)
+    mean_frame = float(rng.choice([rng.uniform(0.15e-3, 0.4e-3), rng.uniform(0.3e-3, 1.8e-3), 3e-3]))
+    even = rng.uniform() < 0.3
+    slow_share = float(rng.choice([0, 0, 0, 0.3, 0.8]))
     pause = mean_frame * (1 - load) / max(load, 1e-3)
     while begin < seconds:
         if beacon <= begin:
@@ -75,11 +77,12 @@ def network(
             beacon += 0.1024
             own_level = level_dbm
         else:
-            length = float(np.clip(rng.exponential(mean_frame), 30e-6, 5.4e-3))
-            is_dsss, own_level = False, level_dbm + float(rng.choice([0.0, -8.0, -15.0]))
+            length = mean_frame if even else float(np.clip(rng.exponential(mean_frame), 30e-6, 5.4e-3))
+            is_dsss = bool(rng.uniform() < slow_share)
+            own_level = level_dbm + float(rng.choice([0.0, -8.0, -15.0]))
         starts += [begin, begin + length + EXCHANGE_GAP_S]
         ends += [begin + length, begin + length + EXCHANGE_GAP_S + 40e-6]
-        dsss += [is_dsss, False]
+        dsss += [is_dsss, is_dsss]
         levels += [own_level, level_dbm - 5]
         free = ends[-1] + 50e-6
         begin = min(free + float(rng.exponential(pause)), max(beacon, free))

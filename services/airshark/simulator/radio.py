@@ -45,6 +45,13 @@ class FrontEnd:
     """Standard deviation of the RSSI of a sample."""
     distortion_db: float = -37.0
     """What phase noise and limited linearity add to each bin, relative to the whole sample."""
+    skirt_db: float | None = None
+    """What the window of the transform takes from a narrow signal in the first bin beside it, in two times as
+    many dB four bins away, and so on; by default a rectangular window with nothing else."""
+    skirt_floor_db: float = 34.0
+    """Its least part anywhere in the view."""
+    speckle: bool = False
+    """Whether the bins of one signal vary independently of each other."""
     rssi_stuck_db: int | None = None
     lost_share: float = 0.0
     corrupt_share: float = 0.0
@@ -87,6 +94,25 @@ class Plan:
         time_s, channel = np.concatenate(times), np.concatenate(channels)
         keep = time_s < seconds
         return time_s[keep], channel[keep]
+
+
+def smeared(
+    signal: "npt.NDArray[np.complex64]", front: FrontEnd, rng: np.random.Generator
+) -> "npt.NDArray[np.complex64]":
+    """Returns the bins of a signal (n, 56) as a card with wider skirts sees them."""
+    if front.skirt_db is None and not front.speckle:
+        return signal
+    power = signal.real**2 + signal.imag**2
+    if front.skirt_db is not None:
+        away = np.abs(np.arange(BINS)[:, None] - np.arange(BINS))
+        loss_db = np.minimum(front.skirt_db * np.sqrt(away), front.skirt_floor_db)
+        power = power @ (10 ** (-loss_db / 10)).astype(np.float32)
+    if front.speckle:
+        parts = rng.standard_normal((*power.shape, 2), dtype=np.float32) * np.sqrt(power / 2)[..., None]
+        speckled: npt.NDArray[np.complex64] = (parts[..., 0] + 1j * parts[..., 1]).astype(np.complex64)
+        return speckled
+    turned: npt.NDArray[np.complex64] = np.sqrt(power) * np.exp(2j * np.pi * rng.uniform(size=power.shape))
+    return turned.astype(np.complex64)
 
 
 def records(

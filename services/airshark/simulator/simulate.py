@@ -8,7 +8,7 @@ import numpy.typing as npt
 from services.airshark.simulator.devices import MAKERS
 from services.airshark.simulator.emissions import Floats, Transmitter
 from services.airshark.simulator.noise_like import Frames, Jammer, gaussian, network, shape
-from services.airshark.simulator.radio import WINDOW_S, records
+from services.airshark.simulator.radio import WINDOW_S, records, smeared
 from services.airshark.simulator.scenario import Scenario
 from services.airshark.simulator.waveforms import BINS, windows
 
@@ -105,5 +105,6 @@ def _add(
         signal = windows(seen.modulation, offset[near].astype(np.float32), scenario.front.spacing_mhz, rng)
         beyond = np.maximum(np.abs(offset[near]) - PASSBAND_MHZ, 0)
         amplitude = 10 ** ((level_dbm + seen.gain_db[near] - STOPBAND_DB_PER_MHZ * beyond) / 20)
+        signal = smeared(signal, scenario.front, rng)
         # Rows are unique within one `Seen`.
         spectrum[seen.rows[near]] += (signal * amplitude[:, None]).astype(np.complex64)

@@ -29,7 +29,9 @@ class Modulation(Enum):
     GFSK_LE = "gfsk_le"
     GFSK_PHONE = "gfsk_phone"
     OQPSK = "oqpsk"
+    MULTIPLEX = "multiplex"
     VIDEO = "video"
+    DETAIL = "detail"
     MAGNETRON = "magnetron"
 
 
@@ -103,6 +105,18 @@ def _video(count: int, step_us: float, rng: np.random.Generator) -> Array:
     return deviation
 
 
+def _multiplex(count: int, step_us: float, rng: np.random.Generator) -> Array:
+    """Something on a narrow FM carrier that changes within a window."""
+    steps = np.repeat(rng.normal(0, 1, (count, 8)), POINTS // 8, axis=1)
+    return (steps * rng.uniform(0.12, 0.3)).astype(np.float32)
+
+
+def _detail(count: int, step_us: float, rng: np.random.Generator) -> Array:
+    """The finest detail of a picture: noise over some MHz."""
+    steps = np.repeat(rng.normal(0, 1, (count, 32)), POINTS // 32, axis=1)
+    return (steps * rng.uniform(1.5, 5.0)).astype(np.float32)
+
+
 def _magnetron(count: int, step_us: float, rng: np.random.Generator) -> Array:
     """A carrier that its supply pushes by some hundreds of kilohertz within microseconds."""
     steps = np.repeat(rng.normal(0, 1, (count, 8)), POINTS // 8, axis=1)
@@ -116,6 +130,8 @@ _DEVIATIONS: dict[Modulation, Callable[[int, float, np.random.Generator], Array]
     Modulation.GFSK_LE: _fsk(1.0, 0.25, 0.8),
     Modulation.GFSK_PHONE: _fsk(1.152, 0.288, 0.8),
     Modulation.OQPSK: _fsk(2.0, 0.5, 0.0),
+    Modulation.MULTIPLEX: _multiplex,
     Modulation.VIDEO: _video,
+    Modulation.DETAIL: _detail,
     Modulation.MAGNETRON: _magnetron,
 }

@@ -1,0 +1,78 @@
+"""The evaluation kit judges with a generator that the model has not seen, and its figures mean something."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.airshark import evaluate, judging, report
+from benchmarks.airshark.judging import CLASSES, Cell, Cost, window
+from benchmarks.airshark.other.receiver import render
+from services.airshark.domain.decoder import Decoder
+from services.airshark.simulator.radio import FrontEnd, Plan
+from services.airshark.simulator.scenario import DeviceSpec, Scenario, WifiSpec
+
+SEEDS = (501, 502, 503, 504)
+
+
+@pytest.mark.parametrize("device", [*CLASSES, "ble"])
+def test_a_device_of_another_simulator_is_named(device: str) -> None:
+    cell = Cell()
+    for seed in SEEDS:
+        window(Scenario(2.0, seed, (DeviceSpec(device, -60.0),)), "second", cell, Cost())
+    assert cell.hits[device] >= len(SEEDS) - 1
+    assert sum(cell.false.values()) <= 1
+
+
+@pytest.mark.parametrize("load", [0.1, 0.6])
+def test_wifi_of_another_simulator_is_no_device(load: float) -> None:
+    cell = Cell()
+    for seed in SEEDS:
+        for decoded in (0.0, 0.9):
+            wifi = (WifiSpec(2412, load, -55.0, 20.0, decoded), WifiSpec(2452, load, -70.0, 40.0, decoded))
+            window(Scenario(1.0, seed, wifi=wifi), "second", cell, Cost())
+    assert not cell.false_with
+
+
+def test_the_second_generator_writes_what_a_driver_writes() -> None:
+    front = FrontEnd(spacing_mhz=0.3125, noise_field_dbm=-90, rssi_stuck_db=4, lost_share=0.1)
+    scenario = Scenario(0.5, 7, (DeviceSpec("cw", -50.0),), plan=Plan((2437,), 0.5), front=front)
+    parts, (truth,) = render(scenario)
+    assert render(scenario)[0] == parts
+    (block,) = [each for part in [b"".join(parts)] for each in Decoder("x").feed(part, 0.0)]
+    assert set(block.noise_dbm[:, 0]) == {-90}
+    assert set(block.rssi_db[:, 0]) == {4}
+    assert 0.8 < len(block) * scenario.plan.interval_s / scenario.seconds < 0.95
+    assert 114 <= np.median(np.diff(block.tsf_us.astype(np.int64))) <= 115
+    assert truth.duty_cycle == 1.0
+
+
+def test_hits_misses_and_false_positives_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    cell = Cell()
+    window(Scenario(1.0, 501, (DeviceSpec("fhss_phone", -50.0),)), "second", cell, Cost())
+    window(Scenario(1.0, 501, (DeviceSpec("fhss_phone", -130.0),)), "second", cell, Cost())
+    assert (cell.on["fhss_phone"], cell.hits["fhss_phone"]) == (2, 1)
+    assert cell.accuracy() == 0.5
+    assert cell.exact == 1
+    (error,) = cell.duty_error["fhss_phone"]
+    assert abs(error) < 0.05
+    assert cell.detect_s["fhss_phone"][0] <= 1.0
+    # What is there under another name is a false positive and a miss.
+    made, (truth,) = render(Scenario(1.0, 501, (DeviceSpec("fhss_phone", -50.0),)))
+    other = judging.Truth("zigbee", truth.level_dbm, truth.samples, (), 0.1)
+    monkeypatch.setitem(judging.GENERATORS, "second", lambda scenario: (made, [other]))
+    wrong = Cell()
+    window(Scenario(1.0, 501, (DeviceSpec("zigbee", -50.0),)), "second", wrong, Cost())
+    assert wrong.false["fhss_phone"] == 1
+    assert wrong.hits["zigbee"] == 0
+
+
+def test_the_results_become_a_table(tmp_path: Path) -> None:
+    figures = evaluate.evaluate(1, 1, 1.0, "C", "first")
+    figures = json.loads(json.dumps(figures, default=float))
+    text = report.table([figures])
+    assert "false positives, mean" in text
+    assert "beacons alone" in text
+    for path in sorted((Path(evaluate.__file__).parent / "results").glob("*.json")):
+        assert json.loads(path.read_text())["generator"] in judging.GENERATORS
