@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from services.airshark.analysis.air import Timeline
 from services.airshark.analysis.carrier_kinds import KINDS as KINDS_OF_CARRIERS
+from services.airshark.analysis.fixed import find_fixed
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.lifecycle import INACTIVE_AFTER_S, Lifecycle
 from services.airshark.analysis.model import load_model
+from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.rhythm import grid_strength
 from services.airshark.domain.decoder import Decoder
 from services.airshark.simulator.radio import FrontEnd, Plan
@@ -34,6 +36,7 @@ KINDS = {
     "zigbee": "zigbee",
 }
 SEEDS = (9001, 9002, 9003)
+QUIET_AIR = b"".join(simulate(Scenario(0.05, 5, plan=Plan((2412,), 0.05))))
 
 
 @pytest.mark.parametrize("device", KINDS)
@@ -193,6 +196,25 @@ def test_times_on_a_grid_have_the_strength_1_and_any_times_at_most_that(
     assert amount[0] == pytest.approx(len(times), rel=1e-6)
     loose, _ = grid_strength(np.array(times), stretch, np.array([period]))
     assert 0 <= loose[0] <= 1 + 1e-9
+
+
+@given(st.lists(st.tuples(st.floats(2402, 2406), st.floats(-90, -30)), max_size=40))
+def test_pulses_anywhere_make_groups_of_their_own(places: list[tuple[float, float]]) -> None:
+    count = len(places)
+    start_s = np.arange(count) * 5e-3
+    frequency, power = (np.array([each[side] for each in places], np.float32) for side in (0, 1))
+    width = np.ones(count, np.float32)
+    pulses = Pulses(
+        start_s, start_s + 1e-3, np.ones(count, np.int64), width * 2412, frequency, width * 0.1, width, width,
+        power, width * 20, np.ones(count, np.int64), np.ones(count, bool),
+    )  # fmt: skip
+    (air,) = [Timeline().air(block) for block in Decoder("phy0").feed(QUIET_AIR, 0.0)]
+    assert air is not None
+    groups = find_fixed(air, pulses, np.ones(count, bool))
+    members = sum((group.members.astype(int) for group in groups), np.zeros(count, int))
+    assert (members <= 1).all()
+    assert all(group.members.sum() >= 3 for group in groups)
+    assert all(np.isfinite(list(group.features.values())).all() for group in groups)
 
 
 def _sighting(at_s: float, certain: bool = True, confidence: float = 0.8) -> Found:

@@ -45,6 +45,8 @@ def find_fixed(air: Air, pulses: Pulses, free: Bools) -> list[FixedGroup]:
         if centre is None:
             break
         members = free & (np.abs(pulses.frequency_mhz - centre) < REACH_MHZ)
+        if not members.any():
+            break  # The median of two places is neither.
         # What hops has other powers there than what stays.
         power = pulses.power_dbm[members]
         middle = _mode(power)

@@ -35,6 +35,8 @@ CERTAIN = 0.9
 SLOTS_S = {Device.BLUETOOTH: BLUETOOTH_SLOT_S, Device.FHSS_PHONE: 5e-3}
 """What the starts of one network keep to, master and slave, base and handset alike."""
 OVEN_REACH_MHZ = 2.0
+STAYS_MHZ = 1.6
+"""An oven sweeps further."""
 OF_CHANNEL_MHZ = 1.0
 ON_GRID = 0.14
 """Share of a slot within which a start is on the grid."""
@@ -57,9 +59,16 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
     probability = trees.probability(scene.mains)
     if probability >= trees.least and scene.mains["on_share"] > 0:
         oven = _microwave(scene, probability, certain=_is_certain(probability, trees))
-        found = [each for each in found if not _is_part(each, oven)]
-        found.append(oven)
+        if not any(_explains(each, scene.mains) for each in found):
+            found = [each for each in found if not _is_part(each, oven)]
+            found.append(oven)
     return _one_ble(found)
+
+
+def _explains(found: Found, mains: dict[str, float]) -> bool:
+    """Tells whether what follows the mains, by chance, is a network that stays where no oven would."""
+    near = abs(found.center_mhz - mains["middle_mhz"]) < OVEN_REACH_MHZ
+    return found.device is Device.ZIGBEE and found.certain and near and mains["sweep_mhz"] < STAYS_MHZ
 
 
 def _is_part(found: Found, oven: Found) -> bool:
