@@ -17,6 +17,8 @@ SOUND_MHZ, SOUND_BELOW_DB = (5.0, 7.2), 8.0
 KINDS = (Device.ANALOG_PHONE, Device.ANALOG_AUDIO, Device.ANALOG_VIDEO, Device.CW)
 CERTAIN = 0.75
 MUSIC_MHZ = 0.19
+CLEAR_DB, CLEAR_PICTURE = 20.0, 0.6
+"""A clear one in a scan has few samples, of which the forests have learned little."""
 
 
 def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
@@ -29,7 +31,9 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
         chances = {kind: model.decisions[f"carrier_{kind.value}"].probability(features) for kind in KINDS}
         if features["moves_mhz"] > MUSIC_MHZ:
             # No music moves a carrier that far, so all that is said for other kinds speaks for a picture.
-            picture = max(sum(chances.values()), chances[Device.ANALOG_VIDEO])
+            picture = sum(chances.values())
+            if carrier.is_picture and carrier.over_db > CLEAR_DB:
+                picture = max(picture, CLEAR_PICTURE)
             chances = {Device.ANALOG_VIDEO: min(picture, 1.0)}
         kind = max(chances, key=lambda each: chances[each])
         if chances[kind] < model.decisions[f"carrier_{kind.value}"].least:

@@ -17,7 +17,7 @@ def gauges(pipeline: Pipeline, desk: DetectionDesk) -> list[Family]:
     qualities = quality_of(active) if desk.running else []
     return [
         Family("paradrop_airshark_samples_per_second", "Samples that the radio gives.", "gauge",
-               [Sample(pipeline.rate.per_s())]),
+               [Sample(reader.rate.per_s(), {"radio": reader.source.radio}) for reader in pipeline.readers]),
         Family("paradrop_airshark_analysing", "Whether samples are being analysed.", "gauge",
                [Sample(desk.running)]),
         Family("paradrop_airshark_analysed_samples", "Samples of the present source that were analysed.",
