@@ -18,7 +18,7 @@ from paradrop.process.v1 import process_pb2, process_pb2_grpc
 from services.airshark.adapters.detection_store import MIGRATIONS, AnalysisSettingsFile, DetectionStore
 from services.airshark.analysis.found import Device
 from services.airshark.analysis.lifecycle import Track
-from services.airshark.domain.air_quality import channels_of, quality_of, recommended
+from services.airshark.domain.air_quality import channels_of, quality_of, recommended, worst_of
 from services.airshark.domain.analysis_settings import AnalysisSettings
 from services.airshark.domain.detections import Detection
 from services.airshark.simulator.scenario import DeviceSpec, Scenario
@@ -32,6 +32,11 @@ VIDEO = Scenario(2.0, 9001, (DeviceSpec("analog_video", -50.0),))
 @pytest.fixture(scope="module")
 def video() -> bytes:
     return b"".join(simulate(VIDEO))
+
+
+@pytest.fixture(scope="module")
+def phone() -> bytes:
+    return b"".join(simulate(Scenario(2.0, 9002, (DeviceSpec("fhss_phone", -60.0),))))
 
 
 def rpc(shark: Shark, name: str, user: str = "admin", **fields: Any) -> Any:
@@ -71,6 +76,42 @@ async def test_state_then_synced_then_changes_and_history(shark: Shark, video: b
     analysis = await rpc(shark, "GetAnalysis")
     assert analysis.running
     assert analysis.sample_count > 1000
+
+
+async def test_each_radio_has_an_analyzer_of_its_own(shark: Shark, video: bytes, phone: bytes) -> None:
+    await shark.play("one", video)
+    await shark.play("two", phone)
+    stream = rpc(shark, "WatchDetections")
+    sources = [
+        airshark_pb2.SourceSettings(kind=airshark_pb2.SOURCE_KIND_RECORDING, recording=name, loop=True)
+        for name in ("one", "two")
+    ]
+    await shark.call("SetSource", settings=sources[0], more=sources[1:])
+    heard: dict[str, set[int]] = {"one": set(), "two": set()}
+    channels: dict[str, set[int]] = {"one": set(), "two": set()}
+    async with asyncio.timeout(20):
+        async for message in stream:
+            if message.HasField("detection"):
+                heard[message.detection.radio].add(message.detection.device)
+                channels[message.detection.radio] |= set(message.detection.channels)
+            if all(heard.values()):
+                break
+    assert heard == {
+        "one": {detections_pb2.DEVICE_KIND_ANALOG_VIDEO},
+        "two": {detections_pb2.DEVICE_KIND_FHSS_PHONE},
+    }
+    quality = await rpc(shark, "GetAirQuality")
+    worst = {each.channel: {device.radio for device in each.worst} for each in quality.channels}
+    # Only the camera's channels have it as their worst; everywhere else the phone is what there is.
+    assert {channel for channel, radios in worst.items() if radios == {"one"}} == channels["one"]
+    assert {channel for channel, radios in worst.items() if radios == {"two"}} == set(
+        range(1, 14)
+    ) - channels["one"]
+    # A radio that is not read any more takes its devices along.
+    await shark.call("SetSource", settings=sources[1])
+    again = rpc(shark, "WatchDetections")
+    known = await until(again, lambda m: m.HasField("synced"))
+    assert {m.detection.radio for m in known if m.HasField("detection")} <= {"two"}
 
 
 async def test_the_analyzers_json_has_detections(shark: Shark, video: bytes) -> None:
@@ -263,6 +304,13 @@ def test_quality_names_what_disturbs_a_channel_and_recommends_another() -> None:
     assert recommended(list(qualities.values()), {}) == 6
     assert recommended(list(qualities.values()), {6: 1.0}) == 11
     assert channels_of(gone) == [4, 5, 6, 7, 8]
+
+
+def test_of_what_several_radios_hear_the_worst_counts_once() -> None:
+    near, far = track(rssi_dbm=-50.0), track(2, rssi_dbm=-70.0)
+    both = worst_of([quality_of([far]), quality_of([near])])
+    assert both == quality_of([near])
+    assert both[0].worst == (near,)
 
 
 def test_severity_grows_with_level_and_airtime_and_hoppers_share_it() -> None:

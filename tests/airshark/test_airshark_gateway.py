@@ -274,3 +274,50 @@ def test_recordings_are_made_listed_and_fetched_in_ranges(playing: Gateway) -> N
     assert (gone.status, gone.reason) == (404, "RECORDING_NOT_FOUND")
     assert playing.request("GET", path, token=False).status == 401
     assert playing.request("POST", path).status == 405
+
+
+VIDEO = "seconds: 20\nseed: 9001\ndevices: [{device: analog_video, level_dbm: -50}]"
+
+
+@pytest.fixture
+def camera(node: Gateway) -> Gateway:
+    source = {"kind": "SOURCE_KIND_SIMULATED", "scenario": VIDEO}
+    assert node.send_json("PUT", f"{BASE}/source", source).status == 200
+    return node
+
+
+def test_devices_are_watched_listed_and_judged_over_rest(camera: Gateway) -> None:
+    idle = camera.request("GET", f"{BASE}/airQuality")
+    assert (idle.status, idle.reason) == (400, "ANALYSIS_NOT_RUNNING")
+    wanted = {"continuous": True, "alarm_severity": 30}
+    assert camera.send_json("PUT", f"{BASE}/analysis", wanted).json["settings"] == wanted
+    try:
+        seen = lines(camera, f"{BASE}/detections/watch", "alarm")
+        quality = camera.request("GET", f"{BASE}/airQuality").json
+        analysis = camera.request("GET", f"{BASE}/analysis").json
+    finally:
+        camera.send_json("PUT", f"{BASE}/analysis", {"continuous": False, "alarm_severity": 0})
+    found = next(each["detection"] for each in seen if "detection" in each)
+    assert (found["device"], found["radio"]) == ("DEVICE_KIND_ANALOG_VIDEO", "simulated")
+    assert seen[-1]["alarm"]["detection"]["id"] == found["id"]
+    listed = camera.request("GET", f"{BASE}/detections?device=DEVICE_KIND_ANALOG_VIDEO&pageSize=1").json
+    assert [each["id"] for each in listed["detections"]] == [found["id"]]
+    late = camera.request("GET", f"{BASE}/detections?startTime=2999-01-01T00:00:00Z").json
+    assert late["detections"] == []
+    assert [each["channel"] for each in quality["channels"]] == [*range(1, 14)]
+    hit = {each["channel"] for each in quality["channels"] if each["worst"]}
+    assert hit == set(found["channels"])
+    assert quality["recommended_channel"] in {1, 6, 11} - hit
+    assert analysis["running"]
+    assert analysis["model_version"] == found["model_version"]
+    wrong = camera.send_json("PUT", f"{BASE}/analysis", {"alarm_severity": 101})
+    assert (wrong.status, wrong.reason) == (400, "ALARM_SEVERITY_OUT_OF_RANGE")
+
+
+def test_the_analyzer_socket_gives_devices(camera: Gateway) -> None:
+    with open_socket(camera, "/ws/airshark/analyzer") as socket:
+        event: dict[str, Any] = {}
+        while event.get("event") != "detection":
+            event = json.loads(socket.recv(10))
+    assert (event["type"], event["device"], event["active"]) == ("detection", "analog_video", True)
+    assert event.keys() >= {"confidence", "center_mhz", "bandwidth_mhz", "rssi_dbm", "duty_cycle", "severity"}

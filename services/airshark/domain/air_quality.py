@@ -48,6 +48,12 @@ def quality_of(tracks: list[Track]) -> list[ChannelQuality]:
     return result
 
 
+def worst_of(qualities: list[list[ChannelQuality]]) -> list[ChannelQuality]:
+    """Returns each channel as the radio has it that suffers most; one device that several hear counts
+    once."""
+    return [min(same, key=lambda each: each.quality) for same in zip(*qualities, strict=True)]
+
+
 def _duty_in_channel(track: Track) -> float:
     if track.hops:
         return track.duty_cycle * min(1.0, 2 * HALF_WIDTH_MHZ / track.bandwidth_mhz)

@@ -1,36 +1,31 @@
-"""Runs the analyzer beside the source, and tells everybody what it finds."""
+"""Runs an analyzer beside each source, and tells everybody what they find."""
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
-from services.airshark.analysis.analyzer import Analyzer
 from services.airshark.analysis.found import Device
 from services.airshark.analysis.lifecycle import Track
 from services.airshark.analysis.model import load_model
-from services.airshark.domain.air_quality import channels_of
+from services.airshark.domain.air_quality import ChannelQuality, channels_of, quality_of, worst_of
 from services.airshark.domain.analysis_settings import (
     ALARM_HYSTERESIS,
     AnalysisSettings,
     AnalysisSettingsStore,
 )
-from services.airshark.domain.block import SampleBlock
-from services.airshark.domain.channels import ChannelMeter
 from services.airshark.domain.pipeline import Pipeline
+from services.airshark.domain.radio_analysis import RadioAnalysis
 from services.airshark.domain.reader import Item, SourceState, State
 from services.common.feed import Feed
 
 log = structlog.get_logger()
 
-MAX_WAITING_SAMPLES = 60_000
-"""Seven seconds at 8,700 a second; the analyzer is far faster than that, so more means an overloaded
-machine."""
 TOGETHER_S = 0.2
 """Samples are analysed this long together: fewer switches between threads."""
 SAVE_EVERY_S = 60.0
@@ -75,7 +70,7 @@ class History(Protocol):
 
 
 class DetectionDesk:
-    """The one analyzer of the node."""
+    """The analyzers of the node, one for each radio."""
 
     def __init__(self, pipeline: Pipeline, history: History, store: AnalysisSettingsStore) -> None:
         self._pipeline = pipeline
@@ -85,21 +80,11 @@ class DetectionDesk:
         self.feed: Feed[Event] = Feed()
         self.listeners: list[Callable[[Event], None]] = []
         """Called in the event loop for each event."""
-        self.meter = ChannelMeter()
-        self.model_version = ""
-        self.sample_count = 0
-        self.skipped_count = 0
-        self.not_judged: list[dict[str, str]] = []
         self.detected: Counter[Device] = Counter()
         """Devices of each kind since the start of the service."""
-        self._waiting: deque[tuple[SampleBlock, float]] = deque()
-        self._waiting_samples = 0
         self._arrived = asyncio.Event()
-        self._analyzer: Analyzer | None = None
-        self._radio = ""
+        self._radios: dict[str, RadioAnalysis] = {}
         self._next_id = 1
-        self._ids: dict[int, int] = {}
-        """Number of a track of the present analyzer to number of a detection."""
         self._shown: dict[int, Detection] = {}
         self._unsaved: dict[int, Detection] = {}
         self._saved_s = time.monotonic()
@@ -111,7 +96,9 @@ class DetectionDesk:
     @property
     def running(self) -> bool:
         """Whether samples are being analysed now."""
-        return self._wanted > 0 and self._pipeline.main.state.state is State.RUNNING
+        return self._wanted > 0 and any(
+            reader.state.state is State.RUNNING for reader in self._pipeline.readers
+        )
 
     @property
     def known(self) -> list[Detection]:
@@ -122,6 +109,39 @@ class DetectionDesk:
     def alarm_count(self) -> int:
         """How many devices are above the threshold now."""
         return len(self._alarms)
+
+    @property
+    def sample_count(self) -> int:
+        """Samples of the present sources that were analysed."""
+        return sum(each.sample_count for each in self._radios.values())
+
+    @property
+    def skipped_count(self) -> int:
+        """Samples of the present sources that came faster than they could be analysed."""
+        return sum(each.skipped_count for each in self._radios.values())
+
+    @property
+    def not_judged(self) -> list[dict[str, str]]:
+        """Kinds of devices that no radio's samples can show, with the first radio's reason."""
+        first, *others = (each.not_judged for each in self._radios.values()) if self._radios else ([],)
+        missing = [{each["device"] for each in other} for other in others]
+        return [each for each in first if all(each["device"] in other for other in missing)]
+
+    @property
+    def quality(self) -> list[ChannelQuality]:
+        """The quality of all channels: of what several radios hear, the worst counts."""
+        by_radio = {
+            radio: [each.track for each in self.known if each.radio == radio] for radio in self._radios
+        }
+        return worst_of([quality_of(tracks) for tracks in by_radio.values()] or [quality_of([])])
+
+    def busy(self, window_s: int) -> dict[int, float]:
+        """Returns which share of the time anything is heard, by channel, by the radio that hears most."""
+        shares: dict[int, float] = {}
+        for each in self._radios.values():
+            for used in each.meter.utilisation(window_s):
+                shares[used.channel] = max(used.busy_share, shares.get(used.channel, 0.0))
+        return shares
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -162,23 +182,14 @@ class DetectionDesk:
         return settings
 
     def take(self, item: Item) -> None:
-        """Is called by the pipeline for each item; only the first of several radios is analysed."""
-        if item.radio != self._pipeline.main.source.radio:
-            return
+        """Is called by the pipeline for each item."""
         if isinstance(item, SourceState):
-            if item.state is State.IDLE or item.radio != self._radio:
-                self._forget()
-            self._radio = item.radio
+            if item.state is State.IDLE:
+                self._forget(item.radio)
             return
-        for block in item.blocks:
-            self._waiting.append((block, item.wall_time_s))
-            self._waiting_samples += len(block)
-            self.meter.add(block)
-        while self._waiting_samples > MAX_WAITING_SAMPLES:
-            block, _ = self._waiting.popleft()
-            self._waiting_samples -= len(block)
-            self.skipped_count += len(block)
-        self._arrived.set()
+        if item.blocks:
+            self._radios.setdefault(item.radio, RadioAnalysis(item.radio)).take(item)
+            self._arrived.set()
 
     def _apply(self) -> None:
         self._always.close()
@@ -187,17 +198,13 @@ class DetectionDesk:
         for detection in self.known:
             self._judge_alarm(detection)
 
-    def _forget(self) -> None:
-        """Begins anew with another source; what was found stays in the history."""
-        self._waiting.clear()
-        self._waiting_samples = 0
-        self._analyzer = None
-        self._ids.clear()
-        self._shown.clear()
-        self._alarms.clear()
-        self.sample_count = self.skipped_count = 0
-        self.not_judged = []
-        self.meter = ChannelMeter()
+    def _forget(self, radio: str) -> None:
+        """Begins anew with a radio, and forgets those that are not read any more; what was found stays in the
+        history."""
+        kept = {reader.source.radio for reader in self._pipeline.readers} - {radio}
+        self._radios = {name: each for name, each in self._radios.items() if name in kept}
+        self._shown = {number: each for number, each in self._shown.items() if each.radio in kept}
+        self._alarms &= self._shown.keys()
 
     async def _work(self) -> None:
         while True:
@@ -214,32 +221,23 @@ class DetectionDesk:
                 await self._save()
 
     async def _analyse(self) -> None:
-        work = list(self._waiting)
-        self._waiting.clear()
-        self._waiting_samples = 0
-        if not work:
-            return
-        analyzer = self._analyzer = self._analyzer or Analyzer()
-        # Copies are made in the thread too: nothing of the analyzer is touched from two sides.
-        changed, now_s, not_judged = await asyncio.to_thread(_feed, analyzer, [block for block, _ in work])
-        if analyzer is not self._analyzer:
-            return  # Another source was chosen meanwhile.
-        self.sample_count += sum(len(block) for block, _ in work)
-        self.not_judged = not_judged
-        offset_s = work[-1][1] - now_s
-        for track in changed:
-            self._show(track, offset_s)
+        for analysis in list(self._radios.values()):
+            changed, offset_s = await analysis.analyse()
+            if self._radios.get(analysis.radio) is not analysis:
+                continue  # Another source was chosen meanwhile.
+            for track in changed:
+                self._show(analysis, track, offset_s)
 
-    def _show(self, track: Track, offset_s: float) -> None:
-        number = self._ids.get(track.id)
+    def _show(self, analysis: RadioAnalysis, track: Track, offset_s: float) -> None:
+        number = analysis.ids.get(track.id)
         if number is None:
-            number = self._ids[track.id] = self._next_id
+            number = analysis.ids[track.id] = self._next_id
             self._next_id += 1
             self.detected[track.device] += 1
         before = self._shown.get(number)
         detection = Detection(
             id=number,
-            radio=self._radio,
+            radio=analysis.radio,
             track=track,
             # The radio's clock and ours drift apart; the first time that was told stays.
             first_seen_s=before.first_seen_s if before else track.first_seen_s + offset_s,
@@ -285,12 +283,3 @@ class DetectionDesk:
     async def flush(self) -> None:
         """Writes what is not in the history yet."""
         await self._save()
-
-
-def _feed(analyzer: Analyzer, blocks: list[SampleBlock]) -> tuple[list[Track], float, list[dict[str, str]]]:
-    changed: dict[int, Track] = {}
-    for block in blocks:
-        for track in analyzer.feed(block):
-            changed[track.id] = track
-    copies = [replace(track, features=dict(track.features)) for track in changed.values()]
-    return copies, analyzer.now_s, analyzer.not_judged()

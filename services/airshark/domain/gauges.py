@@ -3,7 +3,6 @@
 from collections import Counter
 
 from services.airshark.analysis.found import Device
-from services.airshark.domain.air_quality import quality_of
 from services.airshark.domain.detections import DetectionDesk
 from services.airshark.domain.pipeline import Pipeline
 from services.common.metrics import Family, Sample
@@ -14,16 +13,16 @@ def gauges(pipeline: Pipeline, desk: DetectionDesk) -> list[Family]:
     none."""
     active = [each.track for each in desk.known if each.track.active]
     of_kind = Counter(track.device for track in active)
-    qualities = quality_of(active) if desk.running else []
+    qualities = desk.quality if desk.running else []
     return [
         Family("paradrop_airshark_samples_per_second", "Samples that the radio gives.", "gauge",
                [Sample(reader.rate.per_s(), {"radio": reader.source.radio}) for reader in pipeline.readers]),
         Family("paradrop_airshark_analysing", "Whether samples are being analysed.", "gauge",
                [Sample(desk.running)]),
-        Family("paradrop_airshark_analysed_samples", "Samples of the present source that were analysed.",
+        Family("paradrop_airshark_analysed_samples", "Samples of the present sources that were analysed.",
                "gauge", [Sample(desk.sample_count)]),
         Family("paradrop_airshark_skipped_samples",
-               "Samples of the present source that came faster than they could be analysed.", "gauge",
+               "Samples of the present sources that came faster than they could be analysed.", "gauge",
                [Sample(desk.skipped_count)]),
         Family("paradrop_airshark_detections", "Devices that were detected, by kind.", "counter",
                [Sample(count, {"device": kind.value}, "_total")

@@ -66,6 +66,7 @@ def to_event(event: Detection | Alarm) -> dict[str, Any]:
             "raised": event.raised,
             "threshold": event.threshold,
             "id": str(event.detection.id),
+            "radio": event.detection.radio,
             "device": event.detection.track.device.value,
             "severity": event.detection.track.severity,
         }

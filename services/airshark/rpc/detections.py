@@ -11,7 +11,7 @@ from paradrop.type.v1 import stream_pb2
 
 from services.airshark.adapters.detection_store import DetectionStore
 from services.airshark.analysis.found import Device
-from services.airshark.domain.air_quality import quality_of, recommended
+from services.airshark.domain.air_quality import recommended
 from services.airshark.domain.analysis_settings import AnalysisSettings
 from services.airshark.domain.detections import Alarm, Detection, DetectionDesk
 from services.airshark.rpc.detection_messages import DEVICES, KINDS, to_alarm, to_channel, to_detection
@@ -80,8 +80,8 @@ class DetectionServicer(detections_pb2_grpc.DetectionServiceServicer):
                 reason="ANALYSIS_NOT_RUNNING",
             )
         known = self._desk.known
-        qualities = quality_of([detection.track for detection in known])
-        busy = {each.channel: each.busy_share for each in self._desk.meter.utilisation(BUSY_WINDOW_S)}
+        qualities = self._desk.quality
+        busy = self._desk.busy(BUSY_WINDOW_S)
         return pb.GetAirQualityResponse(
             channels=[to_channel(each, busy.get(each.channel, 0.0), known) for each in qualities],
             recommended_channel=recommended(qualities, busy),
