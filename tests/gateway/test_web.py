@@ -6,7 +6,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import count
 
 import pytest
 
@@ -200,4 +202,73 @@ def test_pages_of_users_are_asked_for_from_the_auth_service(gateway: Gateway) ->
         answer = gateway.request("GET", "/chutes/shut/")
         assert (answer.status, b"authorization" in answer.body.lower()) == (200, False)
         gateway.doubles.checks.clear()
+    publish(gateway)
+
+
+@contextmanager
+def keeping_server(answered: int, kept_s: float) -> Iterator[tuple[int, list[bytes]]]:
+    """A chute's server that keeps connections, but not for ever.
+
+    It answers so many requests of each connection. One more, or one that comes later than it keeps a
+    connection, gets no answer: that is how a request looks that meets the end of a connection. Yields the
+    port and the methods that were received.
+    """
+    received: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(connection: socket.socket) -> None:
+        latest_s = time.monotonic()
+        with connection, suppress(ConnectionError):
+            for number in count():
+                request = b""
+                while not request.endswith(b"\r\n\r\n"):
+                    if not (piece := connection.recv(65536)):
+                        return
+                    request += piece
+                received.append(request.split(b" ", 1)[0])
+                if number == answered or time.monotonic() - latest_s >= kept_s:
+                    return
+                latest_s = time.monotonic()
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    def accept() -> None:
+        with suppress(OSError), ThreadPoolExecutor() as pool:
+            while True:
+                pool.submit(serve, listener.accept()[0])
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1], received
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(10)
+
+
+def test_no_request_meets_the_end_of_a_connection_that_a_chute_keeps_for_a_second(gateway: Gateway) -> None:
+    with keeping_server(1000, kept_s=1.0) as (port, received):
+        publish(gateway, WebSite("keeps", "public", "127.0.0.1", port))
+        until(lambda: gateway.request("GET", "/chutes/keeps/", token=False), 200)
+        received.clear()
+        for pause_s in (0.0, 1.0, 0.0):
+            time.sleep(pause_s)
+            # Nobody may send it again by themselves: it alters something.
+            assert gateway.request("POST", "/chutes/keeps/", token=False).status == 200
+    assert received == [b"POST"] * 3
+    publish(gateway)
+
+
+def test_what_a_connection_ended_on_is_asked_again_if_that_does_no_harm(gateway: Gateway) -> None:
+    with keeping_server(1, kept_s=10.0) as (port, received):
+        publish(gateway, WebSite("ends", "public", "127.0.0.1", port))
+        until(lambda: gateway.request("GET", "/chutes/ends/", token=False), 200)
+        received.clear()
+        # The connection is kept, and ends on the next request.
+        for method in ("GET", "HEAD", "OPTIONS"):
+            assert gateway.request(method, "/chutes/ends/", token=False).status == 200
+            assert received == [method.encode()] * 2
+            received.clear()
+        assert gateway.request("POST", "/chutes/ends/", token=False).status == 502
+        assert received == [b"POST"]
     publish(gateway)

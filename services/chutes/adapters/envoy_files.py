@@ -19,8 +19,20 @@ ROUTE_CONFIG = "chutes"
 CONNECT_TIMEOUT = "3s"
 IDLE_TIMEOUT = "3600s"
 """For a WebSocket or a stream on which nothing happens."""
+KEPT_TIMEOUT = "0.5s"
+"""How long a connection to a chute is kept for the next request: long enough for the parts of a page, and
+shorter than what servers wait. A request that meets the end of a connection would be lost."""
+_ASKED_AGAIN = {
+    "retry_on": "reset",
+    "num_retries": 1,
+    # Whether a server that ended the connection has acted on a request is unknown; these do no harm twice.
+    "retriable_request_headers": [
+        {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD|OPTIONS"}}}
+    ],
+}
 
 _TYPE = "type.googleapis.com/envoy."
+_HTTP = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _AUTH = "envoy.filters.http.ext_authz"
 _NO_AUTH = {
     _AUTH: {"@type": f"{_TYPE}extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute", "disabled": True}
@@ -67,6 +79,13 @@ def _cluster(site: WebSite) -> dict[str, Any]:
         "type": "STATIC",
         "connect_timeout": CONNECT_TIMEOUT,
         "per_connection_buffer_limit_bytes": 262144,
+        "typed_extension_protocol_options": {
+            _HTTP: {
+                "@type": f"type.googleapis.com/{_HTTP}",
+                "common_http_protocol_options": {"idle_timeout": KEPT_TIMEOUT},
+                "explicit_http_config": {"http_protocol_options": {}},
+            }
+        },
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
@@ -116,6 +135,7 @@ def _route(site: WebSite, match: dict[str, Any], prefix: str) -> dict[str, Any]:
         "cluster": _cluster_name(site),
         "timeout": "0s",
         "idle_timeout": IDLE_TIMEOUT,
+        "retry_policy": _ASKED_AGAIN,
         "upgrade_configs": [{"upgrade_type": "websocket"}],
     }
     forwarded = [{"header": {"key": "x-forwarded-host", "value": "%REQ(:AUTHORITY)%"}, **_OVERWRITE}]
