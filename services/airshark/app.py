@@ -39,7 +39,9 @@ async def running(settings: Settings) -> AsyncIterator[Certificate | None]:
     home = await asyncio.to_thread(settings.state_dir, "airshark")
     pipeline = Pipeline()
     recordings = Recordings(home / "recordings", pipeline)
-    chosen = ChosenSource(home / "source.json", settings.spectrum_scenario)
+    given = settings.spectrum_recording
+    name = await asyncio.to_thread(recordings.files.give, given) if given is not None else ""
+    chosen = ChosenSource(home / "source.json", settings.spectrum_scenario, name)
     desk = RadioDesk(pipeline, chosen, partial(make_source, recordings=recordings.files))
     views = Views(pipeline)
     database = await asyncio.to_thread(Database, home / "detections.sqlite3", MIGRATIONS, "NORMAL")

@@ -72,6 +72,9 @@ class Settings:
     """PARADROP_ALLOW_MONITOR_MODE: whether chutes may have whole radios to listen."""
     spectrum_scenario: Path | None
     """PARADROP_SPECTRUM_SCENARIO: scenario that Airshark simulates until a source is chosen; default none."""
+    spectrum_recording: Path | None
+    """PARADROP_SPECTRUM_RECORDING: a recording that is on the node as well, and that Airshark plays again and
+    again until a source is chosen, as a second radio beside a scenario; default none."""
     concurrent_builds: int
     """PARADROP_CONCURRENT_BUILDS: so many images of chutes are built side by side; default 2."""
     grace_s: float
@@ -163,6 +166,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         host_network=_choice(environment, "PARADROP_HOST_NETWORK", ("kept", "managed")),
         allow_monitor_mode=_flag(environment, "PARADROP_ALLOW_MONITOR_MODE"),
         spectrum_scenario=_file(environment, "PARADROP_SPECTRUM_SCENARIO"),
+        spectrum_recording=_file(environment, "PARADROP_SPECTRUM_RECORDING"),
         concurrent_builds=_count(
             environment, "PARADROP_CONCURRENT_BUILDS", DEFAULT_CONCURRENT_BUILDS, MAX_CONCURRENT_BUILDS
         ),

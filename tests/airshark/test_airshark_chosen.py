@@ -21,6 +21,13 @@ def test_a_scenario_of_the_operator_is_simulated(tmp_path: Path) -> None:
     assert (loaded.kind, loaded.scenario) == (SourceKind.SIMULATED, KITCHEN.read_text())
 
 
+def test_a_recording_of_the_operator_is_played_as_well(tmp_path: Path) -> None:
+    played = SourceSettings(SourceKind.RECORDING, recording="camera", loop=True)
+    assert ChosenSource(tmp_path / "source.json", recording="camera").load() == (played,)
+    simulated, second = ChosenSource(tmp_path / "source.json", KITCHEN, "camera").load()
+    assert (simulated.kind, second) == (SourceKind.SIMULATED, played)
+
+
 def test_what_was_chosen_goes_first_even_if_it_is_nothing(tmp_path: Path) -> None:
     ChosenSource(tmp_path / "source.json").save((SourceSettings(),))
     assert ChosenSource(tmp_path / "source.json", KITCHEN).load() == (SourceSettings(),)

@@ -6,6 +6,8 @@ import os
 import struct
 import sys
 import time
+from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,14 @@ from paradrop.airshark.v1 import airshark_pb2 as pb
 from services.airshark.adapters import recording_files
 from services.airshark.adapters import recordings as module
 from services.airshark.adapters.files import FileKind, NoCapture, open_file, probe
+from services.airshark.adapters.recorded_source import RecordedSource
 from services.airshark.adapters.recording_files import summary
 from services.airshark.domain import container
 from tests.support import captures
 from tests.support.airshark import Home, Shark, running_shark, until
 from tests.support.captures import capture, capture_elsewhere, decode, ht20
 
+ROOT = Path(__file__).parents[2]
 HEADER = container.Header("phy0", "hardware", "radio phy0", 1000.0, {"period": 18})
 
 
@@ -341,6 +345,37 @@ async def test_a_full_disk_is_told(shark: Shark, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await shark.call("StartRecording", name="more")
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_recording_from_elsewhere_is_played_beside_a_scenario(home: Home, tmp_path: Path) -> None:
+    kitchen = ROOT / "examples" / "airshark" / "kitchen.yaml"
+    given = tmp_path / "A camera (1).dump"
+    data = capture("ffteval_ar9223_analog_camera_ch1.dump")
+    await asyncio.to_thread(given.write_bytes, data)
+    settings = replace(home.settings, spectrum_scenario=kitchen, spectrum_recording=given)
+    for _ in range(2):  # What is deleted is there again after the next start.
+        async with running_shark(replace(home, settings=settings)) as shark:
+            found = await shark.call("GetSource")
+            assert found.settings.kind == pb.SOURCE_KIND_SIMULATED
+            assert [each.settings.recording for each in found.more] == ["A-camera-1"]
+            listed = await shark.call("ListRecordings")
+            assert [(each.name, each.size_bytes) for each in listed.recordings] == [("A-camera-1", len(data))]
+            await until(shark.stream("SubscribeRaw", radio="A-camera-1"), lambda m: m.batch.data)
+            await shark.call("DeleteRecording", name="A-camera-1")
+            assert not (await shark.call("ListRecordings")).recordings
+            assert await asyncio.to_thread(given.read_bytes) == data
+
+
+async def test_a_short_recording_is_not_played_faster_than_it_was_made(tmp_path: Path) -> None:
+    # This one holds a few milliseconds, and is read as one chunk.
+    path = tmp_path / "short.pdspec"
+    await asyncio.to_thread(path.write_bytes, capture("ffteval_ath10k_80mhz.dump"))
+    began_s = time.monotonic()
+    source = RecordedSource(path, loop=True)
+    async with aclosing(source.chunks()) as chunks:
+        for _ in range(5):
+            await anext(chunks)
+    assert time.monotonic() - began_s > 0.35
 
 
 async def test_the_list_has_pages(shark: Shark) -> None:

@@ -101,6 +101,8 @@ def test_the_whole_node_in_containers(
     status, state = stack.request("GET", "/api/v1/airshark/status")
     assert (status, state["source_kind"]) == (200, "SOURCE_KIND_SIMULATED")
     assert sweeps(stack, 3)
+    [camera] = stack.request("GET", "/api/v1/airshark/source")[1]["more"]
+    assert camera["settings"]["kind"] == "SOURCE_KIND_RECORDING"
     pss = {part: _pss_bytes(container) for part, container in stack.by_part().items()}
     print(f"idle: {sum(pss.values()) / 1e6:.0f} MB PSS in all containers", end=": ")
     print(", ".join(f"{part} {size / 1e6:.0f}" for part, size in pss.items()))

@@ -27,10 +27,12 @@ log = structlog.get_logger()
 class ChosenSource:
     """The choice, in a file. Everything here blocks."""
 
-    def __init__(self, path: Path, scenario: Path | None = None) -> None:
+    def __init__(self, path: Path, scenario: Path | None = None, recording: str = "") -> None:
         self._path = path
         self._scenario = scenario
         """What to simulate until something is chosen."""
+        self._recording = recording
+        """What to play again and again until then."""
 
     def load(self) -> tuple[SourceSettings, ...]:
         """Returns the choice; the default if there is none or it cannot be read."""
@@ -39,23 +41,25 @@ class ChosenSource:
             more = document.pop("more", [])
             settings = tuple(map(SourceSettings.from_json, [document, *more]))
         except FileNotFoundError:
-            return (self._default(),)
+            return self._default()
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             log.error("the choice of the spectrum source cannot be read and is ignored", reason=str(error))
             return (SourceSettings(),)
         return settings
 
-    def _default(self) -> SourceSettings:
-        if self._scenario is None:
-            return SourceSettings()
-        try:
-            settings = SourceSettings(kind=SourceKind.SIMULATED, scenario=self._scenario.read_text())
-            settings.check()
-            _scenario(settings.scenario)
-        except (OSError, ValueError, InvalidArgument) as error:
-            log.error("PARADROP_SPECTRUM_SCENARIO is no scenario and is ignored", reason=str(error))
-            return SourceSettings()
-        return settings
+    def _default(self) -> tuple[SourceSettings, ...]:
+        found = []
+        if self._scenario is not None:
+            try:
+                settings = SourceSettings(kind=SourceKind.SIMULATED, scenario=self._scenario.read_text())
+                settings.check()
+                _scenario(settings.scenario)
+                found.append(settings)
+            except (OSError, ValueError, InvalidArgument) as error:
+                log.error("PARADROP_SPECTRUM_SCENARIO is no scenario and is ignored", reason=str(error))
+        if self._recording:
+            found.append(SourceSettings(kind=SourceKind.RECORDING, recording=self._recording, loop=True))
+        return tuple(found) or (SourceSettings(),)
 
     def save(self, settings: tuple[SourceSettings, ...]) -> None:
         """Keeps a choice."""

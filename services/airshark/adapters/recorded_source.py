@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from services.airshark.adapters.files import NoCapture, open_file
+from services.airshark.adapters.files import CHUNK_S, NoCapture, open_file
 from services.airshark.domain.sources import Chunk, SourceKind, SourceLost
 
 LONGEST_PAUSE_S = 5.0
@@ -39,6 +39,8 @@ class RecordedSource:
                 return
             if empty:
                 raise SourceLost(f"{self._path.name} holds no samples.")
+            if not self._fast:
+                await asyncio.sleep(CHUNK_S)  # The last chunk has its time as well.
 
     async def _once(self) -> AsyncIterator[Chunk]:
         try:

@@ -48,6 +48,20 @@ class RecordingFiles:
             raise _missing(name)
         return path
 
+    def give(self, file: Path) -> str:
+        """Lets a file from elsewhere be a recording as well; returns its name. Raises OSError. Blocking.
+
+        It is in the folder as a link, which may be deleted like any recording, and is there again after
+        the next start.
+        """
+        name = re.sub(r"[^A-Za-z0-9_-]+", "-", file.stem).strip("-") or "given"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in self.paths():
+            if path.is_symlink():
+                path.unlink()
+        (self._folder / f"{name}{SUFFIX}").symlink_to(file)
+        return name
+
     def create(self, name: str) -> BinaryIO:
         """Makes the file of a new recording; raises domain errors. Blocking."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
