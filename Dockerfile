@@ -39,7 +39,7 @@ COPY LICENSE build/deb[s] /debs/
 RUN if ls /debs/*.deb >/dev/null 2>&1; then set -- /debs/*.deb; else \
         apt-get update && set -- dnsmasq-base hostapd iproute2 iw nftables; fi && \
     apt-get install -y --no-install-recommends "$@" && \
-    rm -rf /debs/*.deb /var/lib/apt/lists/* && list_debian
+    rm -rf /debs /var/cache/apt/* /var/lib/apt/lists/* /var/log/* && list_debian
 
 FROM service AS airshark
 USER root
@@ -47,7 +47,7 @@ USER root
 COPY LICENSE build/deb[s]/iw_* build/deb[s]/libnl-* /debs/
 RUN if ls /debs/*.deb >/dev/null 2>&1; then set -- /debs/*.deb; else apt-get update && set -- iw; fi && \
     apt-get install -y --no-install-recommends "$@" && \
-    rm -rf /debs/*.deb /var/lib/apt/lists/*
+    rm -rf /debs /var/cache/apt/* /var/lib/apt/lists/* /var/log/*
 COPY --from=build /images/airshark /
 RUN list_debian
 USER paradrop
