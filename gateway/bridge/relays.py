@@ -20,6 +20,7 @@ from gateway.bridge.callers import Metadata
 from services.common.errors import InvalidArgument, NotFound
 
 LOG_TAIL_LINES = 200
+MAX_QUESTIONS = 16
 STATUS_TIMEOUT_S = 5.0
 MAX_ATTEMPTS = 10
 ERROR_OF_GRPC = "Internal error from Core"
@@ -178,20 +179,19 @@ def _status(channel: grpc.aio.Channel, _: Mapping[str, str], metadata: Metadata)
 
 
 class _Refreshed:
-    """Calls for a status each time the client asks; what it asks while one is on its way is one question."""
+    """Calls for a status each time the client asks; what it asks beyond MAX_QUESTIONS at once is lost."""
 
     def __init__(self, stub: Any, metadata: Metadata) -> None:
         self._stub = stub
         self._metadata = metadata
-        self._wanted = asyncio.Event()
+        self._questions: asyncio.Queue[None] = asyncio.Queue(MAX_QUESTIONS)
 
     async def __aiter__(self) -> AsyncIterator[node_pb2.GetStatusResponse | None]:
         # Tells at the handshake whether the caller may have it at all.
         await self._read()
         yield None
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._questions.get()
             yield await self._read()
 
     async def _read(self) -> node_pb2.GetStatusResponse:
@@ -202,8 +202,8 @@ class _Refreshed:
         return status
 
     async def refresh(self, frame: Frame) -> None:
-        if frame == "refresh":
-            self._wanted.set()
+        if frame == "refresh" and not self._questions.full():
+            self._questions.put_nowait(None)
 
     def cancel(self) -> None:
         """Nothing is left to cancel when the reader of the iterator is gone."""

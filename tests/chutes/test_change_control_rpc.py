@@ -10,7 +10,7 @@ from google.protobuf import struct_pb2
 from services.chutes.domain.change import Terms
 from services.common.identity import Principal, Role
 from tests.chutes.bench import ADMIN, spec
-from tests.chutes.client import refusal
+from tests.chutes.client import Client, refusal
 from tests.chutes.served import Served
 from tests.support.engine import chute_tar, small_chute
 
@@ -154,6 +154,42 @@ async def test_force_and_keep_data_are_fields_and_keys(served: Served) -> None:
     ):
         refused = await _refused(client.call("CreateChange", change=_document(**keys)))
         assert refused == ("INVALID_ARGUMENT", "CHANGE_INVALID", f"change.{field}")
+
+
+async def test_a_service_hands_in_a_change_of_somebody_elses(served: Served) -> None:
+    await served.node.install(spec())
+    service = Client(served.channel, served.publisher.token("__paradrop__", role="owner"))
+    ada = {"name": "ada", "domain": "paradrop.org", "role": "trusted"}
+    refused = await _refused(service.call("CreateChange", change=_document(), on_behalf_of=ada))
+    assert refused == ("PERMISSION_DENIED", "CHUTE_NOT_YOURS", "")
+    change_id = await service.call_id(
+        "CreateChange", change=_document(), on_behalf_of=ada | {"role": "owner"}
+    )
+    _, ended = await service.watch(change_id)
+    assert (ended.user.name, ended.user.domain, ended.user.role) == ("ada", "paradrop.org", "owner")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"role": "guest"}, "ROLE_TOO_LOW"),
+        ({"role": "emperor"}, "PRINCIPAL_INVALID"),
+        ({"name": ""}, "PRINCIPAL_INVALID"),
+        ({"name": "x\ny"}, "PRINCIPAL_INVALID"),
+        ({"domain": "localhost"}, "PRINCIPAL_INVALID"),
+    ],
+)
+async def test_not_everybody_can_be_that_somebody(served: Served, wrong: dict[str, str], reason: str) -> None:
+    service = Client(served.channel, served.publisher.token("__paradrop__", role="owner"))
+    ada = {"name": "ada", "domain": "paradrop.org", "role": "owner"} | wrong
+    refused = await _refused(service.call("CreateChange", change=_document(), on_behalf_of=ada))
+    assert refused[1] == reason
+
+
+async def test_only_services_speak_for_others(served: Served) -> None:
+    ada = {"name": "ada", "domain": "paradrop.org", "role": "owner"}
+    refused = await _refused(served.client().call("CreateChange", change=_document(), on_behalf_of=ada))
+    assert refused == ("PERMISSION_DENIED", "SERVICES_ONLY", "")
 
 
 async def test_a_watch_tells_the_step_and_what_is_waited_for(served: Served) -> None:

@@ -17,12 +17,17 @@ from paradrop.node.v1 import node_pb2, node_pb2_grpc
 
 from services.common.errors import InvalidArgument
 from services.node import app
-from services.node.adapters import controller_api, key_files, reports, self_provision
+from services.node.adapters import controller_api, key_files, reports, self_provision, sysfs
 from tests.fakes.cloud import Cloud, running_cloud
 from tests.gateway.doubles import Doubles, Keys
 from tests.support.settings import settings_in
+from tests.support.shape import faults
 
 CHANGES = "paradrop.chutes.v1.ChangeService"
+HOST_CONFIG = "paradrop.network.v1.NetworkService.GetHostConfig"
+CARD = {"name": str, "mac": str, "type": str}
+RADIO = {**CARD, **dict.fromkeys(("phy", "vendor", "device", "slot", "id"), str)}
+DEVICES = [(CARD, RADIO)]
 
 
 class World:
@@ -83,6 +88,10 @@ async def test_the_node_logs_in_and_reports_its_state_and_load(world: World) -> 
     world.doubles.replies["paradrop.chutes.v1.ChuteService.ListChutes"] = chutes_pb2.ListChutesResponse(
         chutes=[chutes_pb2.Chute(name="hello", state="running", desired_state="running")]
     )
+    config = network_pb2.GetHostConfigResponse()
+    cards = [name for name, _ in await asyncio.to_thread(sysfs.wired_cards)]
+    config.config.update({"wan": {"interface": cards[0] if cards else ""}})
+    world.doubles.replies[HOST_CONFIG] = config
     reply = await world.provision()
     assert (reply.provisioned, reply.http_connected) == (True, True)
     (state,) = (await until(lambda: world.cloud.told("POST", "/routers/r1/states")))[:1]
@@ -91,6 +100,8 @@ async def test_the_node_logs_in_and_reports_its_state_and_load(world: World) -> 
         "hostConfig", "snaps", "zerotierAddress", "dmi", "status",
     }  # fmt: skip
     assert state["name"] == "r1"
+    assert list(faults(DEVICES, state["devices"])) == []
+    assert [card["name"] for card in state["devices"] if card["type"] == "wan"] == cards[:1]
     assert {"name", "desired", "state", "services", "version"} <= set(state["chutes"][0])
     telemetry = (await until(lambda: world.cloud.told("POST", "/telemetry")))[0]
     assert set(telemetry) == {"time", "chutes", "network", "system"}
@@ -104,11 +115,22 @@ async def test_the_node_logs_in_and_reports_its_state_and_load(world: World) -> 
     assert world.cloud.logins > logins
 
 
-async def test_an_update_becomes_a_change_once_and_its_messages_are_sent(world: World) -> None:
+@pytest.mark.parametrize(
+    ("creator", "user"),
+    [
+        ({"name": "ada", "access_level": "owner"}, ("ada", "paradrop.org", "owner")),
+        (None, ("paradrop", "paradrop.org", "trusted")),
+    ],
+)
+async def test_an_update_becomes_a_change_of_its_creator_once_and_its_messages_are_sent(
+    world: World, creator: Any, user: tuple[str, str, str]
+) -> None:
     made: list[Any] = []
+    asked: list[tuple[str, str, str]] = []
 
     async def create(request: Any, _: Any) -> Any:
         made.append(json_format.MessageToDict(request.change))
+        asked.append((request.on_behalf_of.name, request.on_behalf_of.domain, request.on_behalf_of.role))
         return changes_pb2.CreateChangeResponse(change_id=7)
 
     async def watch(request: Any, _: Any) -> AsyncIterator[Any]:
@@ -120,11 +142,12 @@ async def test_an_update_becomes_a_change_once_and_its_messages_are_sent(world: 
     world.doubles.replies[f"{CHANGES}.WatchChange"] = watch
     config = {"name": "hello", "download": {"url": "https://x/y"}}
     update = {"_id": "u1", "updateClass": "CHUTE", "updateType": "create", "started": False, "config": config}
-    world.cloud.updates = [update]
+    world.cloud.updates = [update | {"creator": creator}]
     await world.provision()
     end = "/routers/r1/updates/u1"
     await until(lambda: len(world.cloud.told("PATCH", end)) >= 2)
     assert made[0] == config | {"updateClass": "CHUTE", "updateType": "create"}
+    assert asked == [user]
     started, completed = world.cloud.told("PATCH", end)[:2]
     assert started == [{"op": "replace", "path": "/started", "value": True}]
     assert completed == [
@@ -135,6 +158,35 @@ async def test_an_update_becomes_a_change_once_and_its_messages_are_sent(world: 
     # The long poll tells of it again and again; it is done once.
     await until(lambda: len(world.cloud.told("PATCH", end)) >= 4)
     assert len(made) == 1
+
+
+async def test_an_update_of_the_node_is_the_nodes_own(world: World) -> None:
+    asked: list[bool] = []
+
+    async def create(request: Any, _: Any) -> Any:
+        asked.append(request.HasField("on_behalf_of"))
+        return changes_pb2.CreateChangeResponse(change_id=7)
+
+    world.doubles.replies[f"{CHANGES}.CreateChange"] = create
+    world.cloud.updates = [
+        {"_id": "u4", "updateClass": "ROUTER", "updateType": "reboot", "started": False, "config": {}}
+    ]
+    await world.provision()
+    await until(lambda: asked)
+    assert asked == [False]
+
+
+async def test_the_host_configuration_says_how_often_the_load_is_reported(world: World) -> None:
+    config = network_pb2.GetHostConfigResponse()
+    config.config.update({"telemetry": {"enabled": True, "interval": 1}})
+    world.doubles.replies[HOST_CONFIG] = config
+    await world.provision()
+    await until(lambda: len(world.cloud.told("POST", "/telemetry")) >= 2)
+    config.config.update({"telemetry": {"enabled": False, "interval": 1}})
+    await asyncio.sleep(1.2)
+    before = len(world.cloud.told("POST", "/telemetry"))
+    await asyncio.sleep(1.5)
+    assert len(world.cloud.told("POST", "/telemetry")) == before
 
 
 async def test_a_refused_update_is_reported_as_failed(world: World) -> None:
@@ -229,7 +281,7 @@ async def test_the_patch_of_a_batch_becomes_a_change_of_the_host_configuration_o
         config = network_pb2.GetHostConfigResponse()
         config.config.update({"lan": {"proto": "static"}, "wifi": []})
         doubles.replies[f"{CHANGES}.CreateChange"] = create
-        doubles.replies["paradrop.network.v1.NetworkService.GetHostConfig"] = config
+        doubles.replies[HOST_CONFIG] = config
 
     async with world_at(tmp_path, monkeypatch, prepare) as world:
         await until(lambda: made)

@@ -99,3 +99,48 @@ TELEMETRY = {
     "network": [INTERFACE],
     "system": SYSTEM,
 }
+
+HARDWARE = {
+    "vendor": TEXT_OR_NULL, "board": str, "cpu": str, "memory": int,
+    "wifi": [same_keys("id macAddr vendorId deviceId slot", str)],
+}  # fmt: skip
+SOFTWARE = {
+    **same_keys("biosVendor biosVersion biosDate osVersion kernelVersion pdVersion", TEXT_OR_NULL),
+    "uptime": int,
+}
+PROVISION = {
+    "routerId": TEXT_OR_NULL,
+    **same_keys("pdserver wampRouter", str),
+    **same_keys("provisioned httpConnected wampConnected", bool),
+}
+STATUS_CARD = {
+    "isup": bool, **COUNTERS, **same_keys("speed mtu", int), **same_keys("ipv4 netmask mac", str),
+}  # fmt: skip
+STATUS = {
+    "cpu_load": [int],
+    "mem": same_keys("total available free cached buffers", int),
+    "disk": Each(same_keys("total used", int)),
+    "network": Each(STATUS_CARD),
+}
+SETTINGS = {
+    **same_keys(
+        "debug_mode pdconfd_enabled reject_downgrade concurrent_builds allow_monitor_mode check_docker"
+        " default_wireless_enabled",
+        bool,
+    ),
+    **same_keys(
+        "portal_server_port pdserver_max_concurrent_requests fc_chutestorage_save_timer container_uid", int
+    ),
+    **same_keys(
+        "config_home_dir runtime_home_dir tmp_dir log_dir key_dir misc_dir config_file pdserver wamp_router"
+        " pdconfd_write_dir fc_chutestorage_file default_lan_address default_lan_network"
+        " dynamic_network_pool uci_config_dir uci_backup_dir local_domain host_config_file"
+        " default_host_config_file host_data_partition internal_data_dir external_data_dir"
+        " internal_system_dir external_system_dir registry_username docker_bin_dir snapd_interface"
+        " governor_interface chute_config_file airshark_install_dir zerotier_lib_dir default_panel_username"
+        " default_wireless_essid",
+        str,
+    ),
+    # Never shown, or not set.
+    **same_keys("registry_password default_panel_password default_wireless_key fc_bounce_update", None),
+}

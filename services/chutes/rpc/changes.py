@@ -14,6 +14,7 @@ from services.chutes.domain.manager import ChuteManager
 from services.chutes.domain.nodemanager import NodeManager
 from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.watch import ChangeWatcher, WatchEvent
+from services.chutes.rpc.behalf import asker
 from services.chutes.rpc.change_documents import INSTALL_FIELD, WantedInstall, WantedNodeChange, read_change
 from services.chutes.rpc.documents import told_of_config
 from services.chutes.rpc.messages import to_change, to_plan
@@ -60,7 +61,7 @@ class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):
     async def CreateChange(self, request: pb.CreateChangeRequest, context: Any) -> pb.CreateChangeResponse:
         """Accepts a change given as a document."""
         wanted = read_change(request.change, self._node.types)
-        principal = current_principal()
+        principal = asker(request)
         terms = terms_of(context, wanted.force, wanted.keep_data)
         reply, dry_run = pb.CreateChangeResponse, request.dry_run
         if isinstance(wanted, WantedNodeChange):

@@ -13,7 +13,7 @@ import grpc
 import jsonpatch
 import structlog
 from google.protobuf import struct_pb2
-from paradrop.chutes.v1 import changes_pb2, changes_pb2_grpc
+from paradrop.chutes.v1 import changes_pb2, changes_pb2_grpc, chutes_pb2
 
 from services.common.channels import service_metadata
 from services.common.errors import DomainError, Unavailable
@@ -39,8 +39,11 @@ LONG_POLL_TIMEOUT_S = 330.0
 LEAST_POLL_INTERVAL_S = 1.0
 """Also when a controller answers at once: the original spun here."""
 UPDATES_INTERVAL_S = 900.0
-TELEMETRY_INTERVAL_S = 60.0
-STATES_INTERVAL_S = 1.0
+TELEMETRY_INTERVAL_S, LEAST_TELEMETRY_INTERVAL_S = 60.0, 1.0
+"""Where the host configuration does not say how often reports of the load are wanted, and the shortest."""
+STATES_PAUSE_S = 1.0
+CREATOR, CREATOR_DOMAIN, CREATOR_ROLE = "paradrop", "paradrop.org", "trusted"
+"""Whose an update is that does not say it."""
 PATCH_KEY = "hostconfig_patch"
 
 Document = dict[str, Any]
@@ -152,17 +155,17 @@ class HttpReports:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
     async def _report_states(self) -> None:
-        sent = 0
-        first = True
+        """Reports the whole state at first, and whenever there is something in the outbox."""
         while True:
-            records = await self._outbox.after(sent)
-            if records or first:
-                await self._surely("POST", f"{self._router}/states", await self._state())
-                first = False
+            self._outbox.added.clear()
+            records = await self._outbox.after(0)
+            await self._surely("POST", f"{self._router}/states", await self._state())
             if records:
-                sent = records[-1].sequence
-                await self._outbox.acknowledge(sent)
-            await asyncio.sleep(STATES_INTERVAL_S)
+                await self._outbox.acknowledge(records[-1].sequence)
+            if not await self._outbox.after(0, 1):
+                await self._outbox.added.wait()
+            # What belongs together goes together.
+            await asyncio.sleep(STATES_PAUSE_S)
 
     async def _report_ssh_key(self) -> None:
         """Tells the node's own public key, by which owners of nodes recognise it, if it has one."""
@@ -212,11 +215,13 @@ class HttpReports:
 
     async def _report_telemetry(self) -> None:
         while True:
+            enabled, interval_s = _telemetry_wishes(await self._host_config())
             try:
-                await self._request("POST", f"{self._router}/telemetry", await self._telemetry())
+                if enabled:
+                    await self._request("POST", f"{self._router}/telemetry", await self._telemetry())
             except (OSError, RefusedError, DomainError) as error:
                 log.debug("no report of the load", why=str(error))
-            await asyncio.sleep(TELEMETRY_INTERVAL_S)
+            await asyncio.sleep(interval_s)
 
     async def _fetch(self) -> None:
         while True:
@@ -263,12 +268,12 @@ class HttpReports:
         config = update.get("config")
         document = dict(config) if isinstance(config, dict) else {}
         document |= {key: update.get(key) for key in ("updateClass", "updateType")}
-        change = struct_pb2.Struct()
+        wanted = changes_pb2.CreateChangeRequest()
         try:
-            change.update(document)
-            accepted = await self._changes.CreateChange(
-                changes_pb2.CreateChangeRequest(change=change), metadata=self._metadata(), timeout=TIMEOUT_S
-            )
+            wanted.change.update(document)
+            if document["updateClass"] != "ROUTER":  # Those have no user: the controller is the node's owner.
+                wanted.on_behalf_of.CopyFrom(_creator(update.get("creator")))
+            accepted = await self._changes.CreateChange(wanted, metadata=self._metadata(), timeout=TIMEOUT_S)
             request = changes_pb2.WatchChangeRequest(change_id=accepted.change_id)
             async for event in self._changes.WatchChange(request, metadata=self._metadata()):
                 if event.HasField("progress"):
@@ -287,6 +292,26 @@ class HttpReports:
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         return service_metadata(self._token_file)
+
+
+def _telemetry_wishes(host_config: Document) -> tuple[bool, float]:
+    """Returns whether reports of the load are wanted, and every how many seconds."""
+    found = host_config.get("telemetry")
+    wishes = found if isinstance(found, dict) else {}
+    interval_s = wishes.get("interval")
+    if not isinstance(interval_s, int | float) or not interval_s >= LEAST_TELEMETRY_INTERVAL_S:
+        interval_s = TELEMETRY_INTERVAL_S
+    return wishes.get("enabled") is not False, interval_s
+
+
+def _creator(told: Any) -> chutes_pb2.Principal:
+    """Returns who asked the controller for an update."""
+    found = told if isinstance(told, dict) else {}
+    return chutes_pb2.Principal(
+        name=str(found.get("name") or CREATOR),
+        domain=CREATOR_DOMAIN,
+        role=str(found.get("access_level") or CREATOR_ROLE),
+    )
 
 
 def _ended(success: bool) -> list[Document]:

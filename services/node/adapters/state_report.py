@@ -1,5 +1,6 @@
 """The state of the node as controllers of Paradrop 0.13 know it."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -9,6 +10,7 @@ import grpc
 from google.protobuf import json_format
 
 from services.common.errors import DomainError
+from services.node.adapters import sysfs
 from services.node.adapters.observer import NodeObserver
 from services.node.domain.inventory import Inventory
 
@@ -32,6 +34,7 @@ async def state_report(
     with suppress(DomainError):
         load = await status()
     name, _, product_version = hardware.board.partition(" ")
+    config = await host_config()
     return {
         "timestamp": time.time(),
         "name": router_id,
@@ -40,19 +43,22 @@ async def state_report(
         "pdinstallVersion": None,
         "chutes": chutes,
         "devices": [
-            {
-                "name": radio.interfaces[0] if radio.interfaces else radio.phy,
-                "mac": radio.mac,
-                "type": "wifi",
-                "phy": radio.phy,
-                "vendor": radio.vendor_id,
-                "device": radio.device_id,
-                "slot": radio.slot,
-                "id": radio.id,
-            }
-            for radio in hardware.radios
+            *_wired(await asyncio.to_thread(sysfs.wired_cards), config.get("wan")),
+            *(
+                {
+                    "name": radio.interfaces[0] if radio.interfaces else radio.phy,
+                    "mac": radio.mac,
+                    "type": "wifi",
+                    "phy": radio.phy,
+                    "vendor": radio.vendor_id,
+                    "device": radio.device_id,
+                    "slot": radio.slot,
+                    "id": radio.id,
+                }
+                for radio in hardware.radios
+            ),
         ],
-        "hostConfig": await host_config(),
+        "hostConfig": config,
         "snaps": [],
         "zerotierAddress": None,
         "dmi": {
@@ -66,6 +72,11 @@ async def state_report(
         },
         "status": load,
     }
+
+
+def _wired(cards: Sequence[tuple[str, str]], wan: Any) -> Sequence[Document]:
+    uplink = wan.get("interface") if isinstance(wan, dict) else None
+    return [{"name": name, "mac": mac, "type": "wan" if name == uplink else "lan"} for name, mac in cards]
 
 
 def _chute(chute: Mapping[str, Any]) -> Document:

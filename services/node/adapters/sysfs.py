@@ -29,6 +29,15 @@ def scan_hardware(root: Path = Path("/")) -> Hardware:
     )
 
 
+def wired_cards(root: Path = Path("/")) -> list[tuple[str, str]]:
+    """Returns name and MAC address of each network card that is no Wi-Fi card."""
+    return [
+        (card.name, (_text(card / "address") or "").lower())
+        for card in _entries(root / "sys/class/net")
+        if (card / "device").exists() and not (card / "phy80211").exists()
+    ]
+
+
 def read_software(root: Path = Path("/")) -> Software:
     """Returns the versions of what runs."""
     dmi = root / "sys/class/dmi/id"

@@ -80,6 +80,20 @@ def to_provision(provision: Provision, connected: bool) -> pb.GetProvisionRespon
     return reply
 
 
+def to_provisioned(changed: bool, provision: Provision, connected: bool) -> pb.SetProvisionResponse:
+    """Returns what became of a wish to belong to a controller; the document is the part that REST has."""
+    reply = pb.SetProvisionResponse(
+        success=changed,
+        message="The node belongs to the controller." if changed else "No change on the provision parameters",
+        provisioned=provision.provisioned,
+        http_connected=connected,
+    )
+    told = json_format.MessageToDict(reply, always_print_fields_with_no_presence=True)
+    shown = ("provisioned", "httpConnected", "wampConnected") if changed else ("success", "message")
+    reply.document.update({name: told[name] for name in shown})
+    return reply
+
+
 def to_controller(provisioning: Provisioning) -> pb.GetControllerResponse:
     """Returns how the connection to the controller is."""
     reply, trouble = pb.GetControllerResponse, provisioning.trouble

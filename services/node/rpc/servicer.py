@@ -162,14 +162,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         changed = await provisioning.set(
             request.router_id, request.apitoken, request.pdserver, request.wamp_router
         )
-        return pb.SetProvisionResponse(
-            success=changed,
-            message="The node belongs to the controller."
-            if changed
-            else "No change on the provision parameters",
-            provisioned=provisioning.present.provisioned,
-            http_connected=provisioning.connected,
-        )
+        return documents.to_provisioned(changed, provisioning.present, provisioning.connected)
 
     async def GetController(self, request: pb.GetControllerRequest, context: Any) -> pb.GetControllerResponse:
         """Returns how the connection to the controller is."""
