@@ -125,7 +125,7 @@ def node_changes(power: Power, host: HostConfiguration | None = None) -> tuple[N
 
 def servicers(world: World, domain: Domain, uploads: Uploads, imports: Imports) -> Register:
     """Returns what adds the RPCs of the service to a server."""
-    chute_list = ChuteList(domain.registry, world.engine, domain.supervisor)
+    chute_list = ChuteList(domain.registry, world.engine, domain.supervisor, domain.list_news)
     chutes = ChuteServicer(domain.manager, chute_list, domain.logs, domain.usage, world.folders)
     changes = ChangeServicer(domain.queue, domain.manager, domain.node, domain.watcher)
 

@@ -72,6 +72,7 @@ _BY_SERVICE: dict[str, dict[str, Access]] = {
     },
     "paradrop.chutes.v1.ChuteService": {
         "ListChutes": USER_OR_CHUTE,
+        "WatchChutes": SERVICES,
         "InstallChute": TRUSTED,
         "GetChute": USER_OR_CHUTE,
         "UpdateChute": TRUSTED,
@@ -98,6 +99,7 @@ _BY_SERVICE: dict[str, dict[str, Access]] = {
         "CreateChange": TRUSTED,
         "GetChange": USER,
         "WatchChange": USER,
+        "WatchChanges": SERVICES,
         "CancelChange": TRUSTED,
         "SetHostConfig": ADMIN,
         "FactoryReset": ADMIN,

@@ -26,12 +26,18 @@ _SERVICE_CONFIG = json.dumps(
         ]
     }
 )
+MAX_RECONNECT_BACKOFF_MS = 5000
 
 
 def open_channel(settings: Settings, name: str, certificate: Certificate | None = None) -> grpc.aio.Channel:
     """Opens the one channel of this process to a service."""
     address = settings.addresses[name]
-    options = [("grpc.service_config", _SERVICE_CONFIG), ("grpc.http2.bdp_probe", 0)]
+    options = [
+        ("grpc.service_config", _SERVICE_CONFIG),
+        ("grpc.http2.bdp_probe", 0),
+        # A service of the same node that comes back must not be waited for much longer than it was away.
+        ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_BACKOFF_MS),
+    ]
     if certificate is None or not is_network_address(address):
         return grpc.aio.insecure_channel(address, options=options)
     return grpc.aio.secure_channel(address, certificate.for_client(), options=[*options, *named(name)])

@@ -211,3 +211,48 @@ async def test_terms_survive_the_journal(served: Served) -> None:
     _, changes = await served.node.world.journal.load()
     assert changes[0].request.terms == Terms()
     assert changes[0].request == change.request
+
+
+async def test_services_are_told_of_every_change_as_it_moves(served: Served) -> None:
+    await served.node.install(spec("earlier"))
+    served.bench.engine.build_pause.clear()
+    running = await served.node.install(spec(), ends=False)
+    service = Client(served.channel, served.publisher.token("__paradrop__", role="owner"))
+    stream = service.stream("WatchChanges")
+    first = await stream.read()
+    assert (first.change.id, first.change.status) == (running.id, "processing")
+    assert (await stream.read()).HasField("synced")
+    later = await service.call_id("StopChute", chute="earlier")
+    served.bench.engine.build_pause.set()
+    moves: dict[int, list[str]] = {later: [], running.id: []}
+    async with asyncio.timeout(10):
+        while not all("succeeded" in statuses for statuses in moves.values()):
+            change = (await stream.read()).change
+            moves[change.id].append(change.status)
+    assert moves[running.id] == ["succeeded"]
+    assert moves[later][-1] == "succeeded"
+    stream.cancel()
+    for name in ("admin", "web"):
+        refused = await _refused(served.client(name).stream("WatchChanges").read())
+        assert refused[0] == "PERMISSION_DENIED"
+
+
+async def test_services_are_told_what_the_list_of_chutes_is_now(served: Served) -> None:
+    service = Client(served.channel, served.publisher.token("__paradrop__", role="owner"))
+    stream = service.stream("WatchChutes")
+    assert list((await stream.read()).list.chutes) == []
+    await served.node.install(spec())
+
+    async def until(state: str) -> None:
+        async with asyncio.timeout(10):
+            while True:
+                chutes = (await stream.read()).list.chutes
+                if [(chute.name, chute.state) for chute in chutes] == [("web", state)]:
+                    return
+
+    await until("running")
+    # Not only changes are told of: what happens to a container is, too.
+    served.node.domain.registry.paused.add("web")
+    await served.bench.engine.pause_container("web-main")
+    await until("paused")
+    stream.cancel()

@@ -1,17 +1,18 @@
 """A node service beside a controller on a real socket that does what the test says."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc
-from paradrop.chutes.v1 import changes_pb2
+from paradrop.chutes.v1 import changes_pb2, chutes_pb2
 from paradrop.controller.v1 import controller_pb2 as pb
 from paradrop.controller.v1 import controller_pb2_grpc
 from paradrop.node.v1 import node_pb2, node_pb2_grpc
+from paradrop.type.v1 import stream_pb2
 
 from services.common.settings import Settings
 from services.node import app
@@ -146,8 +147,35 @@ async def linked(home: Path, **environment: str) -> AsyncIterator[World]:
             found = World(settings, doubles, controller, port, metadata)
             found.stub = node_pb2_grpc.NodeServiceStub(channel)
 
-            async def list_changes(request: Any, _: Any) -> Any:
-                return changes_pb2.ListChangesResponse(changes=found.ended)
-
-            doubles.replies[f"{CHANGES}.ListChanges"] = list_changes
+            tell_news(doubles, lambda: found.ended)
             yield found
+
+
+def tell_news(doubles: Doubles, ended: Callable[[], Sequence[changes_pb2.Change]]) -> None:
+    """Lets the chute service tell of changes that have ended, newest first, and of what it lists."""
+
+    async def list_changes(request: Any, _: Any) -> Any:
+        return changes_pb2.ListChangesResponse(changes=ended())
+
+    async def watch_changes(request: Any, _: Any) -> AsyncIterator[Any]:
+        told = {change.id for change in ended()}
+        yield changes_pb2.WatchChangesResponse(synced=stream_pb2.Synced())
+        while True:
+            for change in reversed(ended()):
+                if change.id not in told:
+                    told.add(change.id)
+                    yield changes_pb2.WatchChangesResponse(change=change)
+            await asyncio.sleep(0.02)
+
+    async def watch_chutes(request: Any, _: Any) -> AsyncIterator[Any]:
+        told = None
+        while True:
+            now = doubles.replies.get(f"{CHUTES}.ListChutes", chutes_pb2.ListChutesResponse())
+            if now != told:
+                told = now
+                yield chutes_pb2.WatchChutesResponse(list=now)
+            await asyncio.sleep(0.02)
+
+    doubles.replies[f"{CHANGES}.ListChanges"] = list_changes
+    doubles.replies[f"{CHANGES}.WatchChanges"] = watch_changes
+    doubles.replies[f"{CHUTES}.WatchChutes"] = watch_chutes

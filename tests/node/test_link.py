@@ -64,6 +64,18 @@ async def test_ends_of_changes_and_states_come_once_and_only_new_ones(world: Wor
     assert connection.received.empty()
 
 
+async def test_nobody_is_asked_while_nothing_happens(world: World) -> None:
+    await world.provision()
+    connection = await world.controller.connected()
+    await connection.next("record")
+    await connection.outgoing.put(pb.ConnectResponse(subscription=pb.Subscription(progress=True)))
+    await asyncio.sleep(0.5)
+    calls = [call.rpc for call in world.doubles.calls]
+    assert "paradrop.chutes.v1.ChangeService.WatchChanges" in calls
+    await asyncio.sleep(2.5)
+    assert [call.rpc for call in world.doubles.calls] == calls
+
+
 async def test_what_happens_while_the_controller_is_away_is_told_afterwards_and_once(world: World) -> None:
     await world.provision()
     first = await world.controller.connected()

@@ -20,6 +20,7 @@ from services.node import app
 from services.node.adapters import controller_api, key_files, reports, self_provision, sysfs
 from tests.fakes.cloud import Cloud, running_cloud
 from tests.gateway.doubles import Doubles, Keys
+from tests.node.linked import tell_news
 from tests.support.settings import settings_in
 from tests.support.shape import faults
 
@@ -70,11 +71,7 @@ async def world_at(
         ):
             metadata = (("authorization", f"Bearer {doubles.keys.token()}"),)
             found = World(cloud, doubles, node_pb2_grpc.NodeServiceStub(channel), metadata)
-
-            async def list_changes(request: Any, _: Any) -> Any:
-                return changes_pb2.ListChangesResponse(changes=found.ended)
-
-            doubles.replies[f"{CHANGES}.ListChanges"] = list_changes
+            tell_news(doubles, lambda: found.ended)
             yield found
 
 

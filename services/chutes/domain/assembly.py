@@ -22,6 +22,7 @@ from services.chutes.domain.usage import UsageMeter
 from services.chutes.domain.watch import ChangeWatcher
 from services.chutes.domain.web import WebSites
 from services.chutes.domain.world import World
+from services.common.feed import Feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Domain:
     usage: UsageMeter
     supervisor: Supervisor
     exporter: Exporter
+    list_news: Feed[None]
+    """Tells that a chute or a container is another one."""
 
 
 @asynccontextmanager
@@ -60,10 +63,16 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
         # What is committed is in the registry, and only loses what it does not need any more.
         lambda: [change.request.chute for change in queue.unfinished() if change.phase != "finishing"],
     )
+    list_news: Feed[None] = Feed()
+
+    async def tell(*_: object) -> None:
+        list_news.publish(None)
+
     follower = Follower(
         world.engine,
         registry,
         [
+            tell,
             Allocator(world.engine).follow,
             WebSites(world.web).follow,
             Prioritizer(world.priority).follow,
@@ -85,6 +94,7 @@ async def running_domain(world: World, observer: Observer | None = None) -> Asyn
                 UsageMeter(world.engine, registry),
                 supervisor,
                 Exporter(world.engine, registry, world.packer),
+                list_news,
             )
         finally:
             watching.cancel()

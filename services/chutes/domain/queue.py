@@ -14,6 +14,7 @@ from services.chutes.domain.journalport import Journal
 from services.chutes.domain.planner import Plan
 from services.chutes.domain.progress import Progress
 from services.common.errors import ResourceExhausted
+from services.common.keyed import KeyedFeed
 
 MAX_UNFINISHED = 100
 KEPT_CHANGES = 1000
@@ -36,6 +37,8 @@ class ChangeQueue:
         self._accepted: set[asyncio.Task[Change]] = set()
         self._requests: dict[tuple[str, str, str], int] = {}
         """Domain and name of a user and what they called a request, to the change that it became."""
+        self.news: KeyedFeed[int, Change] = KeyedFeed()
+        """Each change, by its id, when it is accepted, begins, or has ended."""
 
     @asynccontextmanager
     async def running(self, changes: Sequence[Change]) -> AsyncIterator[None]:
@@ -84,6 +87,7 @@ class ChangeQueue:
             change = await self._journal.accept(request, self._clock())
             self._remember(change)
             self._progress[change.id] = Progress()
+            self.news.publish(change.id, change)
         self._dispatch()
         return change
 
@@ -157,6 +161,8 @@ class ChangeQueue:
                 self._tasks[change.id] = asyncio.create_task(self._run(change), name=f"change {change.id}")
             else:
                 change.waiting = Wait("EARLIER_CHANGE", f"Waiting for the end of change {before}.")
+                continue
+            self.news.publish(change.id, change)
 
     async def _run(self, change: Change) -> None:
         progress = self._progress[change.id]
@@ -171,6 +177,7 @@ class ChangeQueue:
         change.situation = None
         del self._progress[change.id], self._tasks[change.id]
         progress.close()
+        self.news.publish(change.id, change)
         self._forget_oldest()
         self._dispatch()
 

@@ -12,6 +12,8 @@ from services.chutes.domain.queue import ChangeQueue
 from services.chutes.domain.registry import Registry
 
 IDLE_S = 10.0
+QUIET_S = 60.0
+"""How long a watch of all changes may be silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +63,15 @@ class ChangeWatcher:
                         told = now
                         yield WatchEvent(moved=change)
         yield WatchEvent(ended=change)
+
+    async def watch_all(self) -> AsyncIterator[WatchEvent]:
+        """Yields the changes that have not ended, a sync mark, and from then on each change that moves."""
+        with self._queue.news.subscribe() as subscription:
+            for change in list(self._queue.unfinished()):
+                yield WatchEvent(moved=change)
+            yield WatchEvent(synced=True)
+            async for batch in subscription.batches(QUIET_S):
+                for change in batch:
+                    yield WatchEvent(moved=change)
+                if not batch:
+                    yield WatchEvent()

@@ -92,6 +92,14 @@ class ChangeServicer(changes_pb2_grpc.ChangeServiceServicer):
         async for response in with_end(events, lambda end: pb.WatchChangeResponse(end=end)):
             yield response
 
+    async def WatchChanges(
+        self, request: pb.WatchChangesRequest, context: Any
+    ) -> AsyncIterator[pb.WatchChangesResponse]:
+        """Streams all changes."""
+        events = _all_responses(self._watcher.watch_all())
+        async for response in with_end(events, lambda end: pb.WatchChangesResponse(end=end)):
+            yield response
+
     async def FactoryReset(self, request: pb.FactoryResetRequest, context: Any) -> pb.FactoryResetResponse:
         """Sets the node back, or tells what that would mean."""
         reply = pb.FactoryResetResponse(
@@ -139,6 +147,16 @@ async def _watch_responses(events: AsyncIterator[WatchEvent]) -> AsyncIterator[p
             yield pb.WatchChangeResponse(ended=to_change(event.ended))
         elif not event.lines:
             yield pb.WatchChangeResponse(heartbeat=heartbeat(), dropped_count=dropped)
+
+
+async def _all_responses(events: AsyncIterator[WatchEvent]) -> AsyncIterator[pb.WatchChangesResponse]:
+    async for event in events:
+        if event.moved:
+            yield pb.WatchChangesResponse(change=to_change(event.moved))
+        elif event.synced:
+            yield pb.WatchChangesResponse(synced=stream_pb2.Synced())
+        else:
+            yield pb.WatchChangesResponse(heartbeat=heartbeat())
 
 
 def _is_wanted(change: Change, request: pb.ListChangesRequest) -> bool:

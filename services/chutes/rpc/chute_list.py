@@ -1,5 +1,8 @@
 """The list of chutes: asked for all the time, changed rarely."""
 
+import asyncio
+from collections.abc import AsyncIterator
+
 from paradrop.chutes.v1 import chutes_pb2
 
 from services.chutes.domain.chute import Chute
@@ -8,12 +11,18 @@ from services.chutes.domain.ports import ContainerState, Engine
 from services.chutes.domain.registry import Registry
 from services.chutes.domain.supervisor import Supervisor
 from services.chutes.rpc.messages import to_chute
+from services.common.feed import Feed
+
+LEAST_INTERVAL_S = 0.5
+QUIET_S = 60.0
+"""The shortest and the longest time between two messages of a watch."""
 
 
 class ChuteList:
     """Keeps the reply until a chute or a container changes, so that a call costs a comparison."""
 
-    def __init__(self, registry: Registry, engine: Engine, supervisor: Supervisor) -> None:
+    def __init__(self, registry: Registry, engine: Engine, supervisor: Supervisor, news: Feed[None]) -> None:
+        self._news = news
         self._registry = registry
         self._engine = engine
         self._supervisor = supervisor
@@ -56,3 +65,16 @@ class ChuteList:
                 ]
             )
         return self._reply
+
+    async def watch(self) -> AsyncIterator[chutes_pb2.ListChutesResponse | None]:
+        """Yields all chutes now and whenever they are others; None if nothing was new for a while."""
+        with self._news.subscribe(depth=1) as subscription:
+            told = self.reply()
+            yield told
+            async for news in subscription.batches(QUIET_S):
+                if (now := self.reply()) is not told:
+                    told = now
+                    yield now
+                elif not news:
+                    yield None
+                await asyncio.sleep(LEAST_INTERVAL_S)

@@ -65,6 +65,14 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
         more = len(page) < len(chutes)
         return pb.ListChutesResponse(chutes=page, next_page_token=page[-1].name if more else "")
 
+    async def WatchChutes(
+        self, request: pb.WatchChutesRequest, context: Any
+    ) -> AsyncIterator[pb.WatchChutesResponse]:
+        """Streams the list of the installed chutes."""
+        events = _list_responses(self._list.watch())
+        async for response in with_end(events, lambda end: pb.WatchChutesResponse(end=end)):
+            yield response
+
     def _as_seen_by(self, principal: Principal, chute: pb.Chute) -> pb.Chute:
         """Leaves out the environment of somebody else's chute: people keep passwords in it."""
         if self._chutes.may_look_into(chute.name, principal):
@@ -209,6 +217,16 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
         events = self._logs.read(chute, request.service, tail, request.follow, span)
         async for response in with_end(_log_responses(events), lambda end: pb.StreamLogsResponse(end=end)):
             yield response
+
+
+async def _list_responses(
+    lists: AsyncIterator[pb.ListChutesResponse | None],
+) -> AsyncIterator[pb.WatchChutesResponse]:
+    async for found in lists:
+        if found is None:
+            yield pb.WatchChutesResponse(heartbeat=heartbeat())
+        else:
+            yield pb.WatchChutesResponse(list=found)
 
 
 def _time_ns(request: pb.StreamLogsRequest, field: str) -> int | None:

@@ -16,7 +16,6 @@ from services.node.domain.trouble import Trouble
 log = structlog.get_logger()
 
 RESTART_S = 5.0
-RESET_INTERVAL_S = 1.0
 FAREWELL_S = 3.0
 WAIT_S = 6.0
 """How long a caller waits for the first connection."""
@@ -69,7 +68,8 @@ class Controllers:
     async def _watch_resets(self, provisioning: Provisioning) -> None:
         """Unties the node when it was set back after it had been tied; also if it went down in between."""
         while True:
-            await asyncio.sleep(RESET_INTERVAL_S)
+            await self._observer.reset.wait()
+            self._observer.reset.clear()
             present = provisioning.present
             if present.provisioned and self._observer.reset_s > present.since_s:
                 # The controller may learn of it first.
