@@ -38,7 +38,7 @@ class ChangeQueue:
         self._requests: dict[tuple[str, str, str], int] = {}
         """Domain and name of a user and what they called a request, to the change that it became."""
         self.news: KeyedFeed[int, Change] = KeyedFeed()
-        """Each change, by its id, when it is accepted, begins, or has ended."""
+        """Each change, by its id, when it is accepted and when it has ended."""
 
     @asynccontextmanager
     async def running(self, changes: Sequence[Change]) -> AsyncIterator[None]:
@@ -161,8 +161,6 @@ class ChangeQueue:
                 self._tasks[change.id] = asyncio.create_task(self._run(change), name=f"change {change.id}")
             else:
                 change.waiting = Wait("EARLIER_CHANGE", f"Waiting for the end of change {before}.")
-                continue
-            self.news.publish(change.id, change)
 
     async def _run(self, change: Change) -> None:
         progress = self._progress[change.id]

@@ -65,7 +65,7 @@ class ChangeWatcher:
         yield WatchEvent(ended=change)
 
     async def watch_all(self) -> AsyncIterator[WatchEvent]:
-        """Yields the changes that have not ended, a sync mark, and from then on each change that moves."""
+        """Yields the changes that have not ended, a sync mark, then each that is accepted or has ended."""
         with self._queue.news.subscribe() as subscription:
             for change in list(self._queue.unfinished()):
                 yield WatchEvent(moved=change)
