@@ -1,15 +1,20 @@
 """What clients of Paradrop 0.13 find at a node: the keys, JSON types and statuses of its own paths."""
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
+import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from services.common.access import ACCESS
+from services.common.settings import load_settings
 from tests.support.node import NodeProcess
 from tests.support.shape import (
     HARDWARE,
@@ -227,3 +232,30 @@ def test_the_log_socket_sends_plain_messages(node: NodeProcess) -> None:
     assert isinstance(line, str)
     assert "made private" in line
     assert not line.startswith("{")
+
+
+def test_every_part_tells_the_health_of_each_of_its_services(node: NodeProcess) -> None:
+    settings = load_settings(os.environ | node.environment | {"PARADROP_HOME": str(node.home)})
+    asked = 0
+    for name, methods in by_part().items():
+        with grpc.insecure_channel(settings.addresses[name]) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            for service in ("", *methods):
+                told = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+                assert told.status == health_pb2.HealthCheckResponse.SERVING, service
+                asked += 1
+            with pytest.raises(grpc.RpcError) as unknown:
+                stub.Check(health_pb2.HealthCheckRequest(service="paradrop.Nothing"), timeout=5)
+            assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+    assert asked > 10
+
+
+def by_part() -> dict[str, set[str]]:
+    """Returns the gRPC services of each part, as the table of rights knows them."""
+    found: dict[str, set[str]] = {}
+    for method in ACCESS:
+        service = method.split("/")[1]
+        package = service.split(".")
+        if package[0] == "paradrop" and package[1] not in ("controller", "process"):
+            found.setdefault(package[1], set()).add(service)
+    return found
