@@ -24,13 +24,13 @@ log = structlog.get_logger()
 
 
 class Follower:
-    """Calls the consequences; one that fails is called again after a while."""
+    """Calls the consequences, each by itself; one that fails is called again after a while."""
 
     def __init__(self, engine: Engine, registry: Registry, consequences: Sequence[Consequence]) -> None:
         self._engine = engine
         self._registry = registry
-        self._consequences = consequences
-        self._wake = asyncio.Event()
+        self._consequences = {consequence: asyncio.Event() for consequence in consequences}
+        """What wakes each of them."""
 
     async def run(self) -> None:
         """Follows until cancelled."""
@@ -41,26 +41,23 @@ class Follower:
             async with asyncio.TaskGroup() as group:
                 for news in (of_engine, of_registry):
                     group.create_task(self._listen(news))
-                while True:
-                    self._wake.clear()
-                    if await self._do():
-                        await self._wake.wait()
-                    else:
-                        await asyncio.sleep(RETRY_S)
+                for consequence, wake in self._consequences.items():
+                    group.create_task(self._follow(consequence, wake))
 
     async def _listen(self, news: Subscription[None]) -> None:
         async for _ in news.batches(IDLE_S):
-            self._wake.set()
+            for wake in self._consequences.values():
+                wake.set()
 
-    async def _do(self) -> bool:
-        done = True
-        for consequence in self._consequences:
+    async def _follow(self, consequence: Consequence, wake: asyncio.Event) -> None:
+        while True:
+            wake.clear()
             try:
                 await consequence(self._registry.installed, self._engine.containers())
+                await wake.wait()
             except DomainError as error:  # Such as another service that does not answer yet.
                 log.warning("what follows from the chutes has to wait", reason=error.reason, error=str(error))
-                done = False
-            except Exception:  # The others must not suffer for it.
+                await asyncio.sleep(RETRY_S)
+            except Exception:
                 log.exception("cannot do what follows from the chutes")
-                done = False
-        return done
+                await asyncio.sleep(RETRY_S)
