@@ -338,6 +338,16 @@ async def test_an_update_must_stay_up_for_the_time_of_grace(bench: Bench) -> Non
         assert bench.engine.running["web-main"].plan.image == "web-main:1"
 
 
+async def test_a_busy_machine_that_starts_slowly_is_given_as_long_to_tell_of_an_end(bench: Bench) -> None:
+    bench.engine.start_s = 0.3
+    bench.engine.exits_at_once.add("web")
+    async with bench.running() as node:
+        change = await node.install(spec())
+        assert change.failure is not None
+        assert change.failure.reason == "SERVICE_EXITED"
+        assert not bench.engine.running
+
+
 async def test_without_room_nothing_is_built(bench: Bench) -> None:
     async with bench.running() as node:
         bench.engine.free = imagesteps.MIN_FREE_BYTES - 1

@@ -74,6 +74,8 @@ class FakeEngine:
         """Methods at whose next calls the engine goes away."""
         self.exits_at_once: set[str] = set()
         """Chutes whose containers end when they are started."""
+        self.start_s = 0.0
+        """How long a start takes; what exits at once is told to have ended only so long after it."""
         self.health: dict[str, str] = {}
         """Chute, or image before that, to what the health checks of its containers say when they start."""
         self.foreign: set[str] = set()
@@ -233,15 +235,22 @@ class FakeEngine:
 
     async def start_container(self, name: str) -> None:
         await self._called("start_container")
+        await asyncio.sleep(self.start_s)
         container = self.running.get(name)
         if container is None:
             raise NotFound("No such container.", reason="CONTAINER_NOT_FOUND")
         container.status, container.exit_code = "running", None
         container.health = self.health.get(container.plan.image, self.health.get(container.plan.chute, ""))
         if container.plan.chute in self.exits_at_once:
-            container.status, container.exit_code = "exited", 3
-            container.lines = ("cannot go on",)
+            if self.start_s:
+                asyncio.get_running_loop().call_later(0.9 * self.start_s, self._exit, container)
+            else:
+                self._exit(container)
         self._done("start_container")
+
+    def _exit(self, container: FakeContainer) -> None:
+        container.status, container.exit_code = "exited", 3
+        container.lines = ("cannot go on",)
 
     async def remove_container(self, name: str) -> None:
         await self._called("remove_container")

@@ -83,7 +83,10 @@ class StartContainer(ServiceStep):
     service: str
 
     async def do(self, run: Run) -> None:
+        clock = asyncio.get_running_loop().time
+        begin_s = clock()
         await run.engine.start_container(self.chute.containers[self.service])
+        run.slowest_start_s = max(run.slowest_start_s, clock() - begin_s)
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ class VerifyRunning(Step):
         clock = asyncio.get_running_loop().time
         settled_s = clock()
         if not self.proven:
-            settled_s += run.grace_s if self.replaces else run.settle_s
+            settled_s += max(run.grace_s if self.replaces else run.settle_s, run.slowest_start_s)
         deadline_s = clock() + HEALTH_DEADLINE_S
         while True:
             await asyncio.sleep(max(0.0, min(VERIFY_INTERVAL_S, settled_s - clock())))

@@ -34,6 +34,8 @@ class Run:
     """How long a new container must stay up to count as running."""
     grace_s: float
     """How long one must that replaces an earlier version, before that is given up."""
+    slowest_start_s: float = field(default=0.0, kw_only=True)
+    """How long the slowest start of a container took: a busy machine is as slow to tell of an end."""
     say: OnLine
     networks: Networks
     policy: NodePolicy = field(default_factory=NodePolicy)
