@@ -8,6 +8,8 @@ CHUTES = ("web", "log")
 SERVICES = {"web": ("front", "back"), "log": ("main",)}
 TAKING_DOWN = ("update", "import", "ill", "stop", "restart", "configure", "delete")
 """What an update lock holds back."""
+UPLOADS = ("install", "update", "import", "ill", "cancel")
+CREATING = (*UPLOADS, "start", "restart", "configure")
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,18 @@ class Action:
     """So many changes are asked for at once, where that makes sense."""
 
 
-kinds = st.sampled_from(
-    (
-        *("install", "update", "update", "import", "start", "stop", "restart", "delete", "configure"),
-        *("ill", "cancel", "lock", "unlock"),
-    )
+KINDS = (
+    *("install", "update", "update", "import", "start", "stop", "restart", "delete", "configure"),
+    *("ill", "cancel", "lock", "unlock"),
 )
-actions = st.builds(Action, kinds, st.sampled_from(CHUTES), st.booleans(), st.booleans(), st.integers(1, 3))
+actions = st.builds(
+    Action,
+    st.sampled_from(KINDS),
+    st.sampled_from(CHUTES),
+    st.booleans(),
+    st.booleans(),
+    st.integers(1, 3),
+)
 
 
 @dataclass

@@ -16,15 +16,13 @@ from services.chutes.domain.change import Change, Terms
 from services.chutes.domain.spec import Definition
 from services.common.errors import DomainError, FailedPrecondition
 from tests.chutes.bench import ADMIN, Bench, Crash, RunningBench, spec, without_pauses
-from tests.chutes.model import SERVICES, Action, Model, actions
+from tests.chutes.model import CREATING, SERVICES, UPLOADS, Action, Model, actions
 from tests.chutes.test_crashes import MEMORY
 
 pytestmark = pytest.mark.thorough
 
 FALLIBLE = ("build_image", "ensure_network", "create_container", "start_container")
 """What the steps before a commit alone call: an error of theirs ends a change."""
-UPLOADS = ("install", "update", "import", "ill", "cancel")
-CREATING = (*UPLOADS, "start", "restart", "configure")
 
 
 @dataclass(frozen=True)
