@@ -1,11 +1,6 @@
 """Sound through a real PulseAudio with a null sink, and what is said where there is none."""
 
-import os
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
@@ -14,35 +9,16 @@ from paradrop.node.v1 import audio_pb2
 from services.common.errors import Unavailable
 from services.node.adapters.pulse import PulseAudio
 from tests.node.conftest import Node, reason_of
-
-SINK = "test.sink-0"
-NEEDED = [tool for tool in ("pulseaudio", "pactl") if shutil.which(tool) is None]
+from tests.support.pulse import SINK, running_pulseaudio
 
 
 @pytest.fixture(scope="module")
 def pulse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    if NEEDED:
-        pytest.skip(f"{NEEDED} missing; .ci/run installs them")
-    home = tmp_path_factory.mktemp("pulse")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("PULSE_SERVER", f"unix:{home}/native")
-    command = [
-        "pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
-        f"--load=module-native-protocol-unix socket={home}/native auth-anonymous=1",
-        "--load=module-null-sink sink_name=test.sink-0 channels=2",
-    ]  # fmt: skip
-    environment = os.environ | {"HOME": str(home), "PULSE_RUNTIME_PATH": str(home / "run")}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        try:
-            deadline_s = time.monotonic() + 10
-            while not Path(home / "native").exists():
-                assert process.poll() is None, "pulseaudio ended"
-                assert time.monotonic() < deadline_s
-                time.sleep(0.05)
-            yield
-        finally:
-            process.terminate()
-            patch.undo()
+    with running_pulseaudio(tmp_path_factory.mktemp("pulse")) as address:
+        patch = pytest.MonkeyPatch()
+        patch.setenv("PULSE_SERVER", address)
+        yield
+        patch.undo()
 
 
 async def call(node: Node, rpc: str, request) -> object:
@@ -53,17 +29,20 @@ async def call(node: Node, rpc: str, request) -> object:
 async def test_a_real_sound_server_is_shown_and_controlled(node: Node) -> None:
     info = await call(node, "GetAudioInfo", audio_pb2.GetAudioInfoRequest())
     assert info.server_name == "pulseaudio"
-    assert info.default_sink_name == "test.sink-0"
+    assert info.default_sink_name == SINK
     (sink,) = (await call(node, "ListSinks", audio_pb2.ListSinksRequest())).sinks
-    assert (sink.name, sink.channel_count) == ("test.sink-0", 2)
+    assert (sink.name, sink.channel_count) == (SINK, 2)
     assert list(sink.channel_list) == ["front-left", "front-right"]
     assert list(sink.volume) == [1.0, 1.0]
-    request = audio_pb2.SetSinkVolumeRequest(name="test.sink-0", volume=[0.5, 0.25])
+    request = audio_pb2.SetSinkVolumeRequest(name=SINK, volume=[0.5, 0.25])
     assert list((await call(node, "SetSinkVolume", request)).volume) == [0.5, 0.25]
     (sink,) = (await call(node, "ListSinks", audio_pb2.ListSinksRequest())).sinks
     assert list(sink.volume) == [0.5, 0.25]
+    await call(node, "SetSinkVolume", audio_pb2.SetSinkVolumeRequest(name=SINK, volume=[0.75]))
+    (sink,) = (await call(node, "ListSinks", audio_pb2.ListSinksRequest())).sinks
+    assert list(sink.volume) == [0.75, 0.75]
     (source,) = (await call(node, "ListSources", audio_pb2.ListSourcesRequest())).sources
-    assert source.name == "test.sink-0.monitor"
+    assert source.name == f"{SINK}.monitor"
     await call(node, "SetSourceVolume", audio_pb2.SetSourceVolumeRequest(name=source.name, volume=[0, 1]))
     request = audio_pb2.SetAudioInfoRequest(default_source_name=source.name)
     reply = await call(node, "SetAudioInfo", request)
@@ -81,10 +60,11 @@ async def test_a_real_sound_server_is_shown_and_controlled(node: Node) -> None:
     [
         ("SetSinkVolume", audio_pb2.SetSinkVolumeRequest(name="nope", volume=[1]), "AUDIO_DEVICE_NOT_FOUND"),
         ("SetSinkVolume", audio_pb2.SetSinkVolumeRequest(name="-h", volume=[1]), "AUDIO_DEVICE_NOT_FOUND"),
-        ("SetSinkVolume", audio_pb2.SetSinkVolumeRequest(name=SINK, volume=[1]), "VOLUME_INVALID"),
+        ("SetSinkVolume", audio_pb2.SetSinkVolumeRequest(name=SINK), "VOLUME_INVALID"),
+        ("SetSinkVolume", audio_pb2.SetSinkVolumeRequest(name=SINK, volume=[1, 1, 1]), "VOLUME_INVALID"),
         (
             "SetSinkVolume",
-            audio_pb2.SetSinkVolumeRequest(name="test.sink-0", volume=[1, 9]),
+            audio_pb2.SetSinkVolumeRequest(name=SINK, volume=[1, 9]),
             "VOLUME_INVALID",
         ),
         ("SetAudioInfo", audio_pb2.SetAudioInfoRequest(default_sink_name="nope"), "AUDIO_DEVICE_NOT_FOUND"),

@@ -97,11 +97,12 @@ class Audio:
         return await self._server.load_module(name)
 
     async def set_volume(self, kind: DeviceKind, name: str, volume: Sequence[float]) -> None:
-        """Sets the volume of each channel of a sink or source."""
+        """Sets the volume of each channel of a sink or source; one value is for all of them."""
         device = await self._find(kind, name)
-        if len(volume) != len(device.channels):
+        if len(volume) not in (1, len(device.channels)):
             raise InvalidArgument(
-                f"{name} has {len(device.channels)} channels; volume needs as many, not {len(volume)}.",
+                f"{name} has {len(device.channels)} channels; volume needs as many values or one for all, "
+                f"not {len(volume)}.",
                 reason="VOLUME_INVALID",
                 field="volume",
             )
@@ -111,7 +112,8 @@ class Audio:
                 reason="VOLUME_INVALID",
                 field="volume",
             )
-        await self._server.set_volume(kind, name, volume)
+        every = volume if len(volume) > 1 else [*volume] * len(device.channels)
+        await self._server.set_volume(kind, name, every)
 
     async def _find(self, kind: DeviceKind, name: str) -> Device:
         if DEVICE_NAME.fullmatch(name) and not name.startswith("-"):
