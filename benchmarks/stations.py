@@ -31,10 +31,10 @@ from services.network.adapters.netlink_attributes import attribute
 from services.network.domain.station_book import StationBook
 from services.network.domain.station_text import station_texts
 from services.network.domain.stations import StationInfo
-from services.network.domain.targets import NetworkTable
 from services.network.domain.wireless import Target
 from services.network.rpc.servicer import NetworkServicer
 from services.network.rpc.wireless import WirelessServicer
+from tests.support.network_table import NetworkTable
 from tests.support.publisher import Publisher
 
 STATIONS = 50

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 
 import grpc
+import structlog
 from paradrop.network.v1 import chute_networks_pb2_grpc, hostconfig_pb2_grpc
 
 from services.common.database import Database
+from services.common.errors import DomainError
 from services.common.settings import Settings
 from services.network.adapters.hostfile import YamlHostFile
 from services.network.adapters.links import KernelLinks
@@ -26,6 +28,10 @@ from services.network.rpc import chute_networks, hostconfig
 from services.network.rpc.networks import NetworkParts
 from services.network.wireless import WirelessParts
 
+log = structlog.get_logger()
+
+RADIO_SETTLES_S = 1.0
+"""A radio that was plugged in gets its interface a moment later; several may come at once."""
 SERVICE_NAMES = [hostconfig.SERVICE.full_name, chute_networks.SERVICE.full_name]
 
 
@@ -96,7 +102,22 @@ async def opened(
         )
         await manager.start(await configs.load())
         lookup = NetworkLookup(manager, daemons.lease_files, lease_dir)
+        healing = asyncio.create_task(_heal(daemons.radio_came, manager))
         try:
             yield NetworkParts(manager, configs, lookup, generated)
         finally:
+            healing.cancel()
+            await asyncio.gather(healing, return_exceptions=True)
             await configs.close()
+
+
+async def _heal(radio_came: asyncio.Event, manager: NetworkManager) -> None:
+    """Brings up again what was lost with a radio, once that is back."""
+    while True:
+        await radio_came.wait()
+        await asyncio.sleep(RADIO_SETTLES_S)
+        radio_came.clear()
+        try:
+            await manager.reload()
+        except DomainError as error:
+            log.warning("not all networks are back", reason=error.reason)

@@ -20,6 +20,7 @@ from services.network.adapters.rule_store import JsonRuleStore
 from services.network.domain.access_lists import AccessLists
 from services.network.domain.lease_watch import LeaseBook
 from services.network.domain.station_book import StationBook
+from services.network.domain.stations import InterfaceGone, RadioCame, StationLeft
 from services.network.domain.wireless import Wireless
 
 log = structlog.get_logger()
@@ -39,6 +40,8 @@ class WirelessParts:
     leases: LeaseBook
     lists: AccessLists
     wireless: Wireless
+    radio_came: asyncio.Event
+    """Set when a radio was plugged in, or an access point was made anew after that."""
 
     async def network_began(
         self, interface: str, lease_file: Path | None, *, access_point: bool = True
@@ -69,6 +72,7 @@ async def opened(state_dir: Path, runtime_dir: Path, driver: str = "nl80211") ->
         )
         leases = LeaseBook(lease_files, book.on_leases)
 
+        radio_came = asyncio.Event()
         tasks: set[asyncio.Task[None]] = set()
 
         def spawn(work: Coroutine[None, None, None]) -> None:
@@ -79,6 +83,8 @@ async def opened(state_dir: Path, runtime_dir: Path, driver: str = "nl80211") ->
         def on_event(interface: str, event: str) -> None:
             book.on_event(interface, event)
             wireless.on_event(interface, event)
+            if event == "REMADE":
+                radio_came.set()
             if event == "REMOVED":
                 book.forget(interface)
                 spawn(lists.forget(interface))
@@ -104,9 +110,11 @@ async def opened(state_dir: Path, runtime_dir: Path, driver: str = "nl80211") ->
         await lists.load()
         radios = KernelRadios(kernel)
         wireless = Wireless(kernel, radios, access_points, book, lists)
-        events = asyncio.create_task(_tell_events(kernel, book, access_points))
+        events = asyncio.create_task(_tell_events(kernel, book, access_points, radio_came))
         try:
-            yield WirelessParts(access_points, servers, lease_files, radios, book, leases, lists, wireless)
+            yield WirelessParts(
+                access_points, servers, lease_files, radios, book, leases, lists, wireless, radio_came
+            )
         finally:
             events.cancel()
             await asyncio.gather(events, *tasks, return_exceptions=True)
@@ -115,13 +123,18 @@ async def opened(state_dir: Path, runtime_dir: Path, driver: str = "nl80211") ->
             await leases.close()
 
 
-async def _tell_events(kernel: Nl80211, book: StationBook, access_points: HostapdAccessPoints) -> None:
+async def _tell_events(
+    kernel: Nl80211, book: StationBook, access_points: HostapdAccessPoints, radio_came: asyncio.Event
+) -> None:
     """Passes on what the kernel tells; without wireless support it tells nothing."""
     while True:
         with contextlib.suppress(DomainError):
-            async for interface, station in kernel.events():
-                if station is not None:
-                    book.on_departure(interface, station)
-                else:
-                    access_points.interface_gone(interface)
+            async for event in kernel.events():
+                match event:
+                    case StationLeft(interface, station):
+                        book.on_departure(interface, station)
+                    case InterfaceGone(interface):
+                        access_points.interface_gone(interface)
+                    case RadioCame():
+                        radio_came.set()
         await asyncio.sleep(EVENTS_RETRY_S)

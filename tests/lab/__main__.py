@@ -4,13 +4,14 @@ import signal
 import sys
 
 from tests.lab import machine, node
-from tests.lab.conftest import PLAN
+from tests.lab.chutes import CAFE, THREE, WPA2_KEY, WPA3_KEY
 from tests.lab.kernel import KernelMissing
 from tests.support.settings import PASSWORD
 
+KEYS = {CAFE: (WPA2_KEY, "psk"), THREE: (WPA3_KEY, "sae")}
 HELP = """
 The node answers at http://{target}; its user is paradrop, its password '{password}'.
-Its three radios send 'Free WiFi' (open), 'Café "2"|\\' (WPA2) and 'Three' (WPA3).
+Its radios send 'Free WiFi' (open), 'Café "2"|\\' (WPA2) and 'Three' (WPA3).
 
     NODE=http://{target}/api/v1
     TOKEN={token}
@@ -22,7 +23,7 @@ Commands for the two clients, each on a line:
 
     1 join Free WiFi        client 1 joins and asks for an address
     2 leave                 client 2 leaves
-    1 ping 192.168.128.1    and so on: any program, run as the client
+    1 ping 192.168.128.2    and so on: any program, run as the client
     ! iw dev                any program, run in the machine
     quit
 """
@@ -36,7 +37,7 @@ def main() -> int:
     print("Booting a machine with simulated radios; the first time its kernel is fetched ...", flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        with node.running(radios=3, clients=2, plan=PLAN) as lab:
+        with node.running(radios=3, clients=2) as lab:
             print(HELP.format(target=lab.target, password=PASSWORD, token=lab.token), flush=True)
             for line in sys.stdin:
                 if line.split() == ["quit"]:
@@ -71,10 +72,9 @@ def _obey(lab: node.LabNode, words: list[str]) -> None:
 
 
 def _join(lab: node.LabNode, number: int, name: str) -> None:
-    plan = next((entry for entry in PLAN if entry["ssid"] == name), {})
-    security = {"psk2": "psk", "sae": "sae"}.get(plan.get("encryption", ""), "none")
+    key, security = KEYS.get(name, ("", "none"))
     client = lab.clients[number - 1]
-    took_s = client.join(name, key=plan.get("key", ""), security=security)
+    took_s = client.join(name, key=key, security=security)
     print(f"client {number} joined in {took_s:.1f} s and has {client.lease(f'client{number}')}")
 
 

@@ -86,15 +86,21 @@ class Client:
         return parse(self.control("status"))
 
     def join(
-        self, ssid: str, *, key: str = "", security: str = "none", timeout_s: float = JOIN_TIMEOUT_S
+        self,
+        ssid: str,
+        *,
+        key: str = "",
+        security: str = "none",
+        timeout_s: float = JOIN_TIMEOUT_S,
+        **more: str,
     ) -> float:
-        """Joins a network and returns how many seconds that took."""
-        self.begin_to_join(ssid, key=key, security=security)
+        """Joins a network and returns how many seconds that took; `more` is as wpa_supplicant writes it."""
+        self.begin_to_join(ssid, key=key, security=security, **more)
         began_s = time.monotonic()
         wait_until(f"{self.name} joins {ssid}", lambda: self.is_in(ssid), timeout_s)
         return time.monotonic() - began_s
 
-    def begin_to_join(self, ssid: str, *, key: str = "", security: str = "none") -> None:
+    def begin_to_join(self, ssid: str, *, key: str = "", security: str = "none", **more: str) -> None:
         """Tells wpa_supplicant which network is wanted."""
         self.leave()
         self.control("add_network")
@@ -103,9 +109,11 @@ class Client:
             settings["key_mgmt"] = "NONE"
         elif security == "sae":
             settings |= {"key_mgmt": "SAE", "sae_password": f'"{key}"', "ieee80211w": "2"}
+        elif security == "eap":
+            settings |= {"key_mgmt": "WPA-EAP", "ieee80211w": "1"}
         else:
             settings |= {"key_mgmt": "WPA-PSK", "psk": f'"{key}"', "ieee80211w": "1"}
-        for name, value in settings.items():
+        for name, value in (settings | more).items():
             self.control("set_network", "0", name, value)
         self.control("enable_network", "0")
         self.control("reassociate")
@@ -144,6 +152,11 @@ class Client:
             ).code
             == 0
         )
+
+    def hears(self, *addresses: str) -> set[str]:
+        """Asks all of these at once and returns those that answer."""
+        pings = (f"(ping -c2 -i0.3 -W1 {address} >/dev/null && echo {address}) &" for address in addresses)
+        return set(self.run("sh", "-c", f"{' '.join(pings)} wait", check=False).output.split())
 
     def scan(self, frequency_mhz: int) -> str:
         """Returns what is on a channel now, as iw prints it."""

@@ -32,6 +32,8 @@ cat >/root/etc/inittab <<END
 END
 for folder in proc sys dev; do $b mount --move "/$folder" "/root/$folder"; done
 $b mkdir -p /root/dev/pts /root/dev/shm
+$b ln -s /proc/self/fd /root/dev/fd
+$b ln -s fd/0 /root/dev/stdin
 $b mount -t devpts devpts /root/dev/pts
 $b mount -t tmpfs -o mode=1777 layer /root/dev/shm
 $b ip link set lo up

@@ -1,16 +1,17 @@
 """A node whose network service runs inside the lab's machine, and everything else on this host.
 
-The gateway and auth are the real ones; the service in the machine verifies tokens with the keys that auth
-publishes into the shared folder.
+The gateway and auth are the real ones; the service in the machine is started as on any node, and verifies
+tokens with the keys that auth publishes into the shared folder. Beyond the machine's uplink lies a namespace
+that stands for the internet.
 """
 
 import json
-import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
@@ -18,25 +19,33 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from paradrop.network.v1 import chute_networks_pb2 as pb
+from paradrop.network.v1.chute_networks_pb2_grpc import ChuteNetworkServiceStub
+from paradrop.network.v1.hostconfig_pb2 import ApplyHostConfigRequest
+from paradrop.network.v1.hostconfig_pb2_grpc import HostConfigServiceStub
 from paradrop.network.v1.network_pb2_grpc import NetworkServiceStub
 from paradrop.network.v1.wireless_pb2_grpc import WirelessServiceStub
 
 from gateway import envoy
 from gateway.bridge import app as bridge
 from services.auth import app as auth
+from services.common.documents import from_struct, to_struct
 from services.common.settings import Settings
 from tests.lab import machine as machines
 from tests.lab.air import Client
-from tests.lab.machine import SOURCE, Machine
+from tests.lab.chutes import HOST_CONFIG, PLAN, SERVICE, Container
+from tests.lab.machine import Machine
 from tests.support.aio_server import run_in_thread
 from tests.support.node import Answer, free_port
 from tests.support.settings import PASSWORD, settings_in
 
 SERVICE_PORT = 7100
-GUEST_HOME = "/run/paradrop"
-PLAN = "/run/lab/plan.json"
+HOME = "/run/paradrop"
+SYSTEM_DIR = f"{HOME}/system"
 LOG = "/run/lab/service.log"
 START_TIMEOUT_S = 240
+INTERNET = "203.0.113.1"
+UPLINK = "203.0.113.2"
 
 
 @dataclass
@@ -47,9 +56,13 @@ class LabNode:
     settings: Settings
     channel: grpc.Channel
     clients: list[Client]
-    plan: list[dict[str, Any]] = field(default_factory=list)
     token: str = ""
     pid: int = 0
+    changes: int = 0
+    given: dict[str, list[pb.WantedNetwork]] = field(default_factory=dict)
+    """Chute to the networks that it has."""
+    containers: dict[str, Container] = field(default_factory=dict)
+    """Chute to its container."""
 
     @property
     def metadata(self) -> list[tuple[str, str]]:
@@ -96,66 +109,114 @@ class LabNode:
     def start_service(self) -> None:
         """Starts the network service in the machine and waits until it serves."""
         environment = {
-            "PARADROP_HOME": GUEST_HOME,
+            "PARADROP_HOME": HOME,
             "PARADROP_NETWORK_ADDRESS": f"0.0.0.0:{SERVICE_PORT}",
-            "PYTHONPATH": f"{SOURCE}:{SOURCE}/build/gen",
+            "PARADROP_HOST_NETWORK": "managed",
+            "PARADROP_ALLOW_MONITOR_MODE": "1",
             "PYTHONUNBUFFERED": "1",
         }
-        self.pid = self.machine.spawn(
-            *(str(Path(sys.executable).absolute()), "-m", "tests.lab.service", PLAN),
-            log=LOG,
-            environment=environment,
-        )
-        self.await_plan()
-
-    def set_plan(self, plan: list[dict[str, Any]]) -> None:
-        """Lets the service have these networks, and no others."""
-        self.plan = plan
-        self.machine.run("rm", "-f", PLAN.replace(".json", ".done"))
-        self.machine.write(PLAN, json.dumps(plan))
-        if self.pid:
-            self.machine.run("kill", "-HUP", str(self.pid))
-            self.await_plan()
-
-    def await_plan(self) -> None:
+        program = Path(sys.executable).absolute().with_name("paradrop")
+        self.pid = self.machine.spawn(str(program), "serve", "network", log=LOG, environment=environment)
         deadline_s = time.monotonic() + START_TIMEOUT_S
-        while self.machine.run("test", "-e", PLAN.replace(".json", ".done"), check=False).code:
-            if (
-                time.monotonic() > deadline_s
-                or self.machine.run("kill", "-0", str(self.pid), check=False).code
-            ):
-                raise machines.LabError(f"the service did not take up its networks: {self.log}")
+        while True:
+            try:
+                self.call("SyncChutes", pb.SyncChutesRequest())
+                return
+            except grpc.RpcError:
+                gone = self.machine.run("kill", "-0", str(self.pid), check=False).code
+                if gone or time.monotonic() > deadline_s:
+                    raise machines.LabError(f"the service does not serve: {self.log}") from None
+                time.sleep(0.2)
+
+    def kill_service(self) -> None:
+        """Ends the service as a crash does."""
+        self.machine.signal(self.pid, signal.SIGKILL)
+
+    def call(self, rpc: str, request: Any) -> Any:
+        """Calls what only the node's own services may call."""
+        token = self.settings.service_token_file.read_text().strip()
+        stubs = (ChuteNetworkServiceStub(self.channel), HostConfigServiceStub(self.channel))
+        method = next(getattr(stub, rpc) for stub in stubs if hasattr(stub, rpc))
+        return method(request, metadata=[("authorization", f"Bearer {token}")], timeout=120)
+
+    def apply(self, chute: str, networks: Sequence[pb.WantedNetwork]) -> list[dict[str, Any]]:
+        """Gives a chute these networks, as its change does, and returns what its cache says of them."""
+        answer = self.call("ApplyChuteNetworks", request_of(chute, networks))
+        self.given[chute] = list(networks)
+        return [from_struct(document) for document in answer.network_interfaces]
+
+    def configure(self, document: Mapping[str, Any]) -> None:
+        """Puts a host configuration into force, as its change does."""
+        self.changes += 1
+        request = ApplyHostConfigRequest(config=to_struct(document), change_id=self.changes)
+        self.call("ApplyHostConfig", request)
+        deadline_s = time.monotonic() + 60
+        while (status := self.get("/api/v1/config/hostconfig/status")["state"]) != "STATE_CONFIRMED":
+            if status == "STATE_REVERTED" or time.monotonic() > deadline_s:
+                raise machines.LabError(f"the configuration is {status}: {self.log}")
             time.sleep(0.2)
+
+    def attach(self, chute: str) -> Container:
+        """Puts the networks of a chute into its container, which is started if there is none."""
+        if chute not in self.containers:
+            self.containers[chute] = Container.start(self.machine)
+        container = self.containers[chute]
+        where = pb.ChuteContainer(service=SERVICE, pid=container.pid)
+        self.call("AttachChuteNetworks", pb.AttachChuteNetworksRequest(chute=chute, containers=[where]))
+        return container
+
+    def release(self, chute: str) -> None:
+        """Removes a chute as its change does: its networks first, then its container."""
+        self.call("ReleaseChuteNetworks", pb.ReleaseChuteNetworksRequest(chute=chute))
+        self.given.pop(chute, None)
+        if chute in self.containers:
+            self.containers.pop(chute).stop()
+
+    def settle(self, plan: Mapping[str, Sequence[pb.WantedNetwork]]) -> None:
+        """Lets the chutes of a plan have their networks, and no others."""
+        for chute in [chute for chute in self.given if chute not in plan]:
+            self.release(chute)
+        for chute, networks in plan.items():
+            if self.given.get(chute) != list(networks):
+                self.apply(chute, networks)
+                self.attach(chute)
 
     @property
     def log(self) -> str:
         return self.machine.read(LOG)[-4000:]
 
 
-def open_network(**changes: Any) -> dict[str, Any]:
-    """Returns the plan of the network of the documentation's examples."""
-    return {
-        "chute": "captive-portal",
-        "name": "wlan0",
-        "section": "wifi",
-        "interface": "vwlan7e1b",
-        "phy": "phy0",
-        "channel": 11,
-        "ssid": "Free WiFi",
-        "subnet": "192.168.128.0/24",
-        **changes,
-    }
+def request_of(chute: str, networks: Sequence[pb.WantedNetwork]) -> pb.ApplyChuteNetworksRequest:
+    """Returns the request that gives a chute networks."""
+    owner = pb.ChuteOwner(chute=chute, owner="paradrop", owner_domain="localhost")
+    return pb.ApplyChuteNetworksRequest(chute=owner, networks=networks, system_dir=f"{SYSTEM_DIR}/{chute}")
 
 
 def _compile() -> None:
     """Lets Python write down here what it compiles: in the machine that takes fifty times as long."""
-    environment = os.environ | {"PYTHONPATH": f"{SOURCE}:{SOURCE}/build/gen"}
-    subprocess.run([sys.executable, "-c", "import tests.lab.service"], env=environment, check=True)
+    subprocess.run([sys.executable, "-c", "import services.cli, services.network.app"], check=True)
+
+
+def _lay_uplink(machine: Machine) -> None:
+    """Puts a cable from the machine to the internet, which knows no way back but to the cable's end."""
+    machine.run("ip", "netns", "add", "internet")
+    words = ("link", "add", "wan0", "type", "veth", "peer", "name", "far", "netns", "internet")
+    machine.run("ip", *words)
+    inside = ("ip", "-n", "internet")
+    for argv in (
+        ("ip", "address", "add", f"{UPLINK}/24", "dev", "wan0"),
+        ("ip", "link", "set", "wan0", "up"),
+        ("ip", "route", "replace", "default", "via", INTERNET),
+        (*inside, "address", "add", f"{INTERNET}/24", "dev", "far"),
+        (*inside, "link", "set", "far", "up"),
+        (*inside, "link", "set", "lo", "up"),
+    ):
+        machine.run(*argv)
 
 
 @contextmanager
-def running(radios: int, clients: int, plan: list[dict[str, Any]]) -> Iterator[LabNode]:
-    """Runs a node with `radios` of its own and `clients` that roam."""
+def running(radios: int, clients: int) -> Iterator[LabNode]:
+    """Runs a node with `radios` of its own, the chutes of the plan, and `clients` that roam."""
     _compile()
     with tempfile.TemporaryDirectory(prefix="pd-") as temporary:
         shared = Path(temporary) / "shared"
@@ -174,16 +235,17 @@ def running(radios: int, clients: int, plan: list[dict[str, Any]]) -> Iterator[L
         ):
             # Its clock counts from whole seconds; a token of this second would not be valid there yet.
             machine.run("date", "-s", f"@{time.time():.3f}")
-            machine.run("mkdir", "-p", GUEST_HOME)
-            machine.run("ln", "-sfn", "/run/lab/shared/home/public", f"{GUEST_HOME}/public")
+            machine.write(f"{HOME}/network/hostconfig.yaml", json.dumps(HOST_CONFIG))
+            machine.run("ln", "-sfn", "/run/lab/shared/home/public", f"{HOME}/public")
+            _lay_uplink(machine)
             roaming = [
                 Client.create(machine, f"client{n}", f"phy{radios + n - 1}", f"wlan{radios + n - 1}")
                 for n in range(1, clients + 1)
             ]
             node = LabNode(machine, settings, channel, roaming)
-            node.set_plan(plan)
             node.start_service()
             node.login()
+            node.settle(PLAN)
             yield node
 
 

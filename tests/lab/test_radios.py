@@ -1,19 +1,18 @@
 """Radios: what they can do, what is on the air, other channels, and what happens when something dies."""
 
-import json
-import signal
-import time
+import copy
 
 import pytest
 
 from tests.lab.air import Client, wait_until
-from tests.lab.conftest import PLAN, WPA2
+from tests.lab.chutes import CAFE, HOST_CONFIG, THREE, WPA2_KEY, WPA3_KEY, access_point
 from tests.lab.machine import Machine
-from tests.lab.node import LabNode, open_network
+from tests.lab.node import LabNode
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 WIFI = "/api/v1/chutes/captive-portal/networks/wifi"
+EXTRA = access_point("wlan0", "Extra")
 RADIOS = "/api/v1/network/radios"
 
 
@@ -45,8 +44,8 @@ def test_a_scan_hears_the_other_access_points(lab: LabNode) -> None:
     assert answer.status == 200, answer
     heard = {found["ssid"]: found for found in answer.json}
     assert (heard["Free WiFi"]["security"], heard["Free WiFi"]["channel"]) == ("none", 11)
-    assert heard[WPA2["ssid"]]["security"] == "wpa2"
-    assert (heard["Three"]["security"], heard["Three"]["frequency_mhz"]) == ("wpa3", 2437)
+    assert heard[CAFE]["security"] == "wpa2"
+    assert (heard[THREE]["security"], heard[THREE]["frequency_mhz"]) == ("wpa3", 2437)
     assert all(-100 < found["signal_dbm"] < 0 for found in answer.json)
     few = lab.request("POST", f"{RADIOS}/{name}/scan", {"channels": [6]})
     assert few.status == 200
@@ -67,7 +66,7 @@ def test_refusals_of_radios(lab: LabNode) -> None:
 
 def test_stations_come_along_to_another_channel(lab: LabNode, client: Client, other: Client) -> None:
     client.join("Free WiFi")
-    other.join(WPA2["ssid"], key=WPA2["key"], security="psk")
+    other.join(CAFE, key=WPA2_KEY, security="psk")
     client.lease()
     before = lab.get(f"{WIFI}/associations")[0]["joined_at"]
     sessions = len(lab.get(f"{WIFI}/sessions"))
@@ -78,12 +77,35 @@ def test_stations_come_along_to_another_channel(lab: LabNode, client: Client, ot
         wait_until(
             "the channel", lambda who=roaming: "2412" in who.run("iw", "dev", who.interface, "link").output
         )
-    assert client.pings("192.168.128.1", 3)
+    assert client.pings("192.168.128.2", 3)
     assert lab.get(f"{WIFI}/associations")[0]["joined_at"] == before
     assert len(lab.get(f"{WIFI}/sessions")) == sessions
     assert lab.get(f"{WIFI}/hostapd_status")["channel"] == "1"
+    # What comes later to the radio goes where it is now.
+    lab.apply("hello-world", [EXTRA])
+    assert lab.get("/api/v1/chutes/hello-world/networks/wlan0/hostapd_status")["channel"] == "1"
+    lab.release("hello-world")
+    assert client.is_in("Free WiFi")
     assert lab.request("POST", f"{RADIOS}/phy0/channel", {"channel": 11}).status == 200
     assert client.is_in("Free WiFi")
+
+
+def test_all_access_points_of_a_radio_go_where_the_host_configuration_says(
+    lab: LabNode, client: Client
+) -> None:
+    changed = copy.deepcopy(HOST_CONFIG)
+    changed["wifi"][0]["channel"] = 6
+    lab.configure(changed)
+    try:
+        for path in (WIFI, "/api/v1/chutes/seccam/networks/cameras"):
+            status = lab.get(f"{path}/hostapd_status")
+            assert (status["state"], status["channel"]) == ("ENABLED", "6")
+        client.join("Free WiFi")
+        client.lease()
+        assert client.pings("192.168.128.2")
+    finally:
+        lab.configure(HOST_CONFIG)
+    assert lab.get(f"{WIFI}/hostapd_status")["channel"] == "11"
 
 
 def test_another_access_point_comes_and_goes_without_disturbing_stations(
@@ -93,20 +115,12 @@ def test_another_access_point_comes_and_goes_without_disturbing_stations(
     client.lease()
     before = lab.get(f"{WIFI}/associations")[0]["joined_at"]
     pid = processes(lab.machine, "hostapd", "vwlan7e1b")
-    extra = open_network(
-        chute="hello-world",
-        name="wlan0",
-        section="x",
-        interface="vwlan5f88",
-        ssid="Extra",
-        subnet="192.168.131.0/24",
-    )
-    lab.set_plan([*PLAN, extra])
+    lab.apply("hello-world", [EXTRA])
     assert lab.get("/api/v1/chutes/hello-world/networks/wlan0/hostapd_status")["state"] == "ENABLED"
-    lab.set_plan(PLAN)
-    assert lab.request("GET", "/api/v1/chutes/hello-world/networks/wlan0/hostapd_status").status == 503
+    lab.release("hello-world")
+    assert lab.request("GET", "/api/v1/chutes/hello-world/networks/wlan0/hostapd_status").status == 404
     assert lab.machine.run("ip", "link", "show", "vwlan5f88", check=False).code
-    assert client.pings("192.168.128.1", 3)
+    assert client.pings("192.168.128.2", 3)
     assert lab.get(f"{WIFI}/associations")[0]["joined_at"] == before
     assert processes(lab.machine, "hostapd", "vwlan7e1b") == pid
 
@@ -114,7 +128,7 @@ def test_another_access_point_comes_and_goes_without_disturbing_stations(
 def test_hostapd_and_dnsmasq_come_back_when_they_are_killed(
     lab: LabNode, client: Client, other: Client
 ) -> None:
-    other.join(WPA2["ssid"], key=WPA2["key"], security="psk")
+    other.join(CAFE, key=WPA2_KEY, security="psk")
     before = lab.get("/api/v1/chutes/seccam/networks/cameras/associations")[0]["joined_at"]
     client.join("Free WiFi")
     for program in ("hostapd", "dnsmasq"):
@@ -127,45 +141,45 @@ def test_hostapd_and_dnsmasq_come_back_when_they_are_killed(
     wait_until("the access point", lambda: lab.request("GET", f"{WIFI}/hostapd_status").status == 200)
     client.join("Free WiFi")
     client.lease()
-    assert client.pings("192.168.128.1")
+    assert client.pings("192.168.128.2")
     assert lab.get("/api/v1/chutes/seccam/networks/cameras/associations")[0]["joined_at"] == before
 
 
-def test_the_service_is_killed_while_it_applies(lab: LabNode, client: Client) -> None:
-    extra = open_network(
-        chute="hello-world",
-        name="wlan0",
-        section="x",
-        interface="vwlan5f88",
-        ssid="Extra",
-        subnet="192.168.131.0/24",
-    )
-    lab.machine.write("/run/lab/plan.json", json.dumps([extra, *PLAN]))
-    lab.machine.run("kill", "-HUP", str(lab.pid))
-    time.sleep(0.3)
-    lab.machine.signal(lab.pid, signal.SIGKILL)
-    assert wait_until("its children are gone", lambda: not processes(lab.machine, "hostapd"))
-    assert not processes(lab.machine, "dnsmasq")
-    lab.pid = 0
-    lab.set_plan(PLAN)
-    lab.start_service()
-    assert len(processes(lab.machine, "hostapd")) == len(PLAN)
-    assert len(processes(lab.machine, "dnsmasq")) == len(PLAN)
-    interfaces = lab.machine.run("iw", "dev").output
-    assert "vwlan5f88" not in interfaces
-    client.join("Free WiFi")
-    client.lease()
-    assert client.pings("192.168.128.1")
-
-
 def test_a_radio_is_taken_out_and_comes_back(lab: LabNode, client: Client) -> None:
-    mac = lab.get(RADIOS)[1]["mac"]
+    radio = next(
+        found for found in lab.get(RADIOS) if any(i["name"] == "vwlan3cbf" for i in found["interfaces"])
+    )
     path = "/api/v1/chutes/seccam/networks/guests"
-    lab.machine.ask("radio", command="del", radio_id=1)
+    number = int(lab.machine.run("cat", f"/sys/class/ieee80211/{radio['phy']}/index").output)
+    lab.machine.ask("radio", command="del", radio_id=number)
     wait_until("the loss is told", lambda: lab.request("GET", f"{path}/stations").status in (404, 503))
     assert lab.get(f"{WIFI}/hostapd_status")["state"] == "ENABLED"
-    lab.machine.ask("radio", command="new", mac=mac)
+    lab.machine.ask("radio", command="new", mac=radio["mac"])
     wait_until(
         "the access point", lambda: lab.request("GET", f"{path}/hostapd_status").status == 200, 45, 0.5
     )
-    client.join("Three", key="correct horse", security="sae")
+    # All of the network is back: addresses are given out, and the chute is reached.
+    container = lab.containers["seccam"]
+    wait_until("the chute's interface", lambda: "wlan1" in container.addresses(), 30, 0.5)
+    client.join(THREE, key=WPA3_KEY, security="sae")
+    assert client.lease().startswith("192.168.130.")
+    assert client.pings("192.168.130.2")
+
+
+def test_a_service_that_starts_without_a_radio_takes_it_up_later(lab: LabNode, client: Client) -> None:
+    radio = next(
+        found for found in lab.get(RADIOS) if any(i["name"] == "vwlan3cbf" for i in found["interfaces"])
+    )
+    number = int(lab.machine.run("cat", f"/sys/class/ieee80211/{radio['phy']}/index").output)
+    lab.kill_service()
+    lab.machine.ask("radio", command="del", radio_id=number)
+    lab.start_service()
+    (section,) = [
+        s for s in lab.get("/api/v1/config/pdconf") if (s["type"], s["name"]) == ("wifi-iface", "vwlan3cbf")
+    ]
+    assert (section["success"], section["reason"]) == (False, "RADIO_NOT_AVAILABLE")
+    assert lab.get(f"{WIFI}/hostapd_status")["state"] == "ENABLED"
+    lab.machine.ask("radio", command="new", mac=radio["mac"])
+    wait_until("the chute's interface", lambda: "wlan1" in lab.containers["seccam"].addresses(), 45, 0.5)
+    client.join(THREE, key=WPA3_KEY, security="sae")
+    assert client.lease().startswith("192.168.130.")

@@ -16,7 +16,7 @@ import websockets.sync.client
 from paradrop.network.v1 import wireless_pb2 as wpb
 
 from tests.lab.air import Client, wait_until
-from tests.lab.conftest import WPA2, WPA3
+from tests.lab.chutes import CAFE, THREE, WPA2_KEY, WPA3_KEY
 from tests.lab.node import LabNode
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -48,7 +48,7 @@ def stations_as_iw_prints_them(lab: LabNode, interface: str) -> list[dict[str, s
 def test_a_station_of_an_open_network_is_seen_as_iw_sees_it(lab: LabNode, client: Client) -> None:
     client.join("Free WiFi")
     address = client.lease("paradrops-iPod")
-    assert client.pings("192.168.128.1")
+    assert client.pings("192.168.128.2")
     time.sleep(1)
     shown = lab.get(f"{WIFI}/stations")
     printed = stations_as_iw_prints_them(lab, "vwlan7e1b")
@@ -68,12 +68,14 @@ def test_a_station_of_an_open_network_is_seen_as_iw_sees_it(lab: LabNode, client
 
 
 @pytest.mark.parametrize(
-    ("plan", "network", "security"), [(WPA2, "cameras", "psk"), (WPA3, "guests", "sae")], ids=["wpa2", "wpa3"]
+    ("ssid", "key", "network", "security"),
+    [(CAFE, WPA2_KEY, "cameras", "psk"), (THREE, WPA3_KEY, "guests", "sae")],
+    ids=["wpa2", "wpa3"],
 )
 def test_a_station_of_a_protected_network(
-    lab: LabNode, client: Client, plan: dict[str, Any], network: str, security: str
+    lab: LabNode, client: Client, ssid: str, key: str, network: str, security: str
 ) -> None:
-    client.join(plan["ssid"], key=plan["key"], security=security)
+    client.join(ssid, key=key, security=security)
     stations = wait_until(
         "the station may pass data",
         lambda: [
@@ -86,14 +88,14 @@ def test_a_station_of_a_protected_network(
     assert [station["mac_addr"] for station in stations] == [client.mac]
     assert stations[0]["mfp"] == "yes"
     settings = lab.get(f"/api/v1/chutes/seccam/networks/{network}/ssid")
-    assert settings["ssid"] == plan["ssid"]
-    assert plan["key"] not in str(settings)
+    assert settings["ssid"] == ssid
+    assert key not in str(settings)
 
 
 def test_a_wrong_key_lets_nobody_in(lab: LabNode, client: Client) -> None:
-    client.begin_to_join(WPA2["ssid"], key="not the right one", security="psk")
+    client.begin_to_join(CAFE, key="not the right one", security="psk")
     time.sleep(6)
-    assert not client.is_in(WPA2["ssid"])
+    assert not client.is_in(CAFE)
     stations = lab.get("/api/v1/chutes/seccam/networks/cameras/stations")
     assert all(station["authorized"] == "no" for station in stations)
 
@@ -206,9 +208,9 @@ def test_a_protected_network_can_be_joined_by_its_new_name(lab: LabNode, client:
     path = "/api/v1/chutes/seccam/networks/cameras/ssid"
     assert lab.request("PUT", path, {"ssid": "Renamed"}).json == {"message": "OK"}
     try:
-        client.join("Renamed", key=WPA2["key"], security="psk")
+        client.join("Renamed", key=WPA2_KEY, security="psk")
     finally:
-        lab.request("PUT", path, {"ssid": WPA2["ssid"]})
+        lab.request("PUT", path, {"ssid": CAFE})
 
 
 def test_a_station_is_removed_and_may_come_back(lab: LabNode, client: Client) -> None:

@@ -50,7 +50,7 @@ def test_the_documented_settings() -> None:
 
 def test_a_relay_gives_out_nothing_itself() -> None:
     lines = written(relay=IPv4Address("192.0.2.9"), address=NETWORK[1])
-    assert "dhcp-relay=192.168.128.1,192.0.2.9,vwlan7e1b" in lines
+    assert "dhcp-relay=192.168.128.1,192.0.2.9" in lines
     assert not any(line.startswith("dhcp-range") for line in lines)
 
 

@@ -30,10 +30,10 @@ from services.network.adapters.virtual_interfaces import virtual_mac
 from services.network.domain.access_points import AccessPointConfig, RadioConfig
 from services.network.domain.control_policy import ALLOWED, check_command, without_secrets
 from services.network.domain.hostapd_text import parse
-from services.network.domain.targets import NetworkTable
 from services.network.domain.wireless import Target
 from services.network.wireless import WirelessParts
 from tests.support.auth import refusal
+from tests.support.network_table import NetworkTable
 from tests.support.publisher import Publisher
 from tests.support.settings import settings_in
 
@@ -303,7 +303,7 @@ async def test_what_hostapd_cannot_do_is_told_in_its_words_and_leaves_nothing(
     async with wireless.opened(tmp_path, runtime, "none") as parts:
         config = AccessPointConfig("vwlan7e1b", RadioConfig("phy0"), "Free WiFi")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as taken:
-            taken.bind(str(parts.access_points.control_dir / "vwlan7e1b"))
+            taken.bind(str(runtime / "ap" / "vwlan7e1b"))
             with pytest.raises(FailedPrecondition, match="Failed to setup control interface") as raised:
                 await parts.access_points.ensure(config)
         assert raised.value.reason == "HOSTAPD_FAILED"

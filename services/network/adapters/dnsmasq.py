@@ -59,7 +59,8 @@ def _lines(config: DhcpConfig) -> Iterator[str]:
     if config.relay is not None:
         if config.address is None:
             raise _invalid("relay", "A relay needs the address of the interface.")
-        yield f"dhcp-relay={config.address},{config.relay},{interface}"
+        # Without an interface: that would be the one on which the answers have to come in.
+        yield f"dhcp-relay={config.address},{config.relay}"
         return
     if config.range_start not in config.network or config.range_end not in config.network:
         raise _invalid("range", "The addresses that are given out have to be of the network.")
@@ -135,10 +136,16 @@ class DnsmasqServers:
                 if present is not None:
                     await self._stop(config.interface)
                 await asyncio.to_thread(config.lease_file.parent.mkdir, 0o755, True, True)
+                fresh = not await asyncio.to_thread(config.lease_file.exists)
                 await asyncio.to_thread(tried.replace, file)
             finally:
                 await asyncio.to_thread(tried.unlink, True)
-            await self._start(program, config, file)
+            try:
+                await self._start(program, config, file)
+            except DomainError:
+                if fresh:
+                    await asyncio.to_thread(config.lease_file.unlink, True)
+                raise
             self._changed(config.interface, config.lease_file)
 
     async def remove(self, interface: str) -> None:
@@ -148,6 +155,7 @@ class DnsmasqServers:
             await self._stop(interface)
             if present is not None:
                 await asyncio.to_thread(present.config.lease_file.unlink, True)
+            await asyncio.to_thread(self._pid_file(interface).unlink, True)
             await asyncio.to_thread(self._file(interface).unlink, True)
             self._changed(interface, None)
 
@@ -171,8 +179,11 @@ class DnsmasqServers:
     def _file(self, interface: str) -> Path:
         return self._folder / f"{PREFIX}{interface}{SUFFIX}"
 
+    def _pid_file(self, interface: str) -> Path:
+        return self._file(interface).with_suffix(".pid")
+
     async def _start(self, program: str, config: DhcpConfig, file: Path) -> None:
-        ready = self._folder / f"{PREFIX}{config.interface}.pid"
+        ready = self._pid_file(config.interface)
         await asyncio.to_thread(ready.unlink, True)
         argv = [
             *(program, "--keep-in-foreground", f"--conf-file={file}", f"--pid-file={ready}"),
@@ -193,7 +204,8 @@ class DnsmasqServers:
         await asyncio.sleep(POLL_S)  # Its last words are on their way.
         said = server.process.last_words[-300:].replace("\n", "; ") or "it said nothing"
         await self._stop(config.interface)
-        await asyncio.to_thread(file.unlink, True)
+        for path in (file, ready):
+            await asyncio.to_thread(path.unlink, True)
         raise FailedPrecondition(
             f"dnsmasq cannot run on {config.interface}: {said}",
             reason="DNSMASQ_FAILED",

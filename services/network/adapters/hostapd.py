@@ -1,83 +1,50 @@
 """Runs one hostapd for each access point.
 
 A process each keeps access points apart: one that is added, changed, removed or dies never disconnects the
-stations of another, also on the same radio. The configuration file is the mark that an interface is ours: it
-is written before the interface is made and removed after it.
+stations of another, also on the same radio.
 """
 
 import asyncio
 import contextlib
-import os
-import shutil
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import structlog
 
 from services.common.errors import DomainError, FailedPrecondition
-from services.common.files import write_atomically
 from services.network.adapters import hostapd_config, hostapd_control
+from services.network.adapters.access_point import (
+    POLL_S,
+    AccessPoint,
+    EventSink,
+    RulesOf,
+    Surroundings,
+)
 from services.network.adapters.nl80211 import Nl80211
-from services.network.adapters.supervised import Supervised
 from services.network.adapters.virtual_interfaces import VirtualInterfaces
-from services.network.domain import hostapd_text
-from services.network.domain.access_points import AccessPointConfig, Health
+from services.network.domain.access_points import AccessPointConfig, Health, RadioConfig
 from services.network.domain.errors import hostapd_unavailable
 
 log = structlog.get_logger()
 
-PREFIX, SUFFIX = "hostapd-", ".conf"
-MADE = b"# interface made by paradrop\n"
-START_TIMEOUT_S = 20.0
-POLL_S = 0.05
-ATTACH_RETRY_S = 0.2
-RELOAD_TIMEOUT_S = 3.0
 CSA_BEACONS = 5
 CSA_TIMEOUT_S = 5.0
 
 HwMode = Literal["11a", "11b", "11g"]
-EventSink = Callable[[str, str], None]
-"""Takes an interface and an event of its hostapd.
-
-"ATTACHED" comes first, whenever events begin to come; "REMOVED" last, when the access point is removed.
-"""
-RulesOf = Callable[[str], list[str]]
-"""Interface to the commands that every fresh hostapd of it is sent."""
-
-
-@dataclass
-class _AccessPoint:
-    config: AccessPointConfig
-    process: Supervised
-    made: bool
-    """Whether the interface is ours to remove."""
-    follower: asyncio.Task[None] | None = None
 
 
 class HostapdAccessPoints:
     """The access points of this node."""
 
-    def __init__(
-        self,
-        folder: Path,
-        control_dir: Path,
-        kernel: Nl80211,
-        sink: EventSink,
-        rules_of: RulesOf,
-        driver: str = "nl80211",
-    ) -> None:
-        self._rules_of = rules_of
-        self._folder = folder
-        self.control_dir = control_dir
-        self._interfaces = VirtualInterfaces(kernel, real=driver == "nl80211")
-        self._sink = sink
-        self._driver = driver
-        """"none" lets hostapd run without a radio, with everything but the air."""
-        self._running: dict[str, _AccessPoint] = {}
+    def __init__(self, around: Surroundings) -> None:
+        self._around = around
+        self._running: dict[str, AccessPoint] = {}
         self._turns: dict[str, asyncio.Lock] = {}
+        self._switched: dict[str, tuple[RadioConfig, RadioConfig]] = {}
+        """Radio whose channel was switched to how it is configured and how it is run instead."""
 
     @classmethod
     @asynccontextmanager
@@ -96,7 +63,8 @@ class HostapdAccessPoints:
         """
         for path in (folder, control_dir):
             await asyncio.to_thread(path.mkdir, 0o700, True, True)
-        access_points = cls(folder, control_dir, kernel, sink, rules_of, driver)
+        interfaces = VirtualInterfaces(kernel, real=driver == "nl80211")
+        access_points = cls(Surroundings(folder, control_dir, interfaces, sink, rules_of, driver))
         try:
             yield access_points
         finally:
@@ -104,52 +72,91 @@ class HostapdAccessPoints:
 
     async def ensure(self, config: AccessPointConfig) -> None:
         """Lets an access point run as the configuration says; see the port."""
-        hostapd_config.render(config, self.control_dir, self._driver)  # What is wrong changes nothing.
+        # What is wrong changes nothing.
+        hostapd_config.render(config, self._around.control_dir, self._around.driver)
         async with self._turn(config.interface):
+            config = self._as_switched(config)
             present = self._running.get(config.interface)
-            alive = (
-                present is not None and present.process.running and self._interfaces.exists(config.interface)
-            )
-            if present is not None and alive and present.config == config:
+            if present is not None and present.alive and present.config.radio == config.radio:
+                if present.config != config:
+                    await present.reload(config)
                 return
-            if present is not None and alive and present.config.radio == config.radio:
-                await self._reload(present, config)
-                return
-            if present is not None:
-                await self._stop(present)
-            await self._start(config)
+            await self._start(config, present)
+
+    def _as_switched(self, config: AccessPointConfig) -> AccessPointConfig:
+        """Returns a configuration on the channel to which its radio was switched meanwhile."""
+        configured, now = self._switched.get(config.radio.phy, (None, config.radio))
+        return replace(config, radio=now) if config.radio == configured else config
+
+    async def _start(self, config: AccessPointConfig, present: AccessPoint | None) -> None:
+        """Starts an access point; a radio is run in one way, so that its others come along to a new one."""
+        others = [
+            point
+            for point in self._running.values()
+            if point is not present
+            and point.config.radio.phy == config.radio.phy
+            and point.config.radio != config.radio
+        ]
+        for other in others:
+            await other.stop()
+        try:
+            if present is not None and present.alive:
+                await present.restart(config)
+            else:
+                if present is not None:
+                    await present.stop()
+                self._running[config.interface] = AccessPoint(config, self._around)
+                await self._running[config.interface].start()
+        except BaseException:
+            self._running.pop(config.interface, None)
+            for other in others:
+                await self._again(other, other.config.radio)
+            raise
+        for other in others:
+            await self._again(other, config.radio)
+        if self._switched.get(config.radio.phy, (None, config.radio))[1] != config.radio:
+            del self._switched[config.radio.phy]  # It is configured otherwise now.
+
+    async def _again(self, point: AccessPoint, radio: RadioConfig) -> None:
+        try:
+            await point.restart(replace(point.config, radio=radio))
+        except DomainError as error:
+            log.error("an access point is lost", interface=point.interface, reason=error.reason)
+            self._running.pop(point.interface, None)
 
     async def remove(self, interface: str) -> None:
         """Stops an access point and removes what was made for it."""
         await self._take_down(interface)
-        self._sink(interface, "REMOVED")
+        self._around.sink(interface, "REMOVED")
 
     async def _take_down(self, interface: str) -> None:
         async with self._turn(interface):
             present = self._running.pop(interface, None)
-            self._interfaces.forget(interface)
+            self._around.interfaces.forget(interface)
             if present is not None:
-                await self._stop(present)
-            await self._forget(interface)
+                await present.stop()
+                phy = present.config.radio.phy
+                if all(point.config.radio.phy != phy for point in self._running.values()):
+                    self._switched.pop(phy, None)
+            await self._around.forget(interface)
 
     async def keep_only(self, interfaces: Collection[str]) -> None:
         """Removes all access points of ours that are not named."""
-        files = await asyncio.to_thread(lambda: list(self._folder.glob(f"{PREFIX}*{SUFFIX}")))
-        marked = {path.name[len(PREFIX) : -len(SUFFIX)] for path in files}
+        marked = await asyncio.to_thread(self._around.marked)
         for interface in sorted((marked | set(self._running)) - set(interfaces)):
             await self.remove(interface)
 
     def interface_gone(self, interface: str) -> None:
         """Takes notice that the kernel has removed an interface: its hostapd would wait for ever."""
         present = self._running.get(interface)
-        if present is not None and not self._interfaces.exists(interface):
+        if present is not None and not self._around.interfaces.exists(interface):
             present.process.kill()  # It is started again, ever more slowly, until the radio is back.
 
     def health(self, interface: str) -> Health:
         """Tells whether the access point runs now."""
         present = self._running.get(interface)
         if present is not None and present.process.running:
-            if self._interfaces.exists(interface):
+            if self._around.interfaces.exists(interface):
                 return Health(True)
             return Health(False, "RADIO_GONE", f"The radio of {interface} was taken out; plug it in again.")
         why = present.process.exit_reason if present is not None else "it was not started"
@@ -166,15 +173,15 @@ class HostapdAccessPoints:
 
     async def ask(self, interface: str, command: str) -> str:
         """Sends a command and returns the answer."""
-        return await hostapd_control.ask(self.control_dir, interface, command)
+        return await hostapd_control.ask(self._around.control_dir, interface, command)
 
     async def order(self, interface: str, command: str) -> None:
         """Sends a command that has to be answered with OK."""
-        await hostapd_control.order(self.control_dir, interface, command)
+        await hostapd_control.order(self._around.control_dir, interface, command)
 
     def session(self, interface: str) -> AbstractAsyncContextManager[hostapd_control.ControlSocket]:
         """Opens the control socket."""
-        return hostapd_control.connected(self.control_dir, interface)
+        return hostapd_control.connected(self._around.control_dir, interface)
 
     async def set_ssid(self, interface: str, ssid: str) -> str:
         """Changes the name on the air and returns hostapd's word; stations have to join again."""
@@ -182,7 +189,7 @@ class HostapdAccessPoints:
         async with self._turn(interface):
             config = replace(self.config(interface), ssid=ssid)
             try:
-                await self._reload(self._running[interface], config)
+                await self._running[interface].reload(config)
             except FailedPrecondition:
                 return "FAIL"
         return "OK"
@@ -191,7 +198,7 @@ class HostapdAccessPoints:
         """Sends the rules of an access point, which may have changed; there may be none now."""
         present = self._running.get(interface)
         if present is not None:
-            await self._send_rules(present)
+            await present.send_rules()
 
     async def switch_channel(self, phy: str, channel: int, frequency_mhz: int) -> list[str]:
         """Announces a new channel on all access points of a radio at once and waits until they are there.
@@ -201,7 +208,8 @@ class HostapdAccessPoints:
         moving = [name for name, present in self._running.items() if present.config.radio.phy == phy]
         command = f"CHAN_SWITCH {CSA_BEACONS} {frequency_mhz}"
         answers = await asyncio.gather(
-            *(hostapd_control.ask(self.control_dir, name, command) for name in moving), return_exceptions=True
+            *(hostapd_control.ask(self._around.control_dir, name, command) for name in moving),
+            return_exceptions=True,
         )
         arrived = await asyncio.gather(*(self._arrival(name, frequency_mhz) for name in moving))
         if not moving or not all(arrived):
@@ -218,9 +226,11 @@ class HostapdAccessPoints:
             if present.config.radio.hwmode == "11b" and hwmode == "11g":
                 hwmode = "11b"
             radio = replace(present.config.radio, channel=channel, hwmode=hwmode)
+            configured, _ = self._switched.get(phy, (present.config.radio, radio))
+            self._switched[phy] = (configured, radio)
             present.config = replace(present.config, radio=radio)
             # What is written is read only by the next hostapd.
-            await self._write(present.config, present.made)
+            await present.write()
         return moving
 
     async def _arrival(self, interface: str, frequency_mhz: int) -> bool:
@@ -228,7 +238,7 @@ class HostapdAccessPoints:
             async with asyncio.timeout(CSA_TIMEOUT_S):
                 while True:
                     # hostapd tells the new channel while it announces it; the kernel tells where it is.
-                    found = await self._interfaces.find(interface)
+                    found = await self._around.interfaces.find(interface)
                     if found is not None and found.frequency_mhz == frequency_mhz:
                         return True
                     await asyncio.sleep(POLL_S)
@@ -237,152 +247,9 @@ class HostapdAccessPoints:
     def _turn(self, interface: str) -> asyncio.Lock:
         return self._turns.setdefault(interface, asyncio.Lock())
 
-    def _file(self, interface: str) -> Path:
-        return self._folder / f"{PREFIX}{interface}{SUFFIX}"
-
-    async def _write(self, config: AccessPointConfig, made: bool) -> None:
-        content = hostapd_config.render(config, self.control_dir, self._driver)
-        await asyncio.to_thread(
-            write_atomically, self._file(config.interface), (MADE if made else b"") + content
-        )
-
-    async def _reload(self, present: _AccessPoint, config: AccessPointConfig) -> None:
-        before = present.config
-        await self._write(config, present.made)
-        try:
-            # The command RELOAD does not read the file, and keeps keys that were made with the old name.
-            present.process.reload()
-            await self._reloaded(config)
-        except DomainError:
-            await self._write(before, present.made)
-            present.process.reload()
-            raise
-        present.config = config
-        await self._send_rules(present)
-
-    async def _reloaded(self, config: AccessPointConfig) -> None:
-        """Waits until hostapd tells the name that it was given."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RELOAD_TIMEOUT_S):
-                while True:
-                    reply = await hostapd_control.ask(self.control_dir, config.interface, "GET_CONFIG")
-                    if hostapd_text.parse(reply).get("ssid") == config.ssid:
-                        return
-                    await asyncio.sleep(POLL_S)
-        raise FailedPrecondition(
-            f"hostapd did not take over the configuration of {config.interface}.",
-            reason="HOSTAPD_REFUSED",
-            command="RELOAD",
-            interface=config.interface,
-        )
-
-    async def _start(self, config: AccessPointConfig) -> None:
-        interface = config.interface
-        program = await asyncio.to_thread(shutil.which, "hostapd", path=_path())
-        if program is None:
-            raise hostapd_unavailable(interface, "hostapd is not installed; install the package hostapd")
-        made = await self._make_interface(config)
-        await self._write(config, made)
-        present = _AccessPoint(config, Supervised("hostapd", []), made)
-        present.process = Supervised(
-            f"hostapd {interface}", [program, str(self._file(interface))], lambda: self._restarted(present)
-        )
-        self._running[interface] = present
-        try:
-            if made:
-                await self._interfaces.create(config)
-            await present.process.start()
-            await self._sending(present)
-        except BaseException:
-            self._running.pop(interface, None)
-            await self._stop(present)
-            await self._forget(interface)
-            raise
-        present.follower = asyncio.create_task(self._follow(interface))
-
-    async def _make_interface(self, config: AccessPointConfig) -> bool:
-        """Tells whether the interface has to be made, or was made by us before a crash."""
-        if self._driver != "nl80211":
-            return False
-        if await self._interfaces.find(config.interface) is None:
-            return True
-        file = self._file(config.interface)
-        return await asyncio.to_thread(lambda: file.exists() and file.read_bytes().startswith(MADE))
-
-    async def _sending(self, present: _AccessPoint) -> None:
-        """Waits until the access point sends, or raises with hostapd's own words."""
-        interface = present.config.interface
-        ended = asyncio.create_task(present.process.ended())
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                while not ended.done():
-                    with contextlib.suppress(DomainError):
-                        reply = await hostapd_control.ask(self.control_dir, interface, "STATUS")
-                        if hostapd_text.parse(reply).get("state") == "ENABLED":
-                            await self._send_rules(present)
-                            return
-                    await asyncio.sleep(POLL_S)
-                await asyncio.sleep(POLL_S)  # Its last words are on their way.
-        except TimeoutError:
-            pass
-        finally:
-            ended.cancel()
-        said = present.process.last_words[-300:].replace("\n", "; ") or "it said nothing"
-        raise FailedPrecondition(
-            f"hostapd cannot run on {interface}: {said}",
-            reason="HOSTAPD_FAILED",
-            interface=interface,
-            said=said,
-        )
-
-    async def _send_rules(self, present: _AccessPoint) -> None:
-        for command in self._rules_of(present.config.interface):
-            await hostapd_control.order(self.control_dir, present.config.interface, command)
-
-    async def _restarted(self, present: _AccessPoint) -> None:
-        if present.made and await self._interfaces.find(present.config.interface) is None:
-            await self._interfaces.create(present.config)  # Its radio was taken out and has come back.
-        await self._sending(present)
-        # A datagram socket does not tell that its peer has gone: listen to the new one at once.
-        await self._unfollow(present)
-        present.follower = asyncio.create_task(self._follow(present.config.interface))
-
-    async def _follow(self, interface: str) -> None:
-        """Passes events on for as long as the access point is wanted."""
-        while True:
-            with contextlib.suppress(DomainError):
-                async with hostapd_control.attached(self.control_dir, interface) as events:
-                    self._sink(interface, "ATTACHED")
-                    async for event in events:
-                        self._sink(interface, event)
-            await asyncio.sleep(ATTACH_RETRY_S)
-
-    async def _unfollow(self, present: _AccessPoint) -> None:
-        if present.follower is not None:
-            present.follower.cancel()
-            await asyncio.gather(present.follower, return_exceptions=True)
-
-    async def _stop(self, present: _AccessPoint) -> None:
-        await present.process.stop()
-        await self._unfollow(present)
-
-    async def _forget(self, interface: str) -> None:
-        """Removes the interface, if it is ours, and then the mark."""
-        file = self._file(interface)
-        made = await asyncio.to_thread(lambda: file.exists() and file.read_bytes().startswith(MADE))
-        if made:
-            found = await self._interfaces.find(interface)
-            if found is not None:
-                await self._interfaces.remove(interface)
-        await asyncio.to_thread(file.unlink, True)
-
     async def _close(self) -> None:
         for interface in list(self._running):
             try:
                 await self._take_down(interface)
             except DomainError as error:
                 log.warning("access point is left behind", interface=interface, reason=error.reason)
-
-
-def _path() -> str:
-    return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"

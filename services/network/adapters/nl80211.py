@@ -24,11 +24,16 @@ from services.network.domain.stations import (
     Capabilities,
     ChannelSurvey,
     HeardAccessPoint,
+    InterfaceGone,
+    KernelEvent,
+    RadioCame,
     StationInfo,
+    StationLeft,
     WirelessInterface,
 )
 
-GET_WIPHY, GET_INTERFACE, NEW_INTERFACE, DEL_INTERFACE = 1, 5, 7, 8
+GET_WIPHY, NEW_WIPHY = 1, 3
+GET_INTERFACE, NEW_INTERFACE, DEL_INTERFACE = 5, 7, 8
 GET_STATION, DEL_STATION, GET_SCAN, TRIGGER_SCAN, NEW_SCAN_RESULTS, SCAN_ABORTED = 17, 20, 32, 33, 34, 35
 SET_WIPHY_NETNS, GET_SURVEY = 49, 50
 SCAN_SSIDS, SCAN_FREQUENCIES, PID, SPLIT_WIPHY_DUMP = 45, 44, 82, 174
@@ -162,11 +167,8 @@ class Nl80211:
         found = [access_point for access_point in heard if access_point is not None]
         return sorted(found, key=lambda access_point: -(access_point.signal_dbm or -1000))
 
-    async def events(self) -> AsyncIterator[tuple[str, StationInfo | None]]:
-        """Yields, while it is iterated, what goes.
-
-        An interface with the last counters of a station that leaves it, or with None if itself is gone.
-        """
+    async def events(self) -> AsyncIterator[KernelEvent]:
+        """Yields, while it is iterated, what comes and goes."""
         async with _opened() as listener:
             for group in ("mlme", "config"):
                 listener.add_membership(group)
@@ -211,15 +213,17 @@ async def _opened() -> AsyncIterator[_Socket]:
         opened.close()
 
 
-def _event(command: int, payload: bytes) -> tuple[str, StationInfo | None] | None:
+def _event(command: int, payload: bytes) -> KernelEvent | None:
+    if command == NEW_WIPHY:
+        return RadioCame()
     found = table(payload)
     if command == DEL_INTERFACE and decode.IFNAME in found:
-        return text(found[decode.IFNAME]), None
+        return InterfaceGone(text(found[decode.IFNAME]))
     station = decode.station(payload) if command == DEL_STATION else None
     if station is None:
         return None
     try:
-        return socket.if_indextoname(u32(found.get(decode.IFINDEX, b""))), station
+        return StationLeft(socket.if_indextoname(u32(found.get(decode.IFINDEX, b""))), station)
     except OSError:
         return None
 

@@ -38,8 +38,11 @@ class VirtualInterfaces:
             return None
         return next((found for found in await self._kernel.interfaces() if found.name == interface), None)
 
-    async def create(self, config: AccessPointConfig) -> None:
-        """Makes the interface anew: what a crash left may belong to a radio that was taken out."""
+    async def create(self, config: AccessPointConfig) -> str:
+        """Makes the interface anew: what a crash left may belong to a radio that was taken out.
+
+        Returns the kernel's name of its radio, which may be another than before.
+        """
         if self.exists(config.interface):
             await self._kernel.remove_interface(config.interface)
         radio = await self._radio(config)
@@ -49,6 +52,7 @@ class VirtualInterfaces:
         primary = next((found.mac for found in interfaces if found.phy == radio.index), "02:00:00:00:00:00")
         mac = virtual_mac(primary, config.interface, {found.mac for found in interfaces})
         await self._kernel.add_access_point(radio.index, config.interface, mac)
+        return radio.phy
 
     async def remove(self, interface: str) -> None:
         """Removes an interface."""

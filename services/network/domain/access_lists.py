@@ -31,6 +31,11 @@ class _Rules:
     """Address to the second since 1970 from which it may come in again."""
     timer: asyncio.TimerHandle | None = None
 
+    @property
+    def kept(self) -> bool:
+        """Whether there is anything to be kept over a restart."""
+        return self.list != AccessList() or bool(self.bans)
+
 
 class RuleStore(Protocol):
     """Keeps the rules over restarts; written only when somebody changes them."""
@@ -140,7 +145,8 @@ class AccessLists:
         if rules is not None:
             if rules.timer is not None:
                 rules.timer.cancel()
-            await self._save()
+            if rules.kept:
+                await self._save()
 
     def close(self) -> None:
         """Stops waiting for the ends of bans."""
@@ -181,6 +187,6 @@ class AccessLists:
         kept = {
             interface: {"mode": rules.list.mode, "macs": list(rules.list.macs), "bans": rules.bans}
             for interface, rules in self._rules.items()
-            if rules.list != AccessList() or rules.bans
+            if rules.kept
         }
         await self._store.save(kept)

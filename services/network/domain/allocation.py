@@ -78,6 +78,7 @@ def _one(
         subnet=_subnet(request, before, others, facts) if request.has_subnet else None,
         radio=radio.id if radio else None,
         phy=radio.phy if radio else None,
+        radio_mac=radio.mac if radio else "",
     )
 
 
@@ -94,18 +95,19 @@ def _radio(
     loads = Counter(use.access_points)
     taken = set(use.exclusive)
     for network in others:
-        if network.radio is not None:
-            loads[network.radio] += 1
+        carrier = facts.radio_of(network)
+        if carrier is not None:
+            loads[carrier.id] += 1
             if network.wanted.type == "wifi-monitor":
-                taken.add(network.radio)
+                taken.add(carrier.id)
     fitting = [radio for radio in facts.radios if _fits(request, facts, radio)]
     if request.type == "wifi-monitor":
         free = [radio for radio in fitting if not loads[radio.id] and radio.id not in taken]
     else:
         free = [r for r in fitting if r.id not in taken and loads[r.id] < facts.room(r)]
-    kept = [radio for radio in free if before is not None and radio.id == before.radio]
-    if kept:
-        return kept[0]
+    kept = facts.radio_of(before) if before is not None else None
+    if kept in free:
+        return kept
     if not free:
         why = "each radio that fits is used to capacity" if fitting else "none is set up as it asks for"
         raise radio_not_available(request.name, why)

@@ -1,12 +1,13 @@
 """Brings single networks of chutes up and takes them down."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from services.common.errors import DomainError, FailedPrecondition
 from services.network.domain.access_points import AccessPointConfig
 from services.network.domain.dhcp import DhcpConfig
+from services.network.domain.errors import radio_not_available
 from services.network.domain.facts import Facts
 from services.network.domain.hostplan import LOCAL_DOMAIN
 from services.network.domain.model import Attachment, Network
@@ -29,9 +30,11 @@ def section_keys(network: Network) -> list[Key]:
 
 def access_point_config(network: Network, facts: Facts) -> AccessPointConfig:
     """Returns how the access point of a network is run."""
-    wireless, radio = network.wanted.wireless, facts.radio(network.radio or "")
-    if wireless is None or radio is None:
-        raise ValueError(f"{network.title} is no access point, or its radio is gone")
+    wireless, radio = network.wanted.wireless, facts.radio_of(network)
+    if wireless is None:
+        raise ValueError(f"{network.title} is no access point")
+    if radio is None:
+        raise radio_not_available(network.title, "its radio was taken out; plug it in again")
     return AccessPointConfig(
         interface=network.interface,
         radio=facts.radio_config(radio),
@@ -83,10 +86,13 @@ class ChuteSetup:
         """Makes a network all but its firewall; the section that fails is noted and the error raised."""
         world, kind = self._world, network.wanted.type
         if kind == "wifi-ap":
-            if facts.radio(network.radio or "") is None:
+            if facts.radio_of(network) is None:
                 facts = await world.facts(facts.document)
-            config = access_point_config(network, facts)
-            await self._do(network, "wifi-iface", lambda: world.access_points.ensure(config))
+
+            async def ensure() -> None:
+                await world.access_points.ensure(access_point_config(network, facts))
+
+            await self._do(network, "wifi-iface", ensure)
         await self._do(network, "interface", lambda: self._interface(network))
         dhcp = dhcp_config(network, lan_address)
         if dhcp is not None:
@@ -110,19 +116,36 @@ class ChuteSetup:
             )
 
     async def take_down(self, network: Network) -> None:
-        """Removes what `bring_up` made; what is absent is no error."""
-        world, kind = self._world, network.wanted.type
-        await world.news.network_ended(network.interface)
+        """Removes what `bring_up` made; what is absent is no error.
+
+        What cannot be removed keeps nothing else from being removed; the first error is raised at the end.
+        """
+        await self._world.news.network_ended(network.interface)
+        first: Exception | None = None
+        for remove in self._removals(network):
+            try:
+                await remove()
+            except (DomainError, OSError) as error:
+                first = first or error
+        if first is not None:
+            raise first
+
+    def _removals(self, network: Network) -> Iterator[Callable[[], Awaitable[None]]]:
+        world, kind, interface = self._world, network.wanted.type, network.interface
         if network.wanted.dhcp:
-            await world.dhcp.remove(network.interface)
+            yield lambda: world.dhcp.remove(interface)
         if network.side_door:
-            await world.links.remove(network.side_door)
+            yield lambda: world.links.remove(network.side_door or "")
         if kind == "wifi-ap":
-            await world.access_points.remove(network.interface)
+            yield lambda: world.access_points.remove(interface)
         elif kind == "vlan":
-            await world.links.remove(network.interface)
-        elif kind == "lan" and network.interface in await world.links.list():
-            await world.links.set_address(network.interface, None)
+            yield lambda: world.links.remove(interface)
+        elif kind == "lan":
+            yield lambda: self._give_back(interface)
+
+    async def _give_back(self, interface: str) -> None:
+        if interface in await self._world.links.list():
+            await self._world.links.set_address(interface, None)
 
     async def attach(self, network: Network, pid: int) -> Attachment:
         """Puts a network's interface into a container."""

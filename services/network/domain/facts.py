@@ -9,6 +9,7 @@ from services.common.errors import DomainError
 from services.network.domain.access_points import MAX_ACCESS_POINTS_PER_RADIO, Radio, RadioConfig
 from services.network.domain.addresses import automatic_pool
 from services.network.domain.hostcheck import Document
+from services.network.domain.model import Network
 from services.network.domain.ports import LinkState
 
 
@@ -63,6 +64,12 @@ class Facts:
         """Returns the radio with this id, MAC address, kernel name or interface."""
         wanted = device.lower()
         return next((r for r in self.radios if device in (r.id, r.phy, r.interface) or wanted == r.mac), None)
+
+    def radio_of(self, network: Network) -> Radio | None:
+        """Returns the radio of a chute's network, if it is there now; its id may be another than it was."""
+        if not network.radio_mac:
+            return self.radio(network.radio or "")
+        return next((radio for radio in self.radios if radio.mac == network.radio_mac), None)
 
     def entry(self, radio: Radio) -> Mapping[str, Any]:
         """Returns the radio's entry in the host configuration; an empty one if it has none."""

@@ -178,12 +178,28 @@ class NetworkManager:
             await self._switch(before, given, others, plan, facts)
             await self._store.set_chute(owner, given)
         except BaseException:
-            try:
-                await self._switch(given, before, others, plan, facts)
-            except DomainError as error:
-                log.error("cannot bring networks back", chute=owner.chute, reason=error.reason)
+            await self._bring_back(before, given, others, plan, facts)
             raise
         self._chutes[owner.chute] = ChuteRecord(owner, tuple(given))
+
+    async def _bring_back(
+        self,
+        before: Sequence[Network],
+        given: Sequence[Network],
+        others: Sequence[Network],
+        plan: HostPlan,
+        facts: Facts,
+    ) -> None:
+        """Undoes as much as can be undone, whatever of it fails."""
+        steps = [(n, self._setup.take_down(n)) for n in given if n not in before]
+        steps += [(n, self._setup.bring_up(n, facts, _lan_address(plan))) for n in before]
+        for network, step in steps:
+            try:
+                await step
+            except (DomainError, OSError) as error:
+                log.error("cannot bring a network back", network=network.title, error=str(error))
+        await self._firewall([*others, *before], plan, facts)
+        self._keep_sections(given, before)
 
     async def _switch(
         self,
@@ -203,6 +219,9 @@ class NetworkManager:
         error = await self._firewall([*others, *after], plan, facts)
         if error is not None:
             raise error
+        self._keep_sections(before, after)
+
+    def _keep_sections(self, before: Sequence[Network], after: Sequence[Network]) -> None:
         gone = {key for network in before for key in section_keys(network)}
         gone -= {key for network in after for key in section_keys(network)}
         self._sections.keep({(s.type, s.name, s.owner) for s in self._sections.listed()} - gone)

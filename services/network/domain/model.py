@@ -89,6 +89,8 @@ class Network:
     phy: str | None = None
     """The kernel's name of the radio when it was given."""
     lease_file: str = ""
+    radio_mac: str = ""
+    """By which its radio is known when others were plugged in or taken out."""
 
     @property
     def name(self) -> str:

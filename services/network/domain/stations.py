@@ -198,3 +198,28 @@ def channel_frequency_mhz(number: int, band_5g: bool) -> int:
     if band_5g:
         return 5000 + 5 * number
     return 2484 if number == 14 else 2407 + 5 * number
+
+
+@dataclass(frozen=True, slots=True)
+class StationLeft:
+    """A station has left an access point."""
+
+    interface: str
+    last: StationInfo
+    """Its last counters."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceGone:
+    """An interface of a radio is gone."""
+
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class RadioCame:
+    """A radio was plugged in, or has come back from a container."""
+
+
+KernelEvent = StationLeft | InterfaceGone | RadioCame
+"""What the kernel tells of radios without being asked."""

@@ -1,4 +1,4 @@
-"""The networks of chutes that stations and leases can be asked about."""
+"""Networks of chutes in a table, for what needs no more than where they are."""
 
 from collections.abc import Iterable
 
