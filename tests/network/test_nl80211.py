@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import InvalidArgument, Unavailable
+from services.network.adapters import nl80211_air, nl80211_radios
 from services.network.adapters import nl80211_decode as decode
 from services.network.adapters.netlink_attributes import attribute, attributes
 from services.network.adapters.nl80211 import Nl80211
@@ -97,7 +98,7 @@ def test_an_access_point_that_was_heard() -> None:
         attribute(7, struct.pack("=i", -3000)),
         attribute(10, 12),
     ]
-    heard = decode.heard(attribute(decode.BSS, bss))
+    heard = nl80211_air.heard(attribute(nl80211_air.BSS, bss))
     assert heard is not None
     assert (heard.bssid, heard.ssid, heard.signal_dbm, heard.security) == (
         MAC.hex(":"),
@@ -116,20 +117,20 @@ def test_a_survey() -> None:
         attribute(4, struct.pack("=Q", 1000)),
         attribute(5, struct.pack("=Q", 250)),
     ]
-    survey = decode.survey(attribute(decode.SURVEY_INFO, info))
+    survey = nl80211_air.survey(attribute(nl80211_air.SURVEY_INFO, info))
     assert survey is not None
     assert (survey.noise_dbm, survey.in_use, survey.active_ms, survey.busy_ms) == (-92, True, 1000, 250)
 
 
 @given(st.binary(max_size=400))
 def test_whatever_comes_is_read_or_passed_over(data: bytes) -> None:
-    for inner in (decode.STA_INFO, decode.SURVEY_INFO, decode.BSS, decode.WIPHY_BANDS, 120):
+    for inner in (decode.STA_INFO, nl80211_air.SURVEY_INFO, nl80211_air.BSS, nl80211_radios.WIPHY_BANDS, 120):
         message = attribute(decode.MAC, MAC) + attribute(inner, data)
         decode.station(message)
-        decode.survey(message)
-        decode.heard(message)
+        nl80211_air.survey(message)
+        nl80211_air.heard(message)
         decode.interface(message)
-        decode.wiphys([message])
+        nl80211_radios.wiphys([message])
     station = decode.station(attribute(decode.MAC, MAC) + attribute(decode.STA_INFO, data))
     assert station is not None
     station_texts(station)

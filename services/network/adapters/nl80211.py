@@ -1,7 +1,7 @@
 """Talks to the kernel's wireless interface, nl80211.
 
 pyroute2 owns the sockets: numbering, errors, families, multicast. What is in the messages is read by
-`nl80211_decode`.
+`nl80211_decode`, `nl80211_radios` and `nl80211_air`.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.generic import AsyncGenericNetlinkSocket
 
 from services.common.errors import DomainError, FailedPrecondition, NotFound, Unavailable
+from services.network.adapters import nl80211_air, nl80211_radios
 from services.network.adapters import nl80211_decode as decode
 from services.network.adapters.netlink_attributes import attribute, table, text, u32
 from services.network.domain.errors import nl80211_unavailable, permission_missing
@@ -104,7 +105,7 @@ class Nl80211:
 
     async def capabilities(self) -> list[Capabilities]:
         """Returns what the radios can do, by number."""
-        return decode.wiphys(await self._dump(GET_WIPHY, attribute(SPLIT_WIPHY_DUMP, b"")))
+        return nl80211_radios.wiphys(await self._dump(GET_WIPHY, attribute(SPLIT_WIPHY_DUMP, b"")))
 
     async def interfaces(self) -> list[WirelessInterface]:
         """Returns the interfaces of all radios."""
@@ -120,7 +121,7 @@ class Nl80211:
     async def surveys(self, interface: str) -> list[ChannelSurvey]:
         """Returns how busy the channels of an interface's radio were."""
         request = attribute(decode.IFINDEX, self.index(interface))
-        found = [decode.survey(data) for data in await self._dump(GET_SURVEY, request)]
+        found = [nl80211_air.survey(data) for data in await self._dump(GET_SURVEY, request)]
         return [survey for survey in found if survey is not None]
 
     def index(self, interface: str) -> int:
@@ -163,7 +164,9 @@ class Nl80211:
             events.add_membership("scan")
             await self._order(TRIGGER_SCAN, *request)
             await _scan_end(events, index)
-        heard = [decode.heard(data) for data in await self._dump(GET_SCAN, attribute(decode.IFINDEX, index))]
+        heard = [
+            nl80211_air.heard(data) for data in await self._dump(GET_SCAN, attribute(decode.IFINDEX, index))
+        ]
         found = [access_point for access_point in heard if access_point is not None]
         return sorted(found, key=lambda access_point: -(access_point.signal_dbm or -1000))
 

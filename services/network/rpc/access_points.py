@@ -36,7 +36,7 @@ class AccessPointRpcs:
         self._control = control
         self._book = book
         self._wireless = wireless
-        self._built: dict[str, tuple[Mapping[str, Association], list[pb.Station]]] = {}
+        self._built: dict[str, tuple[Mapping[str, Association], pb.ListStationsResponse]] = {}
 
     async def GetSsid(self, request: pb.GetSsidRequest, _context: Any) -> pb.GetSsidResponse:
         """Returns the name of a network and what else hostapd tells."""
@@ -57,7 +57,10 @@ class AccessPointRpcs:
 
     async def ListStations(self, request: pb.ListStationsRequest, _context: Any) -> pb.ListStationsResponse:
         """Lists stations as texts."""
-        stations = await self._stations(self._target(request))
+        everything = await self._stations(self._target(request))
+        if not request.page_size and not request.page_token:
+            return everything
+        stations = everything.stations
         chosen, token = page(stations, lambda s: s.mac_addr, request.page_size, request.page_token)
         return pb.ListStationsResponse(stations=chosen, next_page_token=token)
 
@@ -65,7 +68,7 @@ class AccessPointRpcs:
         """Returns a station, or nothing."""
         mac = normal_mac(request.mac)
         stations = await self._stations(self._target(request))
-        return pb.GetStationResponse(station=next((s for s in stations if s.mac_addr == mac), None))
+        return pb.GetStationResponse(station=next((s for s in stations.stations if s.mac_addr == mac), None))
 
     async def RemoveStation(
         self, request: pb.RemoveStationRequest, _context: Any
@@ -115,13 +118,14 @@ class AccessPointRpcs:
     def _target(self, request: Any) -> Target:
         return self._targets.target(current_principal(), request.chute, request.network)
 
-    async def _stations(self, target: Target) -> list[pb.Station]:
-        """Returns the messages of the stations; they are built once for each answer of the kernel."""
+    async def _stations(self, target: Target) -> pb.ListStationsResponse:
+        """Returns all stations; the message is built once for each answer of the kernel."""
         self._control.config(target.interface)
         stations = await self._book.associations(target.interface)
         known = self._built.get(target.interface)
         if known is None or known[0] is not stations:
-            known = (stations, [to_station(station.info) for station in stations.values()])
+            messages = [to_station(station.info) for station in stations.values()]
+            known = (stations, pb.ListStationsResponse(stations=messages))
             self._built[target.interface] = known
         return known[1]
 
