@@ -188,6 +188,40 @@ def restore(file: Path) -> None:
     click.echo(f"{home} is as it was in {file}." + (f" What was there is now {earlier}." if earlier else ""))
 
 
+@main.command("import-uci")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def import_uci(folder: Path) -> None:
+    """Turns UCI files (network, wireless, dhcp, firewall) into a host configuration on standard output.
+
+    Of a node of Paradrop 0.13 that is the folder uci/config.d. What has no place in a host configuration is
+    told on standard error.
+
+    \b
+    Examples:
+      paradrop import-uci /etc/paradrop/uci/config.d > hostconfig.yaml
+    """
+    import yaml
+
+    from services.common.errors import DomainError
+    from services.network.domain.hostcheck import violations
+    from services.network.domain.hostgenerate import generate
+    from services.network.domain.uci_import import FILES
+    from services.network.domain.uci_import import import_uci as imported
+
+    texts = {name: (folder / name).read_text(errors="replace") for name in FILES if (folder / name).is_file()}
+    if not texts:
+        raise click.ClickException(f"{folder} has none of the files {', '.join(FILES)}; name another folder.")
+    try:
+        document, left = imported(texts, generate({}, None, ()))
+    except DomainError as error:
+        raise click.ClickException(str(error)) from None
+    for sentence in left:
+        click.echo(sentence, err=True)
+    if wrong := violations(document):
+        raise click.ClickException("\n".join(f"{place.field} {place.description}" for place in wrong))
+    click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
+
+
 @contextmanager
 def _explained() -> Iterator[None]:
     from services.launcher.errors import explain

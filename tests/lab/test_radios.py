@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from tests.lab.air import Client, wait_until
-from tests.lab.chutes import CAFE, HOST_CONFIG, THREE, WPA2_KEY, WPA3_KEY, access_point
+from tests.lab.chutes import CAFE, HOST_CONFIG, THREE, WPA2_KEY, WPA3_KEY, access_point, wanted
 from tests.lab.machine import Machine
 from tests.lab.node import LabNode
 
@@ -143,6 +143,21 @@ def test_hostapd_and_dnsmasq_come_back_when_they_are_killed(
     client.lease()
     assert client.pings("192.168.128.2")
     assert lab.get("/api/v1/chutes/seccam/networks/cameras/associations")[0]["joined_at"] == before
+
+
+def test_a_chute_listens_with_a_whole_radio_and_gives_it_back(lab: LabNode) -> None:
+    monitor = wanted("mon0", type="wifi-monitor", requests={"device": "other-wifi-2"})
+    lab.apply("listener", [monitor])
+    container = lab.attach("listener")
+    assert "type monitor" in container.run("iw", "dev", "mon0", "info")
+    assert "UP" in container.run("ip", "-br", "link", "show", "mon0")
+    assert len(lab.get(RADIOS)) == 2
+    container.run("iw", "dev", "mon0", "set", "channel", "11")
+    heard = "import socket\ns = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x300)\n"
+    heard += "s.bind(('mon0', 0))\nwhile b'Free WiFi' not in s.recv(4096): pass"
+    container.run("timeout", "10", "python3", "-c", heard)
+    lab.release("listener")
+    wait_until("the radio", lambda: len(lab.get(RADIOS)) == 3)
 
 
 def test_a_radio_is_taken_out_and_comes_back(lab: LabNode, client: Client) -> None:

@@ -34,7 +34,7 @@ from services.network.domain.stations import (
 )
 
 GET_WIPHY, NEW_WIPHY = 1, 3
-GET_INTERFACE, NEW_INTERFACE, DEL_INTERFACE = 5, 7, 8
+GET_INTERFACE, SET_INTERFACE, NEW_INTERFACE, DEL_INTERFACE = 5, 6, 7, 8
 GET_STATION, DEL_STATION, GET_SCAN, TRIGGER_SCAN, NEW_SCAN_RESULTS, SCAN_ABORTED = 17, 20, 32, 33, 34, 35
 SET_WIPHY_NETNS, GET_SURVEY = 49, 50
 SCAN_SSIDS, SCAN_FREQUENCIES, PID, SPLIT_WIPHY_DUMP = 45, 44, 82, 174
@@ -144,6 +144,14 @@ class Nl80211:
     async def remove_interface(self, interface: str) -> None:
         """Removes an interface."""
         await self._order(DEL_INTERFACE, attribute(decode.IFINDEX, self.index(interface)))
+
+    async def listen(self, interface: str) -> None:
+        """Puts an interface, which has to be down, into monitor mode."""
+        await self._order(
+            SET_INTERFACE,
+            attribute(decode.IFINDEX, self.index(interface)),
+            attribute(decode.IFTYPE, decode.MONITOR_MODE),
+        )
 
     async def move_to_namespace(self, phy: int, pid: int) -> None:
         """Moves a radio with its interfaces into the network namespace of a process."""

@@ -35,7 +35,7 @@ MODES = (
     "P2P-device", "OCB", "NAN",
 )  # fmt: skip
 WIDTHS = ("20 MHz (no HT)", "20 MHz", "40 MHz", "80 MHz", "80+80 MHz", "160 MHz", "5 MHz", "10 MHz")
-AP_MODE = 3
+AP_MODE, MONITOR_MODE = 3, 6
 
 _COUNTERS = {
     1: ("inactive_ms", u32), 2: ("rx_bytes", u32), 3: ("tx_bytes", u32), 7: ("signal_dbm", s8),

@@ -3,14 +3,18 @@
 import asyncio
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
+from services.network.adapters.kernel import in_host, in_namespace, namespace_of
 from services.network.adapters.nl80211 import Nl80211
 from services.network.domain.access_points import Radio
+from services.network.domain.errors import radio_not_available
 from services.network.domain.stations import Capabilities, WirelessInterface
 
 SYSFS = Path("/sys/class/ieee80211")
+RETURN_POLLS, RETURN_POLL_S = 30, 0.1
 
 
 class KernelRadios:
@@ -30,11 +34,50 @@ class KernelRadios:
             key=lambda radio: radio.id,
         )
 
-    async def move_to_namespace(self, phy: str, pid: int) -> None:
-        """Moves a radio with its interfaces into the network namespace of a process."""
-        for radio in await self._kernel.capabilities():
-            if radio.phy == phy:
-                await self._kernel.move_to_namespace(radio.index, pid)
+    async def lend(self, phy: str, pid: int, name: str) -> None:
+        """Puts a radio into a container; see the port."""
+        container = namespace_of(pid)
+        if await in_namespace(container, lambda route: _bring_up(route, name)):
+            return
+        radio = await self._returned(phy)
+        interfaces = [found for found in await self._kernel.interfaces() if found.phy == radio.index]
+        await in_host(lambda route: _bring_down(route, [interface.index for interface in interfaces]))
+        for interface in interfaces:
+            await self._kernel.listen(interface.name)
+        await self._kernel.move_to_namespace(radio.index, pid)
+        macs = {interface.mac for interface in interfaces}
+        await in_namespace(container, lambda route: _name(route, macs, name))
+
+    async def _returned(self, phy: str) -> Capabilities:
+        """Returns a radio; one that was in a container that has just ended is on its way back."""
+        for _ in range(RETURN_POLLS):
+            for radio in await self._kernel.capabilities():
+                if radio.phy == phy:
+                    return radio
+            await asyncio.sleep(RETURN_POLL_S)
+        raise radio_not_available(phy, "it was taken out; plug it in again")
+
+
+def _bring_down(route: Any, indexes: Collection[int]) -> None:
+    for index in indexes:
+        route.link("set", index=index, state="down")
+
+
+def _bring_up(route: Any, name: str) -> bool:
+    """Brings an interface up, if there is one of this name, and tells whether there is."""
+    found = route.link_lookup(ifname=name)
+    for index in found:
+        route.link("set", index=index, state="up")
+    return bool(found)
+
+
+def _name(route: Any, macs: Collection[str], name: str) -> None:
+    """Names the interface of a radio that has come into a container, and brings it up."""
+    for link in route.get_links():
+        if link.get("address") in macs:
+            route.link("set", index=link["index"], ifname=name)
+            break
+    _bring_up(route, name)
 
 
 def _radio(

@@ -158,7 +158,7 @@ class ChuteSetup:
                 network=network.name,
             )
         if network.wanted.type == "wifi-monitor":
-            await self._world.radios.move_to_namespace(network.phy or "", pid)
+            await self._world.radios.lend(network.phy or "", pid, network.name)
         else:
             await self._world.links.attach(network.interface, pid, network.name, network.chute_address)
         return Attachment(network.chute, network.name, pid, mark)

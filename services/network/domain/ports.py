@@ -77,8 +77,11 @@ class Radios(Protocol):
     async def list(self) -> Sequence[Radio]:
         """Returns the radios by id; raises Unavailable (NL80211_UNAVAILABLE)."""
 
-    async def move_to_namespace(self, phy: str, pid: int) -> None:
-        """Moves a radio with its interfaces into the network namespace of a process."""
+    async def lend(self, phy: str, pid: int, name: str) -> None:
+        """Puts a radio into the network namespace of a process, to listen (monitor mode).
+
+        Its interface has that name there and is up. It is back when the namespace ends.
+        """
 
 
 class Firewall(Protocol):
