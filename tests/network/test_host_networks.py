@@ -80,6 +80,64 @@ async def test_a_configuration_that_cuts_the_node_off_is_taken_back(site: Site, 
         assert site.leftovers() == first
 
 
+def fixed_uplink(**more: str) -> dict[str, Any]:
+    uplink = {"interface": "eth0", "proto": "static", "ipaddr": f"{UPLINK}.7", "netmask": "255.255.255.0"}
+    return plain(lan__interfaces=["eth2"], wan={**uplink, "gateway": f"{UPLINK}.1", **more})
+
+
+def way_out(site: Site) -> tuple[list[str], str]:
+    route = site.host.run("ip", "-4", "route", "show", "default").replace("proto static", "")
+    return site.addresses("eth0"), route.strip()
+
+
+async def test_the_uplink_has_a_fixed_address_as_long_as_the_document_says_so(
+    site: Site, tmp_path: Path
+) -> None:
+    before = way_out(site)
+    # What a DHCP client left there must not stay beside it.
+    site.host.run("ip", "route", "replace", "default", "via", f"{UPLINK}.1", "metric", "100")
+    site.host.run("ip", "route", "del", "default", "metric", "0")
+    async with serve(tmp_path, site.host, **MANAGED) as served:
+        await put(served, fixed_uplink(), 1)
+        assert (await settled(served.client())).state == CONFIRMED
+        assert way_out(site) == ([f"{UPLINK}.7/24"], f"default via {UPLINK}.1 dev eth0")
+        assert site.host.reaches(f"{UPLINK}.1")
+        assert (await sections(served))["interface", "wan"] == (True, "")
+    async with serve(tmp_path, site.host, **MANAGED) as served:
+        assert way_out(site) == ([f"{UPLINK}.7/24"], f"default via {UPLINK}.1 dev eth0")
+        await put(served, plain(), 2)
+        assert (await settled(served.client())).state == CONFIRMED
+        assert way_out(site) == before
+        assert ("interface", "wan") not in await sections(served)
+
+
+async def test_a_gateway_that_does_not_answer_is_not_kept(site: Site, tmp_path: Path) -> None:
+    before = way_out(site)
+    async with serve(tmp_path, site.host, **MANAGED) as served:
+        await put(served, fixed_uplink(gateway=f"{UPLINK}.99"), 1)
+        now = await settled(served.client())
+        assert (now.state, now.reason) == (REVERTED, "MANAGEMENT_LOST")
+        assert way_out(site) == before
+        assert site.host.reaches(f"{UPLINK}.1")
+
+
+async def test_a_second_way_out_refuses_a_fixed_uplink(site: Site, tmp_path: Path) -> None:
+    site.host.run("ip", "route", "del", "default")
+    site.host.run("ip", "addr", "add", "198.51.100.2/24", "dev", "eth1")
+    site.host.run("ip", "route", "add", "default", "via", "198.51.100.1")
+    before = way_out(site)
+    async with serve(tmp_path, site.host, **MANAGED) as served:
+        await put(served, plain(lan__interfaces=["eth2"]), 1)
+        assert (await settled(served.client())).state == CONFIRMED
+        assert way_out(site) == before
+        request = hostconfig_pb2.ApplyHostConfigRequest(change_id=2)
+        request.config.update(fixed_uplink())
+        refused = await served.services.refused("ApplyHostConfig", request)
+        assert refused == ("FAILED_PRECONDITION", "DEFAULT_ROUTE_TAKEN")
+        assert (await settled(served.client())).version == 2
+        assert way_out(site) == before
+
+
 async def test_a_crash_on_probation_gives_the_uplink_back(site: Site, tmp_path: Path) -> None:
     async with serve(tmp_path, site.host, **MANAGED) as served:
         cut = plain(lan__interfaces=["eth0"], wan__interface="eth2")

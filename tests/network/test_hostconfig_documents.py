@@ -20,6 +20,13 @@ from services.network.domain.ports import LinkState
 from tests.network.documents import EXAMPLE, example
 
 RULE_PORT = "firewall.rules[0].dest_port"
+WAN = {
+    "interface": "eth0",
+    "proto": "static",
+    "ipaddr": "203.0.113.7",
+    "netmask": "255.255.255.0",
+    "gateway": "203.0.113.1",
+}
 AP = {"device": "pci-wifi-0", "ssid": "Paradrop", "mode": "ap", "network": "lan"}
 
 _json = st.recursive(
@@ -58,6 +65,11 @@ def test_the_documented_example_is_valid_and_the_schema_a_schema() -> None:
         (example(lan__proto="magic"), ["lan.proto"]),
         (example(system__chutePrefixSize=33), ["system.chutePrefixSize"]),
         (example(system__chuteSubnetPool="10.0.0.0/33"), ["system.chuteSubnetPool"]),
+        (example(wan=WAN | {"gateway": "198.51.100.1"}), ["wan.gateway"]),
+        (example(wan=WAN | {"gateway": WAN["ipaddr"]}), ["wan.gateway"]),
+        (example(wan={key: WAN[key] for key in WAN if key != "gateway"}), ["wan"]),
+        (example(wan={key: WAN[key] for key in WAN if key != "netmask"}), ["wan"]),
+        (example(wan=WAN | {"ipaddr": "10.0.0.2", "gateway": "10.0.0.3"}), ["wan.ipaddr"]),
         (example(telemetry__interval=2**60), ["telemetry.interval"]),
         (example(more={"number": 2.0**60}), ["more.number"]),
         (example(wifi___interfaces=[{**AP, "ssid": ""}]), ["wifi-interfaces[0].ssid"]),

@@ -96,8 +96,8 @@ async def test_a_gateway_is_known_by_its_answer(namespaces: Namespaces) -> None:
     beyond.run("ip", "addr", "add", "192.0.2.1/24", "dev", "far")
     links = KernelLinks(host.path)
     assert await links.default_route() is None
-    await links.add_default_route("eth0", IPv4Address("192.0.2.1"))
-    await links.add_default_route("eth0", IPv4Address("192.0.2.9"))
+    for gateway in ("192.0.2.9", "192.0.2.1", "192.0.2.1"):
+        await links.set_default_route("eth0", IPv4Address(gateway))
     assert await links.default_route() == ("eth0", IPv4Address("192.0.2.1"))
     assert await links.neighbour_answers("eth0", IPv4Address("192.0.2.1"), 3)
     beyond.run("ip", "link", "set", "far", "down")

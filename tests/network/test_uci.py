@@ -228,3 +228,15 @@ def test_any_sections_become_a_document_or_are_left_out(texts: dict[str, str]) -
     found, left = import_uci(texts, EXAMPLE)
     assert {"firewall", "lan", "system"} <= found.keys()
     assert all(sentence.endswith(".") for sentence in left)
+
+
+def test_a_fixed_uplink_is_taken_over() -> None:
+    text = NETWORK.replace(
+        "\toption proto 'dhcp'",
+        "\toption proto 'static'\n\toption ipaddr '203.0.113.7'\n\toption netmask '255.255.255.0'\n"
+        "\toption gateway '203.0.113.1'",
+    )
+    found, left = import_uci({"network": text}, EXAMPLE)
+    assert (violations(found), left) == ([], [])
+    assert (found["wan"]["proto"], found["wan"]["ipaddr"]) == ("static", "203.0.113.7")
+    assert found["wan"]["gateway"] == "203.0.113.1"

@@ -15,6 +15,7 @@ from pyroute2 import NetlinkError
 from services.common.errors import FailedPrecondition
 from services.network.adapters.kernel import in_host, in_namespace, namespace_of
 from services.network.adapters.link_reading import MARK, default_route, owner_of, read_links
+from services.network.domain.errors import default_route_taken
 from services.network.domain.ports import LinkState
 
 T = TypeVar("T")
@@ -187,12 +188,24 @@ class KernelLinks:
             await asyncio.sleep(PROBE_INTERVAL_S)
         return False
 
-    async def add_default_route(self, interface: str, gateway: IPv4Address) -> None:
-        """Adds a default route unless there is one."""
+    async def set_default_route(self, interface: str, gateway: IPv4Address) -> None:
+        """Lets the default route of an interface lead to this gateway alone; see the port."""
 
         def work(route: Any) -> None:
-            if default_route(route) is None:
-                route.route("add", dst="default", gateway=str(gateway), oif=_index(route, interface))
+            index, there = _index(route, interface), False
+            for entry in route.get_default_routes(family=AF_INET):
+                if entry.get("oif") != index:
+                    continue
+                if entry.get("gateway") == str(gateway):
+                    there = True
+                else:
+                    priority = entry.get("priority") or 0
+                    route.route("del", family=AF_INET, dst="default", oif=index, priority=priority)
+            other = default_route(route)
+            if other is not None and other[0] != interface:
+                raise default_route_taken(other[0])
+            if not there:
+                route.route("add", dst="default", gateway=str(gateway), oif=index)
 
         await self._here(work)
 

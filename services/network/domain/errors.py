@@ -11,6 +11,8 @@ from services.common.errors import (
 )
 from services.network.domain.violation import Violation
 
+DEFAULT_ROUTE_TAKEN = "DEFAULT_ROUTE_TAKEN"
+
 
 def chute_not_found(chute: str) -> NotFound:
     """The chute is not installed."""
@@ -72,6 +74,15 @@ def radio_not_available(wanted: str, why: str) -> FailedPrecondition:
     """No radio can do what is asked for."""
     return FailedPrecondition(
         f"No radio is available for {wanted}: {why}.", reason="RADIO_NOT_AVAILABLE", wanted=wanted
+    )
+
+
+def default_route_taken(interface: str) -> FailedPrecondition:
+    """Another interface than the one that is asked for is the way out."""
+    return FailedPrecondition(
+        f"The default route leads over {interface}; remove it, or name {interface} as the uplink.",
+        reason=DEFAULT_ROUTE_TAKEN,
+        interface=interface,
     )
 
 

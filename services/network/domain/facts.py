@@ -53,7 +53,8 @@ class Facts:
 
     def foreign_subnets(self) -> Iterator[IPv4Network]:
         """Yields the networks that the host itself is in or will be in."""
-        for section in (self.document["lan"], *self.document.get("vlan-interfaces", ())):
+        wan = self.document.get("wan") or {}
+        for section in (self.document["lan"], wan, *self.document.get("vlan-interfaces", ())):
             if section.get("ipaddr") and section.get("netmask"):
                 yield IPv4Network((section["ipaddr"], section["netmask"]), strict=False)
         for link in self.links.values():

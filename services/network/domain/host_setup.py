@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import IPv4Address, IPv4Interface
 
 from services.common.errors import DomainError, FailedPrecondition
+from services.network.domain.errors import DEFAULT_ROUTE_TAKEN
 from services.network.domain.facts import Facts
-from services.network.domain.hostplan import LAN, WAN, HostNetwork, HostPlan
+from services.network.domain.hostplan import LAN, WAN, HostNetwork, HostPlan, Uplink
 from services.network.domain.naming import HOST_BRIDGE
 from services.network.domain.sections import NODE, Key, Sections
 from services.network.domain.store import Borrowed, NetworkStore
@@ -27,6 +28,8 @@ def _named(plan: HostPlan, facts: Facts) -> Iterator[tuple[str, str]]:
         return
     for network in plan.networks:
         yield "interface", network.name
+    if plan.uplink is not None:
+        yield "interface", WAN
     for point in plan.access_points:
         yield "wifi-iface", point.name
     for network in plan.networks:
@@ -77,6 +80,12 @@ class HostSetup:
                 await self._interface(network, plan, facts)
 
             yield ("interface", network.name, NODE), interface
+        if plan.uplink is not None:
+
+            async def uplink(wanted: Uplink = plan.uplink) -> None:
+                await self._uplink(wanted, facts)
+
+            yield ("interface", WAN, NODE), uplink
         for point in plan.access_points:
 
             async def access_point(point=point) -> None:  # type: ignore[no-untyped-def]
@@ -104,27 +113,49 @@ class HostSetup:
 
     async def _bridge(self, plan: HostPlan, facts: Facts) -> None:
         borrowed = await self._store.borrowed()
-        route = await self._world.links.default_route()
         for port in plan.bridge_ports:
-            link = facts.links[port]
-            if port not in borrowed and link.master != HOST_BRIDGE:
-                address = str(link.addresses[0]) if link.addresses else None
-                gateway = str(route[1]) if route and route[0] == port and route[1] else None
-                await self._store.set_borrowed(port, Borrowed(address, gateway))
+            if facts.links[port].master != HOST_BRIDGE:
+                await self._borrow(port, facts)
         await self._world.links.ensure_bridge(HOST_BRIDGE, LAN, plan.bridge_ports)
         for port in plan.bridge_ports:
             await self._world.links.set_address(port, None)
         for port, before in borrowed.items():
-            if port not in plan.bridge_ports:
+            if port not in plan.borrowed:
                 await self._give_back(port, before)
+
+    async def _uplink(self, uplink: Uplink, facts: Facts) -> None:
+        links = self._world.links
+        await self._borrow(uplink.interface, facts)
+        await links.set_address(uplink.interface, uplink.address)
+        await links.set_default_route(uplink.interface, uplink.gateway)
+
+    async def _borrow(self, interface: str, facts: Facts) -> None:
+        """Notes what an interface has, unless that is noted already."""
+        link = facts.links.get(interface)
+        if link is None or interface in await self._store.borrowed():
+            return
+        route = await self._world.links.default_route()
+        address = str(link.addresses[0]) if link.addresses else None
+        gateway = str(route[1]) if route and route[0] == interface and route[1] else None
+        await self._store.set_borrowed(interface, Borrowed(address, gateway))
 
     async def _give_back(self, interface: str, borrowed: Borrowed) -> None:
         links = self._world.links
         if interface in await links.list():
-            await links.set_address(interface, IPv4Interface(borrowed.address) if borrowed.address else None)
+            # Routes go with the last address, those of a gateway that was ours too.
+            await links.set_address(interface, None)
+            if borrowed.address:
+                await links.set_address(interface, IPv4Interface(borrowed.address))
             if borrowed.gateway:
-                await links.add_default_route(interface, IPv4Address(borrowed.gateway))
+                await self._restore_route(interface, IPv4Address(borrowed.gateway))
         await self._store.set_borrowed(interface, None)
+
+    async def _restore_route(self, interface: str, gateway: IPv4Address) -> None:
+        try:
+            await self._world.links.set_default_route(interface, gateway)
+        except DomainError as error:
+            if error.reason != DEFAULT_ROUTE_TAKEN:  # There is another way out by now.
+                raise
 
 
 def _not_managed() -> FailedPrecondition:

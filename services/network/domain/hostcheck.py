@@ -106,6 +106,9 @@ def _contradictions(document: Document) -> Iterator[Violation]:
             "lan.interfaces", "must not have the interface of wan: the node would cut itself off."
         )
     yield from _network(lan, "lan")
+    if wan and wan.get("proto") == "static":
+        wrong = [*_network(wan, "wan")]
+        yield from wrong or _uplink(wan, lan)
     ids: set[int] = set()
     for index, vlan in enumerate(document.get("vlan-interfaces", ())):
         field = f"vlan-interfaces[{index}]"
@@ -189,3 +192,15 @@ def _network(section: Document, field: str) -> Iterator[Violation]:
     dhcp = section.get("dhcp")
     if dhcp and dhcp["start"] + dhcp["limit"] >= network.num_addresses:
         yield Violation(f"{field}.dhcp", "start and limit must stay within the network.")
+
+
+def _uplink(wan: Document, lan: Document) -> Iterator[Violation]:
+    """Looks at an uplink whose address is written as it has to be."""
+    network = IPv4Network((wan["ipaddr"], wan["netmask"]), strict=False)
+    if "gateway" not in wan:
+        yield Violation("wan", "must have gateway, because proto is static.")
+    elif IPv4Address(wan["gateway"]) not in network or wan["gateway"] == wan["ipaddr"]:
+        yield Violation("wan.gateway", "must be the address of another machine in the network of wan.")
+    well_formed = lan["proto"] == "static" and not [*_network(lan, "lan")]
+    if well_formed and network.overlaps(IPv4Network((lan["ipaddr"], lan["netmask"]), strict=False)):
+        yield Violation("wan.ipaddr", "must not be in the network of lan.")

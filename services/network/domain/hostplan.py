@@ -44,6 +44,15 @@ class HostAccessPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Uplink:
+    """The way out of a node whose address there is fixed."""
+
+    interface: str
+    address: IPv4Interface
+    gateway: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
 class HostPlan:
     """What the host's own interfaces shall be."""
 
@@ -53,6 +62,13 @@ class HostPlan:
     access_points: tuple[HostAccessPoint, ...]
     use: HostUse
     """What is left for chutes follows from it."""
+    uplink: Uplink | None = None
+    """None if the host gives its uplink an address itself."""
+
+    @property
+    def borrowed(self) -> frozenset[str]:
+        """Interfaces that get back what they had before, once the node does not need them any more."""
+        return frozenset(self.bridge_ports) | ({self.uplink.interface} if self.uplink else frozenset())
 
 
 def plan_host(facts: Facts, lease_dir: Path) -> HostPlan:
@@ -80,7 +96,14 @@ def plan_host(facts: Facts, lease_dir: Path) -> HostPlan:
             HostNetwork(vlan.get("name") or name, name, address, dhcp, vlan.get("firewall") or {}, vlan["id"])
         )
     ports = tuple(name for name in lan.get("interfaces", ()) if name in facts.links)
-    return HostPlan(ports, tuple(networks), points, use)
+    return HostPlan(ports, tuple(networks), points, use, _uplink(document.get("wan") or {}))
+
+
+def _uplink(wan: Document) -> Uplink | None:
+    if wan.get("proto") != "static":
+        return None
+    address = IPv4Interface((wan["ipaddr"], wan["netmask"]))
+    return Uplink(wan["interface"], address, IPv4Address(wan["gateway"]))
 
 
 def _address(section: Document, facts: Facts) -> IPv4Interface | None:

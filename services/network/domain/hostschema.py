@@ -173,7 +173,10 @@ HOST_CONFIG_SCHEMA: Schema = {
             "wan": _object(
                 {
                     "interface": NAME,
-                    "proto": {"enum": ["dhcp"]},
+                    "proto": {"enum": ["dhcp", "static"]},
+                    "ipaddr": IP,
+                    "netmask": IP,
+                    "gateway": IP,
                     "firewall": _object({"defaults": ZONE_DEFAULTS, "forwarding": FORWARDING}),
                 },
                 "interface",

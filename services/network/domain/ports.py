@@ -137,8 +137,11 @@ class Links(Protocol):
     async def remove(self, name: str) -> None:
         """Removes an interface of ours; the ports of a bridge get back what they had before."""
 
-    async def add_default_route(self, interface: str, gateway: IPv4Address) -> None:
-        """Adds a default route unless there is one."""
+    async def set_default_route(self, interface: str, gateway: IPv4Address) -> None:
+        """Lets the default route of an interface lead to this gateway alone.
+
+        Raises FailedPrecondition (DEFAULT_ROUTE_TAKEN) if it leads over another interface.
+        """
 
     async def enable_forwarding(self) -> None:
         """Lets the kernel pass IPv4 packets on."""

@@ -60,8 +60,13 @@ def _network(
         if section.type != "interface" or name == "loopback":
             continue
         if name == "wan":
-            document["wan"] = {**document.get("wan", {}), "interface": section.get("ifname"), "proto": "dhcp"}
-            if proto != "dhcp":
+            document["wan"] = {
+                **document.get("wan", {}),
+                "interface": section.get("ifname"),
+                "proto": "dhcp",
+                **(_address(section, "gateway") if proto == "static" else {}),
+            }
+            if proto not in ("dhcp", "static"):
                 left.append(f"network.wan: the uplink's proto {proto} stays the business of the host.")
         elif name == "lan":
             document["lan"] = {
@@ -81,8 +86,8 @@ def _network(
         document["vlan-interfaces"] = vlans
 
 
-def _address(section: UciSection) -> dict[str, Any]:
-    found = {key: section.get(key) for key in ("ipaddr", "netmask")}
+def _address(section: UciSection, *more: str) -> dict[str, Any]:
+    found = {key: section.get(key) for key in ("ipaddr", "netmask", *more)}
     return {"proto": section.get("proto") or "static", **{key: text for key, text in found.items() if text}}
 
 
