@@ -1,15 +1,17 @@
 """What roams around the node: clients with a radio and a network namespace of their own."""
 
-import contextlib
 import re
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from services.network.domain.hostapd_text import parse
 from tests.lab.machine import LabError, Machine
 
-JOIN_TIMEOUT_S = 30.0
+JOIN_TIMEOUT_S = 60.0
+CHANNELS_MHZ = "2412 2437 2462"
+"""Where the lab's access points are; to listen everywhere takes a client five seconds."""
 DHCP_SCRIPT = """#!/bin/sh
 case $1 in
 bound|renew) ip address flush dev "$interface"; ip address add "$ip/$mask" dev "$interface"
@@ -40,6 +42,7 @@ class Client:
     name: str
     interface: str
     supplicant: int = field(default=0)
+    _wants_network: bool = False
 
     @classmethod
     def create(cls, machine: Machine, name: str, phy: str, interface: str) -> "Client":
@@ -60,30 +63,46 @@ class Client:
             f"-c/run/lab/{name}.conf",
             log=f"/run/lab/{name}.log",
         )
-        wait_until("wpa_supplicant", lambda: client.control("PING", check=False).startswith("PONG"))
+        wait_until("wpa_supplicant", client._answers)
         return client
 
-    @property
+    @cached_property
     def mac(self) -> str:
         """Hardware address."""
         return str(self.run("iw", "dev", self.interface, "info").output.split("addr ")[1].split()[0])
 
     def run(self, *argv: str, check: bool = True, timeout_s: float = 30) -> Any:
         """Runs a program as this client."""
-        return self.machine.run("ip", "netns", "exec", self.name, *argv, check=check, timeout_s=timeout_s)
+        argv = ("nsenter", f"--net=/run/netns/{self.name}", *argv)
+        return self.machine.run(*argv, check=check, timeout_s=timeout_s)
 
-    def control(self, *words: str, check: bool = True) -> str:
-        """Talks to its wpa_supplicant."""
-        result = self.run(
-            "wpa_cli", "-p", f"/run/lab/wpa-{self.name}", "-i", self.interface, *words, check=False
-        )
-        if check and (result.code or "FAIL" in result.output):
-            raise LabError(f"wpa_cli {words}: {result.output}")
-        return str(result.output)
+    def control(self, *commands: str) -> list[str]:
+        """Gives its wpa_supplicant commands, one after another, and returns the replies."""
+        path = f"/run/lab/wpa-{self.name}/{self.interface}"
+        replies: list[str] = self.machine.ask("control", path=path, commands=commands)["replies"]
+        for command, reply in zip(commands, replies, strict=True):
+            if reply.startswith("FAIL"):
+                raise LabError(f"{self.name}, {command}: {reply}")
+        return replies
+
+    def _answers(self) -> bool:
+        try:
+            return self.control("PING") == ["PONG\n"]
+        except LabError:
+            return False
 
     def status(self) -> dict[str, str]:
         """Returns what its wpa_supplicant tells."""
-        return parse(self.control("status"))
+        return parse(self.control("STATUS")[0])
+
+    def said(self) -> int:
+        """Returns how much its wpa_supplicant has said, for `refused`."""
+        return len(self.machine.read(f"/run/lab/{self.name}.log"))
+
+    def refused(self, since: int, timeout_s: float = 20) -> None:
+        """Waits until it has given up joining because of its key or password."""
+        log = f"/run/lab/{self.name}.log"
+        wait_until("the refusal", lambda: "SSID-TEMP-DISABLED" in self.machine.read(log)[since:], timeout_s)
 
     def join(
         self,
@@ -103,8 +122,7 @@ class Client:
     def begin_to_join(self, ssid: str, *, key: str = "", security: str = "none", **more: str) -> None:
         """Tells wpa_supplicant which network is wanted."""
         self.leave()
-        self.control("add_network")
-        settings = {"ssid": ssid.encode().hex(), "scan_ssid": "1"}
+        settings = {"ssid": ssid.encode().hex(), "scan_ssid": "1", "scan_freq": CHANNELS_MHZ}
         if security == "none":
             settings["key_mgmt"] = "NONE"
         elif security == "sae":
@@ -113,10 +131,14 @@ class Client:
             settings |= {"key_mgmt": "WPA-EAP", "ieee80211w": "1"}
         else:
             settings |= {"key_mgmt": "WPA-PSK", "psk": f'"{key}"', "ieee80211w": "1"}
-        for name, value in (settings | more).items():
-            self.control("set_network", "0", name, value)
-        self.control("enable_network", "0")
-        self.control("reassociate")
+        self._wants_network = True
+        settings |= more
+        self.control(
+            "ADD_NETWORK",
+            *(f"SET_NETWORK 0 {name} {value}" for name, value in settings.items()),
+            "ENABLE_NETWORK 0",
+            "REASSOCIATE",
+        )
 
     def is_in(self, ssid: str) -> bool:
         """Tells whether it may pass data in a network."""
@@ -125,9 +147,10 @@ class Client:
 
     def leave(self) -> None:
         """Leaves whatever network it is in."""
-        with contextlib.suppress(LabError):
-            self.control("remove_network", "all")
-        self.run("ip", "address", "flush", "dev", self.interface)
+        if self._wants_network:
+            self.control("REMOVE_NETWORK all")
+            self.run("ip", "address", "flush", "dev", self.interface)
+            self._wants_network = False
 
     def lease(self, hostname: str = "", timeout_s: float = 20) -> str:
         """Asks for an address and returns it."""
@@ -158,7 +181,14 @@ class Client:
         pings = (f"(ping -c2 -i0.3 -W1 {address} >/dev/null && echo {address}) &" for address in addresses)
         return set(self.run("sh", "-c", f"{' '.join(pings)} wait", check=False).output.split())
 
-    def scan(self, frequency_mhz: int) -> str:
-        """Returns what is on a channel now, as iw prints it."""
+    def finds(self, ssid: str, frequency_mhz: int, timeout_s: float = 30) -> str:
+        """Listens on a channel until a network is there; returns all that is there, as iw prints it."""
         words = ("iw", "dev", self.interface, "scan", "freq", str(frequency_mhz), "flush")
-        return str(self.run(*words, check=False).output)
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            heard = str(self.run(*words, check=False).output)
+            if f"SSID: {ssid}\n" in heard:
+                return heard
+            if time.monotonic() > deadline_s:
+                raise LabError(f"{self.name} does not hear {ssid}: {heard}")
+            time.sleep(0.5)

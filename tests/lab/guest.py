@@ -77,6 +77,29 @@ async def _read(path: str) -> dict[str, Any]:
     return {"content": base64.b64encode(Path(path).read_bytes()).decode()}
 
 
+async def _alive(pid: int) -> dict[str, Any]:
+    """Tells whether a program that was spawned here runs."""
+    return {"alive": SPAWNED[pid].returncode is None}
+
+
+async def _control(path: str, commands: list[str]) -> dict[str, Any]:
+    """Sends commands to a control socket of wpa_supplicant, one after another, and returns the replies."""
+    loop, own = asyncio.get_running_loop(), f"/run/lab/control-{time.monotonic_ns()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as control:
+        control.setblocking(False)
+        control.bind(own)
+        try:
+            control.connect(path)
+            replies = []
+            for command in commands:
+                await loop.sock_sendall(control, command.encode())
+                async with asyncio.timeout(DEFAULT_TIMEOUT_S):
+                    replies.append((await loop.sock_recv(control, 65536)).decode(errors="replace"))
+        finally:
+            os.unlink(own)
+    return {"replies": replies}
+
+
 async def _clock() -> dict[str, Any]:
     return {"time_s": time.time(), "monotonic_s": time.monotonic()}
 
@@ -121,6 +144,8 @@ ACTIONS = {
     "signal": _signal,
     "write": _write,
     "read": _read,
+    "alive": _alive,
+    "control": _control,
     "clock": _clock,
     "radio": _radio,
 }

@@ -103,6 +103,10 @@ class Machine:
         """Signals a process and, if it was spawned here and ends, waits for that."""
         self.ask("signal", pid=pid, number=number)
 
+    def alive(self, pid: int) -> bool:
+        """Tells whether a process that was spawned here runs."""
+        return bool(self.ask("alive", pid=pid)["alive"])
+
     def write(self, path: str, content: str | bytes) -> None:
         """Writes a file in the machine."""
         data = content.encode() if isinstance(content, str) else content

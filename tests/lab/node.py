@@ -123,8 +123,7 @@ class LabNode:
                 self.call("SyncChutes", pb.SyncChutesRequest())
                 return
             except grpc.RpcError:
-                gone = self.machine.run("kill", "-0", str(self.pid), check=False).code
-                if gone or time.monotonic() > deadline_s:
+                if not self.machine.alive(self.pid) or time.monotonic() > deadline_s:
                     raise machines.LabError(f"the service does not serve: {self.log}") from None
                 time.sleep(0.2)
 
@@ -231,7 +230,7 @@ def running(radios: int, clients: int) -> Iterator[LabNode]:
             settings_in(home, **environment) as settings,
             run_in_thread(_front(settings), ""),
             machines.running(radios + clients, {SERVICE_PORT: port}, shared=shared) as machine,
-            grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
+            grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.max_reconnect_backoff_ms", 500)]) as channel,
         ):
             # Its clock counts from whole seconds; a token of this second would not be valid there yet.
             machine.run("date", "-s", f"@{time.time():.3f}")

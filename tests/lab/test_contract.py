@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab.air import Client
+from tests.lab.air import Client, wait_until
 from tests.lab.chutes import PLAN
 from tests.lab.node import LabNode
 
@@ -78,6 +78,8 @@ def test_ssid(lab_session: LabNode, joined: Client) -> None:
     assert "wps_state" in settings
     answer = lab_session.request("PUT", f"{NETWORKS}/wifi/ssid", {"ssid": "Free WiFi"})
     assert (answer.status, answer.json) == (200, {"message": "OK"})
+    # Whoever is there has to join anew.
+    wait_until("the device", lambda: lab_session.get(f"{NETWORKS}/wifi/associations"), 30)
 
 
 def test_hostapd_status(lab_session: LabNode, joined: Client) -> None:
