@@ -17,6 +17,7 @@ from benchmarks import (
     rest,
     spectrum,
     stations,
+    stations_lab,
 )
 from tests.support.engine import busybox_image, running_engine
 
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "spectrum-soak": spectrum.soak,
     "logs": logs.main,
     "stations": stations.main,
+    "stations-lab": stations_lab.main,
     "parts": parts.main,
 }
 

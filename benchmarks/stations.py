@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,20 +120,24 @@ async def _measure() -> None:
             serving(address, [], register, TokenVerifier(Path(folder))),
             grpc.aio.insecure_channel(address) as channel,
         ):
-            await _compare(address, token, await _spawning(Path(folder)))
+            await _compare(address, token, await _printing(Path(folder)))
             await _idle(wireless_pb2_grpc.WirelessServiceStub(channel), metadata)
     await book.close()
 
 
-async def _spawning(folder: Path) -> Callable[[], Awaitable[None]]:
-    """Returns what the original did at each call: spawn, read, parse."""
+async def _printing(folder: Path) -> list[str]:
+    """Returns a command that prints what `iw` would."""
     text = folder / "dump"
     stations = await _Kernel().stations("")
     text.write_text("".join(_printed(station) for station in stations))
-    program = shutil.which("cat") or "/bin/cat"
+    return [shutil.which("cat") or "/bin/cat", str(text)]
+
+
+def _spawning(command: list[str]) -> Callable[[], Awaitable[None]]:
+    """Returns what the original did at each call: spawn, read, parse."""
 
     async def call() -> None:
-        process = await asyncio.create_subprocess_exec(program, text, stdout=asyncio.subprocess.PIPE)
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         output, _ = await process.communicate()
         found: list[dict[str, str]] = []
         for line in output.decode().splitlines():
@@ -153,31 +157,49 @@ def _printed(station: StationInfo) -> str:
     return f"Station {station.mac} (on vwlan7e1b)\n{''.join(lines)}"
 
 
-async def _compare(address: str, token: str, theirs: Callable[[], Awaitable[None]]) -> None:
-    rows = []
+Figures = tuple[float, float]
+"""Calls per second, and the 99th percentile in milliseconds."""
+
+
+async def _compare(address: str, token: str, command: list[str]) -> None:
+    found = []
     for connections in CONNECTIONS:
-        baseline, _ = await _load(theirs, connections)
-        rate, p99_ms = await _from_outside(address, token, connections)
-        rows.append(
-            [str(connections), f"{baseline:.0f}", f"{rate:.0f}", f"{rate / baseline:.1f}", f"{p99_ms:.1f}"]
-        )
-    title = f"Stations list, {STATIONS} stations (aims: ratio {AIM_RATIO:.0f}, p99 {AIM_P99_MS:.0f} ms)"
+        baseline = await _apart("spawn", str(connections), *command)
+        found.append((connections, baseline, await _apart("call", str(connections), address, token)))
+    show(found)
+
+
+def show(found: Sequence[tuple[int, Figures, Figures]], where: str = "") -> None:
+    """Prints callers, what spawning makes, and what the service makes."""
+    rows = [
+        [str(callers), f"{spawned:.0f}", f"{called:.0f}", f"{called / spawned:.1f}", f"{p99_ms:.1f}"]
+        for callers, (spawned, _), (called, p99_ms) in found
+    ]
+    title = (
+        f"Stations list, {STATIONS} stations{where} (aims: ratio {AIM_RATIO:.0f}, p99 {AIM_P99_MS:.0f} ms)"
+    )
     table(title, ["callers", "spawn and parse, calls/s", "over gRPC, calls/s", "ratio", "p99 ms"], rows)
 
 
-async def _from_outside(address: str, token: str, connections: int) -> tuple[float, float]:
-    """Loads the service from a process of its own: a client in this one would take the service's time."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.stations", address, token, str(connections)),
-        stdout=asyncio.subprocess.PIPE,
-    )
+async def _apart(*words: str) -> Figures:
+    """Loads one of the two from a process of its own: in this one it would take the service's time."""
+    process = await asyncio.create_subprocess_exec(*loading(*words), stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
+    return read_figures(output.decode())
+
+
+def loading(*words: str) -> list[str]:
+    """Returns the command that prints figures: `spawn CALLERS COMMAND…` or `call CALLERS ADDRESS TOKEN`."""
+    return [sys.executable, "-m", "benchmarks.stations", *words]
+
+
+def read_figures(output: str) -> Figures:
+    """Reads what such a command has printed."""
     rate, p99_ms = json.loads(output)
     return rate, p99_ms
 
 
-async def _call_from_outside(address: str, token: str, connections: int) -> None:
-    """Is that process: calls, and prints calls per second and the 99th percentile in milliseconds."""
+async def _call(connections: int, address: str, token: str) -> Figures:
     metadata = (("authorization", f"Bearer {token}"),)
     request = pb.ListStationsRequest(chute=CHUTE, network=NETWORK).SerializeToString()
     async with grpc.aio.insecure_channel(address) as channel:
@@ -188,14 +210,14 @@ async def _call_from_outside(address: str, token: str, connections: int) -> None
             replies.append(await method(request, metadata=metadata))
 
         replies: deque[bytes] = deque(maxlen=connections)
+        await call()
         figures = await _load(call, connections)
         for reply in replies:
             assert len(pb.ListStationsResponse.FromString(reply).stations) == STATIONS
-    print(json.dumps(figures))
+    return figures
 
 
-async def _load(call: Callable[[], Awaitable[None]], connections: int) -> tuple[float, float]:
-    """Returns calls per second and the 99th percentile in milliseconds."""
+async def _load(call: Callable[[], Awaitable[None]], connections: int) -> Figures:
     times_s: list[float] = []
     end_s = time.monotonic() + DURATION_S
 
@@ -235,5 +257,11 @@ async def _idle(stub: wireless_pb2_grpc.WirelessServiceStub, metadata: tuple[tup
     print("readers included.")
 
 
+async def _figures(what: str, connections: int, *words: str) -> Figures:
+    return await (
+        _load(_spawning(list(words)), connections) if what == "spawn" else _call(connections, *words)
+    )
+
+
 if __name__ == "__main__":
-    asyncio.run(_call_from_outside(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    print(json.dumps(asyncio.run(_figures(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))))

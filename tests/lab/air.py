@@ -34,6 +34,27 @@ def wait_until(what: str, holds: Any, timeout_s: float = 10.0, every_s: float = 
         time.sleep(every_s)
 
 
+CROWD = "crowd"
+
+
+def gather(machine: Machine, radios: range) -> None:
+    """Takes radios away from the node and puts them into the namespace of the crowd."""
+    if radios:
+        move = f"iw phy phy$n set netns name {CROWD}"
+        script = f"ip netns add {CROWD}; for n in $(seq {radios[0]} {radios[-1]}); do {move}; done"
+        machine.run("sh", "-ec", script, timeout_s=120)
+
+
+def let_crowd_join(machine: Machine, ssid: str, frequency_mhz: int, interfaces: list[str]) -> int:
+    """Lets a station on each of these interfaces join an open network; returns the process that does it."""
+    network = f'network={{\nssid="{ssid}"\nkey_mgmt=NONE\nscan_freq={frequency_mhz}\n}}\n'
+    machine.write("/run/lab/crowd.conf", network)
+    stations = [("-Dnl80211", f"-i{interface}", "-c/run/lab/crowd.conf", "-N") for interface in interfaces]
+    words = [word for station in stations for word in station][:-1]
+    enter = ("nsenter", f"--net=/run/netns/{CROWD}")
+    return machine.spawn(*enter, "wpa_supplicant", *words, log="/run/lab/crowd.log")
+
+
 @dataclass
 class Client:
     """A station: wpa_supplicant on a radio in a namespace of its own."""
@@ -183,12 +204,14 @@ class Client:
 
     def finds(self, ssid: str, frequency_mhz: int, timeout_s: float = 30) -> str:
         """Listens on a channel until a network is there; returns all that is there, as iw prints it."""
-        words = ("iw", "dev", self.interface, "scan", "freq", str(frequency_mhz), "flush")
+        scan = ("iw", "dev", self.interface, "scan")
         deadline_s = time.monotonic() + timeout_s
         while True:
-            heard = str(self.run(*words, check=False).output)
+            # "iw scan" alone waits for ever if the scan ends before it listens for the end.
+            self.run(*scan, "trigger", "freq", str(frequency_mhz), "flush", check=False)
+            time.sleep(0.5)
+            heard = str(self.run(*scan, "dump").output)
             if f"SSID: {ssid}\n" in heard:
                 return heard
             if time.monotonic() > deadline_s:
                 raise LabError(f"{self.name} does not hear {ssid}: {heard}")
-            time.sleep(0.5)

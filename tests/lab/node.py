@@ -32,7 +32,7 @@ from services.auth import app as auth
 from services.common.documents import from_struct, to_struct
 from services.common.settings import Settings
 from tests.lab import machine as machines
-from tests.lab.air import Client
+from tests.lab.air import Client, gather
 from tests.lab.chutes import HOST_CONFIG, PLAN, SERVICE, Container
 from tests.lab.machine import Machine
 from tests.support.aio_server import run_in_thread
@@ -214,8 +214,11 @@ def _lay_uplink(machine: Machine) -> None:
 
 
 @contextmanager
-def running(radios: int, clients: int) -> Iterator[LabNode]:
-    """Runs a node with `radios` of its own, the chutes of the plan, and `clients` that roam."""
+def running(radios: int, clients: int, crowd: int = 0) -> Iterator[LabNode]:
+    """Runs a node with `radios` of its own, the chutes of the plan, and `clients` that roam.
+
+    The radios of a `crowd` are in a namespace of that name, for whoever wants many stations at once.
+    """
     _compile()
     with tempfile.TemporaryDirectory(prefix="pd-") as temporary:
         shared = Path(temporary) / "shared"
@@ -229,7 +232,7 @@ def running(radios: int, clients: int) -> Iterator[LabNode]:
         with (
             settings_in(home, **environment) as settings,
             run_in_thread(_front(settings), ""),
-            machines.running(radios + clients, {SERVICE_PORT: port}, shared=shared) as machine,
+            machines.running(radios + clients + crowd, {SERVICE_PORT: port}, shared=shared) as machine,
             grpc.insecure_channel(f"127.0.0.1:{port}", [("grpc.max_reconnect_backoff_ms", 500)]) as channel,
         ):
             # Its clock counts from whole seconds; a token of this second would not be valid there yet.
@@ -241,6 +244,7 @@ def running(radios: int, clients: int) -> Iterator[LabNode]:
                 Client.create(machine, f"client{n}", f"phy{radios + n - 1}", f"wlan{radios + n - 1}")
                 for n in range(1, clients + 1)
             ]
+            gather(machine, range(radios + clients, radios + clients + crowd))
             node = LabNode(machine, settings, channel, roaming)
             node.start_service()
             node.login()

@@ -117,6 +117,10 @@ class AccessPoint:
             raise
         await self.send_rules()
 
+    async def named(self) -> str | None:
+        """Returns the name on the air."""
+        return (await self._ask("GET_CONFIG")).get("ssid")
+
     async def stop(self) -> None:
         """Ends hostapd; the interface stays."""
         await self.process.stop()
@@ -192,7 +196,7 @@ class AccessPoint:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RELOAD_TIMEOUT_S):
                 while True:
-                    if (await self._ask("GET_CONFIG")).get("ssid") == self.config.ssid:
+                    if await self.named() == self.config.ssid:
                         return
                     await asyncio.sleep(POLL_S)
         raise FailedPrecondition(
