@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.common.errors import DomainError, InvalidArgument
@@ -240,6 +240,7 @@ def test_a_name_stands_for_one_network_only() -> None:
     assert reason("web", ap("wlan0"), named) == "NETWORK_INVALID"
 
 
+@settings(deadline=None)  # A history may be long, and the machine busy.
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)), max_size=8))
 def test_no_two_networks_ever_share_a_subnet_or_a_name(history: list[tuple[int, int]]) -> None:
     present: list[Network] = []
