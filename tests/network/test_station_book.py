@@ -93,6 +93,24 @@ async def test_watchers_hear_who_joins_changes_and_leaves() -> None:
     await book.close()
 
 
+async def test_a_station_that_the_kernel_lets_pass_later_than_hostapd_says_is_told_at_once() -> None:
+    kernel, clock = Kernel(), Clock()
+    book = make(kernel, clock)
+    with book.watch("w") as subscription:
+        messages = aiter(subscription.batches(10))
+        kernel.present = [replace(A, flags=StationFlags(authorized=False))]
+        book.on_event("w", f"AP-STA-CONNECTED {A.mac}")
+        async with asyncio.timeout(2):
+            told = await anext(messages)
+            kernel.present = [replace(A, flags=StationFlags(authorized=True))]
+            told += await anext(messages)
+    assert [event.info.flags.authorized for event in told if isinstance(event, Association)] == [False, True]
+    asked = kernel.asked
+    await asyncio.sleep(0.2)
+    assert kernel.asked == asked, "it is not asked any more"
+    await book.close()
+
+
 async def test_an_interface_that_goes_takes_its_stations_along() -> None:
     kernel, clock = Kernel(), Clock()
     book = make(kernel, clock)

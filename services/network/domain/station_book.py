@@ -17,6 +17,8 @@ MAX_AGE_S = 0.5
 STATISTICS_INTERVAL_S = 5.0
 SIGNAL_STEP_DB = 1
 KEPT_SESSIONS = 256
+JOIN_DELAYS_S = (0.0, 0.01, 0.03, 0.1, 0.3)
+"""How long to wait before each question whether a station that has joined may pass data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,10 @@ class StationBook:
 
     def on_event(self, interface: str, event: str) -> None:
         """Takes an event of hostapd; what it means for the stations is read from the kernel at once."""
-        if event.startswith(("ATTACHED", "AP-STA-CONNECTED", "AP-STA-DISCONNECTED", "AP-DISABLED")):
+        name, _, rest = event.partition(" ")
+        if name == "AP-STA-CONNECTED":
+            self._spawn(self._joined(interface, rest.split(" ")[0]))
+        elif name in ("ATTACHED", "AP-STA-DISCONNECTED", "AP-DISABLED"):
             self._spawn(self._refresh_quietly(interface))
 
     def on_departure(self, interface: str, info: StationInfo) -> None:
@@ -144,6 +149,16 @@ class StationBook:
             if not book.feed.watched:
                 return
             await self._refresh_quietly(interface)
+
+    async def _joined(self, interface: str, mac: str) -> None:
+        """Reads a station that has joined: of open networks hostapd tells that before it tells the kernel."""
+        for delay_s in JOIN_DELAYS_S:
+            await asyncio.sleep(delay_s)
+            await self._refresh_quietly(interface)
+            book = self._books.get(interface)
+            station = book.stations.get(mac) if book else None
+            if book is None or (station is not None and station.info.flags.authorized is not False):
+                return
 
     async def _refresh_quietly(self, interface: str) -> None:
         book = self._book(interface)
