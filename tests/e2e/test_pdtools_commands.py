@@ -35,7 +35,7 @@ LOGIN = {"Username: ": "paradrop", "Password: ": PASSWORD}
 SOURCE = f"{SINK}.monitor"
 # `pdtools chute` works on files; the others talk to a controller or to nobody.
 FOR_OTHERS = ("chute", "cloud", "group", "list-groups", "routers", "store", "wizard", "help")
-# It raises a TypeError on any answer: tests/node/test_discovery.py asks as it does.
+# It raises a TypeError on any answer: tests/node/test_discovery.py runs it.
 BROKEN = {"discover"}
 
 

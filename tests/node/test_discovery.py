@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from services.node.adapters import mdns, ssdp
 from services.node.adapters.discovery import discoverable
 from services.node.domain.hardware import Software
+from tests.support.pdtools import install_pdtools
 from tests.support.settings import settings_in
 
 QUERY = (
@@ -76,6 +77,21 @@ async def test_a_real_socket_answers_and_not_more_than_ten_times_a_second(unused
         assert b"Paradrop/1.0" in (await asyncio.to_thread(_ask, unused_port))[0]
         await asyncio.sleep(1)
         assert 9 <= len(await asyncio.to_thread(_ask, unused_port, 40)) <= 25
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(120)
+async def test_pdtools_gets_the_answer_and_stumbles_over_it() -> None:
+    command = await asyncio.to_thread(install_pdtools)
+    async with ssdp.answering("Debian 12", "1.0"):
+        discover = await asyncio.create_subprocess_exec(
+            command, "discover", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        said, complained = await discover.communicate()
+    # Without an answer it would only say that it looks; with one, Python 3 stops it where it reads the bytes.
+    assert said.startswith(b"Discovering")
+    assert b"response = SsdpResponse(data, addr)" in complained
+    assert b"TypeError: initial_value must be str or None, not bytes" in complained
 
 
 async def test_a_taken_port_does_not_keep_the_node_from_starting(unused_port: int) -> None:
