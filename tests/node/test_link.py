@@ -4,18 +4,26 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from paradrop.airshark.v1 import airshark_pb2
 from paradrop.chutes.v1 import changes_pb2, chutes_pb2, uploads_pb2
 from paradrop.controller.v1 import controller_pb2 as pb
 from paradrop.node.v1 import node_pb2
+from paradrop.type.v1 import stream_pb2
 
+from services.common.database import Database
 from services.common.ring import RING, LogLine
 from services.node.adapters import controllers, link
-from tests.node.linked import CHUTES, World, linked
+from services.node.adapters.live import Sources
+from services.node.adapters.outbox import MIGRATIONS, Outbox
+from services.node.adapters.tls import Credentials
+from services.node.domain.provision import Provision
+from tests.node.linked import CHUTES, TOKEN, World, linked
 
 
 @pytest.fixture
@@ -193,6 +201,74 @@ async def test_live_messages_come_as_they_were_asked_for(world: World) -> None:
     RING.add(LogLine(1.0, "chutes", "error", "loud"))
     live = await connection.next("live")
     assert [line.message for line in live.log.lines] == ["loud"]
+
+
+async def test_detections_and_progress_come_to_a_controller_that_wants_them(world: World) -> None:
+    async def analyze(request: Any, _: Any) -> AsyncIterator[Any]:
+        found = airshark_pb2.SubscribeAnalyzerResponse()
+        found.detection.update({"event": "begin", "device": "microwave"})
+        yield airshark_pb2.SubscribeAnalyzerResponse(synced=stream_pb2.Synced())
+        yield found
+        await asyncio.Event().wait()
+
+    async def watch(request: Any, _: Any) -> AsyncIterator[Any]:
+        progress = changes_pb2.Progress(time=1.0, message=f"Calling step of {request.change_id}")
+        yield changes_pb2.WatchChangeResponse(progress=progress)
+        yield changes_pb2.WatchChangeResponse(ended=ended(request.change_id))
+
+    world.doubles.replies["paradrop.airshark.v1.AirsharkService.SubscribeAnalyzer"] = analyze
+    world.doubles.replies["paradrop.chutes.v1.ChangeService.WatchChange"] = watch
+    async with world.doubles.serving_one("airshark", world.settings):
+        await world.provision()
+        connection = await world.controller.connected()
+        wanted = pb.Subscription(detections=True, progress=True)
+        await connection.outgoing.put(pb.ConnectResponse(subscription=wanted))
+        live = await connection.next("live")
+        assert live.detection.detection["device"] == "microwave"
+        world.ended = [ended(4)]
+        live = await connection.next("live")
+        assert (live.progress.change_id, live.progress.progress.message) == (4, "Calling step of 4")
+
+
+async def test_tries_grow_rarer_and_nodes_do_not_come_back_in_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "FIRST_PAUSE_S", 0.2)
+    monkeypatch.setattr(link, "LONGEST_PAUSE_S", 0.8)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"grpc://127.0.0.1:{nobody.getsockname()[1]}"
+        tried: list[list[float]] = [[] for _ in range(4)]
+
+        class Counted(link.Link):
+            def __init__(self, number: int, database: Database) -> None:
+                nothing: Any = None
+                sources = Sources({}, tmp_path, nothing, nothing, nothing)
+                around = link.Surroundings(sources, Outbox(database), Credentials())
+                super().__init__(Provision(address, "", f"r{number}", TOKEN), around)
+                self._number = number
+
+            async def _try(self) -> Any:
+                tried[self._number].append(asyncio.get_running_loop().time())
+                return await super()._try()
+
+        files = [tmp_path / f"{number}.sqlite3" for number in range(4)]
+        databases = [await asyncio.to_thread(Database, file, MIGRATIONS) for file in files]
+        tasks = [asyncio.create_task(Counted(*one).run()) for one in enumerate(databases)]
+        await asyncio.sleep(3.5)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for database in databases:
+            await asyncio.to_thread(database.close)
+    for times in tried:
+        # Pauses of 0.1 to 0.2 s, twice that, and 0.4 to 0.8 s from then on.
+        assert 5 <= len(times) <= 12
+        pauses = [later - earlier for earlier, later in pairwise(times)]
+        assert pauses[0] < min(pauses[2:])
+        assert min(pauses[2:]) >= 0.4
+    thirds = sorted(times[3] for times in tried)
+    assert thirds[-1] - thirds[0] > 0.02
 
 
 async def test_a_refused_node_says_so_and_does_not_knock_all_the_time(world: World) -> None:
