@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from services.airshark.adapters.files import Contents, probe, read
+from services.airshark.adapters.files import Contents, NoCapture, probe, read
 from services.airshark.analysis.analyzer import Analyzer
 from services.airshark.analysis.lifecycle import Track
 from services.airshark.domain.decoder import Decoder
@@ -15,13 +15,17 @@ def analyze(path: Path) -> Iterator[str]:
     Blocking."""
     contents = Contents(probe(path))
     decoder, analyzer = Decoder(path.stem), Analyzer()
+    # Devices that went long before the end of the file are its devices too, though the analyzer forgets them.
+    found: dict[int, Track] = {}
     for chunk in read(path, contents):
         for block in decoder.feed(chunk.data, chunk.wall_time_s):
-            analyzer.feed(block)
+            found |= {track.id: track for track in analyzer.feed(block)}
     for block in decoder.finish(0.0):
-        analyzer.feed(block)
-    analyzer.finish()
-    for track in analyzer.devices():
+        found |= {track.id: track for track in analyzer.feed(block)}
+    found |= {track.id: track for track in analyzer.finish()}
+    if not decoder.counts["samples"]:
+        raise NoCapture(f"{path.name} holds no spectral samples that can be decoded.")
+    for track in found.values():
         yield json.dumps(detection(track, analyzer.model.version))
     counts = {name: count for name, count in sorted(decoder.counts.items()) if name != "samples" and count}
     yield json.dumps(
@@ -30,6 +34,7 @@ def analyze(path: Path) -> Iterator[str]:
             "file": path.name,
             "format": contents.kind.value,
             **analyzer.summary(),
+            "devices": len(found),
             "decoder": counts,
         }
     )

@@ -5,8 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from services.airshark.analyze import analyze
+from services.airshark.simulator.radio import RECORD
+from services.airshark.simulator.scenario import DeviceSpec, Scenario
+from services.airshark.simulator.simulate import simulate
 from tests.support import captures
 from tests.support.captures import CAPTURES
 
@@ -56,6 +61,8 @@ def test_what_is_simulated_is_named(tmp_path: Path) -> None:
     for name, kind in FIELDS.items():
         assert type(found[0][name]) is kind, name
     assert found[0]["type"] == "detection"
+    assert set(found[0]) == {*FIELDS, "type", "active", "model_version", "features"}
+    assert found[0]["model_version"] == summary["model_version"]
     assert summary["type"] == "summary"
     assert summary["samples"] == (tmp_path / "out.bin").stat().st_size // 76
     assert summary["samples_per_s"] > 8000
@@ -86,7 +93,19 @@ def test_the_recorded_camera_is_named() -> None:
     assert abs(camera["center_mhz"] - 2414.3) < 1
 
 
-@pytest.mark.parametrize("content", [b"", b"hello\n" * 100, None])
+def test_a_device_that_went_long_before_the_end_is_named_too(tmp_path: Path) -> None:
+    camera = b"".join(simulate(Scenario(1.5, 9001, (DeviceSpec("analog_video", -50.0),))))
+    quiet = np.frombuffer(b"".join(simulate(Scenario(1.5, 9002))), RECORD).copy()
+    # Silence of the radio now and then makes 1.5 s of samples last for eight minutes.
+    quiet["tsf"] += 1_500_000 + 1_900_000 * (np.arange(len(quiet)) // 50).astype(np.uint64)
+    (tmp_path / "file").write_bytes(camera + quiet.tobytes())
+    *found, summary = map(json.loads, analyze(tmp_path / "file"))
+    assert [each["device"] for each in found] == ["analog_video"]
+    assert found[0]["last_seen_s"] < 2
+    assert summary["devices"] == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\n" * 100, captures.capture(captures.CRASH), None])
 def test_what_is_no_capture_is_refused(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "file").write_bytes(content)

@@ -24,7 +24,7 @@ from services.airshark.domain.detections import Detection
 from services.airshark.simulator.scenario import DeviceSpec, Scenario
 from services.airshark.simulator.simulate import simulate
 from services.common.database import Database
-from tests.support.airshark import Shark, until
+from tests.support.airshark import Home, Shark, running_shark, until
 
 VIDEO = Scenario(2.0, 9001, (DeviceSpec("analog_video", -50.0),))
 
@@ -270,6 +270,29 @@ async def test_the_history_is_bounded_and_read_in_pages(store: DetectionStore) -
     within = await store.page(600, 701, None, 2**63 - 1, 9)
     assert [each.id for each in within] == [7, 6]
     assert newest[0] == replace(detection(9, 900.0), channels=(1, 2))
+
+
+async def test_the_history_is_listed_in_pages_by_time_and_kind(home: Home) -> None:
+    path = home.settings.state_dir("airshark") / "detections.sqlite3"
+    with closing(await asyncio.to_thread(Database, path, MIGRATIONS)) as database:
+        kept = [detection(number, 100.0 * number) for number in range(1, 6)]
+        kept[1] = replace(kept[1], track=track(device=Device.ZIGBEE))
+        await DetectionStore(database).save(kept)
+    async with running_shark(home) as shark:
+        pages, token = [], ""
+        for _ in range(3):
+            page = await rpc(shark, "ListDetections", user="user", page_size=2, page_token=token)
+            pages.append([each.id for each in page.detections])
+            token = page.next_page_token
+        assert pages == [["5", "4"], ["3", "2"], ["1"]]
+        assert token == ""
+        # Each is heard for a second from its hundred on; a range takes its start in and leaves its end out.
+        within = {"start_time": {"seconds": 201}, "end_time": {"seconds": 400}}
+        found = await rpc(shark, "ListDetections", **within)
+        assert [each.id for each in found.detections] == ["3", "2"]
+        zigbee = await rpc(shark, "ListDetections", device=detections_pb2.DEVICE_KIND_ZIGBEE)
+        assert [each.id for each in zigbee.detections] == ["2"]
+        assert zigbee.detections[0].last_seen.seconds == 201
 
 
 async def test_a_device_that_changes_is_one_row_and_a_restart_ends_it(store: DetectionStore) -> None:

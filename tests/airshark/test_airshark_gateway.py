@@ -295,6 +295,7 @@ def test_devices_are_watched_listed_and_judged_over_rest(camera: Gateway) -> Non
         seen = lines(camera, f"{BASE}/detections/watch", "alarm")
         quality = camera.request("GET", f"{BASE}/airQuality").json
         analysis = camera.request("GET", f"{BASE}/analysis").json
+        metrics = camera.request("GET", "/metrics").body.decode()
     finally:
         camera.send_json("PUT", f"{BASE}/analysis", {"continuous": False, "alarm_severity": 0})
     found = next(each["detection"] for each in seen if "detection" in each)
@@ -308,6 +309,12 @@ def test_devices_are_watched_listed_and_judged_over_rest(camera: Gateway) -> Non
     hit = {each["channel"] for each in quality["channels"] if each["worst"]}
     assert hit == set(found["channels"])
     assert quality["recommended_channel"] in {1, 6, 11} - hit
+    for line in (
+        'paradrop_airshark_detections_total{device="analog_video",part="airshark"} ',
+        'paradrop_airshark_raised_alarms{part="airshark"} 1',
+        'paradrop_airshark_samples_per_second{part="airshark",radio="simulated"} ',
+    ):
+        assert line in metrics
     assert analysis["running"]
     assert analysis["model_version"] == found["model_version"]
     wrong = camera.send_json("PUT", f"{BASE}/analysis", {"alarm_severity": 101})
