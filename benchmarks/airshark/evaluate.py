@@ -8,6 +8,7 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.airshark.judging import CLASSES, GENERATORS, MORE, Cell, Cost, window
+from benchmarks.airshark.generators import GENERATORS
+from benchmarks.airshark.judging import CLASSES, MORE, Cell, Cost, judge
+from benchmarks.airshark.report import is_unseen, table
 from benchmarks.airshark.scenes import FOUR_BANDS, random_front
-from services.airshark.analysis.model import load_model
+from services.airshark.analysis.model import MODEL_FILE, Model, load_model
 from services.airshark.simulator.radio import FrontEnd, Plan
 from services.airshark.simulator.scenario import DeviceSpec, JammerSpec, Scenario, WifiSpec
 
@@ -31,25 +34,37 @@ PAPER = {
 }
 STRONG_DBM = -80
 SEED_STEP = 7919
+RESULTS = Path(__file__).parent / "results"
 
 
 class Run:
     """One evaluation."""
 
-    def __init__(self, seed: int, windows: int, seconds: float, generator: str) -> None:
+    def __init__(
+        self,
+        seed: int,
+        windows: int,
+        seconds: float,
+        generator: str,
+        model: Model | None = None,
+        pool: Executor | None = None,
+    ) -> None:
         self.rng = np.random.default_rng(seed)
         self.windows = windows
         self.seconds = seconds
-        self.generator = generator
         self.cost = Cost()
+        self._judge = partial(judge, generator=generator, model=model)
+        self._map = pool.map if pool else map
         self._seed = 77_000_000 + seed * SEED_STEP * 1000
 
     def cell(self, make: Callable[[int], Scenario], windows: int) -> Cell:
         """Judges windows that `make` makes of a seed."""
         result = Cell()
-        for _ in range(windows):
-            self._seed += 1
-            window(make(self._seed), self.generator, result, self.cost)
+        first, self._seed = self._seed + 1, self._seed + windows
+        scenarios = [make(seed) for seed in range(first, first + windows)]
+        for cell, cost in self._map(self._judge, scenarios):
+            result.add(cell)
+            self.cost.add(cost)
         return result
 
     def scenario(self, seed: int, *devices: tuple[str, float], **more: Any) -> Scenario:
@@ -168,16 +183,15 @@ class Run:
         return self.scenario(seed, *((str(name), self.level()) for name in names), **more)
 
 
-def evaluate(seed: int, windows: int, seconds: float, sets: str, generator: str) -> dict[str, Any]:
+def evaluate(run: Run, seed: int, sets: str, generator: str, version: str) -> dict[str, Any]:
     """Runs the chosen sets and returns all figures."""
-    run = Run(seed, windows, seconds, generator)
     out: dict[str, Any] = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "generator": generator,
         "seed": seed,
-        "windows_per_cell": windows,
-        "seconds": seconds,
-        "model": load_model().version,
+        "windows_per_cell": run.windows,
+        "seconds": run.seconds,
+        "model": version,
         "paper": PAPER,
     }
     quiet, strong = Cell(), Cell()
@@ -240,21 +254,28 @@ def _say(text: str, cell: Cell) -> None:
 
 
 def main() -> None:
-    """Runs the evaluation and writes its results beside this file."""
+    """Runs the evaluation, and writes figures into a folder and their table to standard output."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--windows", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--sets", default="ABCDEF")
-    parser.add_argument("--generator", choices=sorted(GENERATORS), default="second")
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--generators", choices=sorted(GENERATORS), nargs="+", default=sorted(GENERATORS))
+    parser.add_argument("--model", type=Path, default=MODEL_FILE)
+    parser.add_argument("--workers", type=int, default=1, help="processes; they do not change the figures")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder for figures and their table")
     given = parser.parse_args()
-    figures = evaluate(given.seed, given.windows, given.seconds, given.sets, given.generator)
-    text = json.dumps(figures, indent=1, default=float)
-    if given.output:
-        given.output.parent.mkdir(parents=True, exist_ok=True)
-        given.output.write_text(text + "\n")
-    print(text)
+    model = load_model(given.model)
+    given.output.mkdir(parents=True, exist_ok=True)
+    runs = []
+    with ProcessPoolExecutor(given.workers) as pool:
+        for generator in given.generators:
+            run = Run(given.seed, given.windows, given.seconds, generator, model, pool)
+            figures = evaluate(run, given.seed, given.sets, generator, model.version)
+            runs.append(json.loads(json.dumps(figures, default=float)))
+            name = f"{generator}{'-unseen' if is_unseen(runs[-1]) else ''}.json"
+            (given.output / name).write_text(json.dumps(runs[-1], indent=1) + "\n")
+    print(table(runs))
 
 
 if __name__ == "__main__":

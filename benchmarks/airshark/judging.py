@@ -2,18 +2,17 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from benchmarks.airshark.other.receiver import render
-from benchmarks.airshark.scenes import Truth, truth_of
+from benchmarks.airshark.generators import GENERATORS
+from benchmarks.airshark.scenes import Truth
 from services.airshark.analysis.analyzer import Analyzer
+from services.airshark.analysis.model import Model
 from services.airshark.domain.decoder import Decoder
 from services.airshark.simulator.scenario import Scenario
-from services.airshark.simulator.simulate import simulate
 
 CLASSES = (
     "microwave", "bluetooth", "zigbee", "analog_phone", "fhss_phone", "analog_video", "analog_audio", "xbox",
@@ -23,18 +22,6 @@ REPORTED_AS = {"inverter_microwave": "microwave"}
 STAYS = ("zigbee", "analog_phone", "analog_audio", "analog_video", "cw")
 READ_BYTES = 870 * 76
 """What a node reads at a time: a tenth of a second at the highest rate."""
-
-
-def first(scenario: Scenario) -> tuple[list[bytes], list[Truth]]:
-    """Returns a scenario as the simulator that the model is trained with sees it."""
-    return [*simulate(scenario)], truth_of(scenario)
-
-
-GENERATORS: dict[str, Callable[[Scenario], tuple[list[bytes], list[Truth]]]] = {
-    "first": first,
-    "second": render,
-}
-"""How air is made: with the simulator of the training, or with one that shares nothing with it."""
 
 
 def _lists() -> "defaultdict[str, list[float]]":
@@ -113,12 +100,25 @@ class Cost:
     air_s: float = 0.0
     samples: int = 0
 
+    def add(self, other: "Cost") -> None:
+        """Takes in another cost."""
+        self.cpu_s += other.cpu_s
+        self.air_s += other.air_s
+        self.samples += other.samples
 
-def window(scenario: Scenario, generator: str, cell: Cell, cost: Cost) -> None:
-    """Makes and judges one window."""
+
+def judge(scenario: Scenario, generator: str, model: Model | None = None) -> tuple[Cell, Cost]:
+    """Returns what happens in one window, and what it costs."""
+    cell, cost = Cell(), Cost()
+    window(scenario, generator, cell, cost, model)
+    return cell, cost
+
+
+def window(scenario: Scenario, generator: str, cell: Cell, cost: Cost, model: Model | None = None) -> None:
+    """Makes and judges one window; with the model of the product unless another is given."""
     made, truths = GENERATORS[generator](scenario)
     data = b"".join(made)
-    analyzer, decoder = Analyzer(), Decoder("simulated")
+    analyzer, decoder = Analyzer(model), Decoder("simulated")
     since: dict[str, float] = {}
     began = time.process_time()
     for at in range(0, len(data), READ_BYTES):

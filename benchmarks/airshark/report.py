@@ -12,7 +12,7 @@ PAPER = "Airshark (IMC 2011)"
 
 def table(runs: list[dict[str, Any]]) -> str:
     """Returns Markdown for the results of one evaluation with each generator."""
-    names = [f"{run['generator']} generator, seed {run['seed']}" for run in runs]
+    names = [_name(run) for run in runs]
     lines = [
         f"# Results of {runs[0]['date']}",
         "",
@@ -49,6 +49,16 @@ def table(runs: list[dict[str, Any]]) -> str:
                 lines += ["", f"{title}:", "", *_scenes(run[letter])]
         lines += ["", "False positives by what was there: " + _counts(run)]
     return "\n".join(lines) + "\n"
+
+
+def _name(run: dict[str, Any]) -> str:
+    """Names the model of air, and whether the detector has been trained with it."""
+    return f"{run['generator']} generator{', not trained with' if is_unseen(run) else ''}, seed {run['seed']}"
+
+
+def is_unseen(run: dict[str, Any]) -> bool:
+    """Tells whether the model was trained without the generator that judges it."""
+    return f"without-{run['generator']}" in run["model"]
 
 
 def _head(cells: list[str]) -> list[str]:

@@ -4,12 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.airshark.analysis.air import Air, Timeline, concatenate
-from services.airshark.domain.decoder import Decoder
 from services.airshark.simulator.devices import MAKERS
 from services.airshark.simulator.radio import FrontEnd, Plan
 from services.airshark.simulator.scenario import DeviceSpec, JammerSpec, Scenario, WifiSpec
-from services.airshark.simulator.simulate import simulate
 
 WITHIN_VIEW_MHZ = 8.5
 FOUR_BANDS = (2412, 2432, 2452, 2472)
@@ -24,7 +21,7 @@ KINDS = {
     "analog_phone": 1.4,
     "analog_audio": 1.4,
     "analog_video": 1.0,
-    "cw": 0.3,
+    "cw": 0.8,
 }
 """What training scenes hold, and how often."""
 WIFI_MHZ = (2412.0, 2417.0, 2427.0, 2437.0, 2442.0, 2452.0, 2462.0)
@@ -103,18 +100,6 @@ def random_front(rng: np.random.Generator) -> FrontEnd:
         corrupt_share=float(rng.choice([0, 0, 0.001])),
         tsf_restarts=bool(rng.uniform() < 0.3),
     )
-
-
-def air_of(scenario: Scenario) -> Air | None:
-    """Returns the samples of a scene as the analyzer sees them."""
-    decoder, timeline = Decoder("simulated"), Timeline()
-    parts = [
-        air
-        for data in simulate(scenario)
-        for block in decoder.feed(data, 0.0)
-        if (air := timeline.air(block)) is not None
-    ]
-    return concatenate(parts) if parts else None
 
 
 def truth_of(scenario: Scenario) -> list[Truth]:

@@ -1,9 +1,10 @@
 """Makes the model of the detector: `python -m benchmarks.airshark.train`.
 
-Simulates random scenes, measures them as the node does, fits one boosted forest of small trees for each
-decision, chooses from which probability a decision is yes on scenes that were not fitted, and writes
-`services/airshark/analysis/model.json`. The same seed and libraries give the same file. Needs scikit-learn,
-which a node does not.
+Simulates random scenes with one model of air after the other, measures them as the node does, fits one
+boosted forest of small trees for each decision, chooses from which probability a decision is yes on scenes of
+models of air that were not fitted, and writes `services/airshark/analysis/model.json`. `--without third`
+leaves a model of air out, to be judged by it. The same seed and libraries give the same file. Needs
+scikit-learn, which a node does not.
 """
 
 import argparse
@@ -18,14 +19,14 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import GradientBoostingClassifier  # type: ignore[import-untyped]
 
-from benchmarks.airshark.scenes import Truth, air_of, offset_db, random_scenario, truth_of
+from benchmarks.airshark.generators import GENERATORS, air_of
+from benchmarks.airshark.scenes import Truth, offset_db, random_scenario
 from services.airshark.analysis.carrier_kinds import KINDS, believed, kind_features
 from services.airshark.analysis.hopping import by_power, describe_hops
 from services.airshark.analysis.model import FORMAT, MODEL_FILE
 from services.airshark.analysis.scene import Scene, describe, observe
 
 TREES, DEPTH, RATE = 110, 4, 0.08
-FOLDS = 3
 FALSE_ALARMS = 0.002
 """Share of the scenes without a device in which it may be reported; sets the least probability."""
 LEAST_BOUNDS = (0.5, 0.9)
@@ -47,35 +48,50 @@ class Examples:
     names: list[str] = field(default_factory=list)
     rows: list[list[float]] = field(default_factory=list)
     answers: list[bool] = field(default_factory=list)
-    scenes: list[int] = field(default_factory=list)
-    """Which scene each is from."""
+    generators: list[str] = field(default_factory=list)
+    """Which model of air each is from."""
 
-    def add(self, features: dict[str, float], answer: bool, scene: int) -> None:
+    def add(self, features: dict[str, float], answer: bool, generator: str) -> None:
         """Adds one example."""
-        self.scenes.append(scene)
+        self.generators.append(generator)
         self.names = list(features)
         self.rows.append(list(features.values()))
         self.answers.append(answer)
 
+    def without(self, generator: str) -> "Examples":
+        """Returns those of the other models of air."""
+        kept = [at for at, each in enumerate(self.generators) if each != generator]
+        return Examples(
+            self.names,
+            [self.rows[at] for at in kept],
+            [self.answers[at] for at in kept],
+            [self.generators[at] for at in kept],
+        )
+
 
 def collect(first_seed: int, count: int, workers: int) -> dict[str, Examples]:
-    """Returns examples from `count` scenes."""
+    """Returns examples from `count` scenes, from each model of air in turn."""
     examples: dict[str, Examples] = {}
     seeds = range(first_seed, first_seed + count)
     with ProcessPoolExecutor(workers) as pool:
         for seed, found in zip(seeds, pool.map(_examples, seeds, chunksize=8), strict=True):
             for name, features, answer in found:
-                examples.setdefault(name, Examples()).add(features, answer, seed)
+                examples.setdefault(name, Examples()).add(features, answer, _generator(seed))
     return examples
+
+
+def _generator(seed: int) -> str:
+    return tuple(GENERATORS)[seed % len(GENERATORS)]
 
 
 def _examples(seed: int) -> list[tuple[str, dict[str, float], bool]]:
     scenario = random_scenario(seed)
-    air = air_of(scenario)
+    records, truths = GENERATORS[_generator(seed)](scenario)
+    air = air_of(records)
     if air is None or len(air) < 50:
         return []
     stuck = scenario.front.rssi_stuck_db is not None
-    return list(_of_scene(describe(observe(air)), truth_of(scenario), offset_db(scenario), stuck))
+    return list(_of_scene(describe(observe(air)), truths, offset_db(scenario), stuck))
 
 
 def _of_scene(
@@ -89,7 +105,7 @@ def _of_scene(
     for carrier in carriers:
         kind = _carrier_kind(carrier.frequency_mhz, truths)
         if kind is not None:
-            features = kind_features(carrier, carriers)
+            features = kind_features(carrier, carriers, scene.air)
             for each in KINDS:
                 yield f"carrier_{each.value}", features, kind == each.value
     pulses = scene.pulses
@@ -139,10 +155,10 @@ def _fair(truth: Truth, kind: str) -> bool:
 def fit(examples: Examples, seed: int, bounds: tuple[float, float]) -> dict[str, Any]:
     """Returns one decision as it stands in the model file."""
     rows, answers = np.array(examples.rows, np.float32), np.array(examples.answers)
-    # Each third of the scenes is judged by what was fitted to the others.
-    fold = np.array(examples.scenes) % FOLDS
+    # Each model of air is judged by what was fitted to the others.
+    fold = np.array(examples.generators)
     probability = np.zeros(len(rows))
-    for each in range(FOLDS):
+    for each in np.unique(fold):
         forest = _forest(seed).fit(rows[fold != each], answers[fold != each])
         probability[fold == each] = forest.predict_proba(rows[fold == each])[:, 1]
     forest = _forest(seed).fit(rows, answers)
@@ -195,20 +211,27 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenes", type=int, default=1600)
     parser.add_argument("--workers", type=int, default=1, help="processes; they do not change the model")
+    parser.add_argument(
+        "--without", choices=sorted(GENERATORS), default="", help="a model of air to leave out"
+    )
     parser.add_argument("--output", type=Path, default=MODEL_FILE)
     given = parser.parse_args()
-    write(collect(given.seed * 10**6, given.scenes, given.workers), given.seed, given.scenes, given.output)
+    examples = collect(given.seed * 10**6, given.scenes, given.workers)
+    write(examples, given.seed, given.scenes, given.without, given.output)
 
 
-def write(examples: dict[str, Examples], seed: int, scenes: int, output: Path) -> None:
+def write(examples: dict[str, Examples], seed: int, scenes: int, without: str, output: Path) -> None:
     """Fits all decisions and writes the file."""
+    if without:
+        examples = {name: each.without(without) for name, each in examples.items()}
     decisions = {}
     for name in sorted(examples):
         print(name)
         decisions[name] = fit(examples[name], seed, CAUTIOUS.get(name, LEAST_BOUNDS))
     document = {
         "format": FORMAT,
-        "version": f"{datetime.now(UTC):%Y.%m.%d}-seed{seed}-scenes{scenes}",
+        "version": f"{datetime.now(UTC):%Y.%m.%d}-seed{seed}-scenes{scenes}"
+        + (without and f"-without-{without}"),
         "decisions": decisions,
     }
     output.write_text(json.dumps(document, separators=(",", ":")) + "\n")

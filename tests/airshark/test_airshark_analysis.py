@@ -17,6 +17,7 @@ from services.airshark.analysis.model import load_model
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.rhythm import grid_strength
 from services.airshark.domain.decoder import Decoder
+from services.airshark.simulator.devices import MAKERS
 from services.airshark.simulator.radio import FrontEnd, Plan
 from services.airshark.simulator.scenario import DeviceSpec, JammerSpec, Scenario, WifiSpec
 from services.airshark.simulator.simulate import simulate
@@ -102,6 +103,16 @@ def test_two_piconets_of_different_strength_are_two_devices_and_one_is_one() -> 
     assert abs(weak + 65) < 5
     assert abs(strong + 45) < 5
     assert len(_piconets(-45.0)) == 1
+
+
+@pytest.mark.parametrize(("device", "expected"), [("analog_audio", {"analog_audio"}), ("cw", set())])
+def test_music_between_two_channels_is_found_and_a_bare_carrier_there_is_not_guessed(
+    device: str, expected: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Just above what the channel at 2412 MHz shows, and just below what the one at 2432 MHz shows.
+    carrier = replace(MAKERS[device](1.0, np.random.default_rng(3))[0], frequency_mhz=2421.8)
+    monkeypatch.setitem(MAKERS, device, lambda seconds, rng: [carrier])
+    assert set(found(alone(device, -50.0, 9001))) == expected
 
 
 def test_a_broadband_jammer_is_found() -> None:

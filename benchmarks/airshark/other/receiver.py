@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.airshark.other.emitters import EMITTERS, Emitter, Numbers, Signal
-from benchmarks.airshark.scenes import Truth
+from benchmarks.airshark.scenes import WITHIN_VIEW_MHZ, Truth
 from services.airshark.simulator.scenario import DeviceSpec, Scenario, WifiSpec
 
 COUNT = 56
@@ -62,9 +62,9 @@ def render(scenario: Scenario) -> tuple[list[bytes], list[Truth]]:
     truths = []
     for spec, emitter in emitters:
         on = np.max([_state(signal, time_s, rng)[0] for signal in emitter.signals], axis=0)
-        truths.append(
-            Truth(spec.device, spec.level_dbm, len(on), tuple(emitter.places_mhz), float(on.mean()))
-        )
+        sends, frequency, _ = _state(emitter.signals[0], time_s, rng)
+        seen = int(((sends > 0) & (np.abs(frequency - channel) < WITHIN_VIEW_MHZ)).sum())
+        truths.append(Truth(spec.device, spec.level_dbm, seen, tuple(emitter.places_mhz), float(on.mean())))
     return parts, truths
 
 

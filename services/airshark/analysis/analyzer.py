@@ -7,8 +7,9 @@ import numpy as np
 
 from services.airshark.analysis.air import Air, Timeline
 from services.airshark.analysis.broadband import find_jammer
-from services.airshark.analysis.carrier_kinds import find_carrier_devices
+from services.airshark.analysis.carrier_kinds import believed, find_carrier_devices
 from services.airshark.analysis.found import Device, Found
+from services.airshark.analysis.gaps import find_in_gaps
 from services.airshark.analysis.lifecycle import Lifecycle, Track
 from services.airshark.analysis.mains import MIN_VISIT_S
 from services.airshark.analysis.model import Model, load_model
@@ -110,7 +111,10 @@ class Analyzer:
 
         in_band = any(BAND_MHZ[0] < channel < BAND_MHZ[1] for channel in self._channels)
         if not interval_s:
-            return [{"device": device.value, "reason": "too few samples"} for device in Device]
+            found = {track.device for track in self.devices()}
+            return [
+                {"device": each.value, "reason": "too few samples"} for each in Device if each not in found
+            ]
         for device in PULSED:
             if not in_band:
                 add(device, "the radio did not look at the 2.4 GHz band")
@@ -142,7 +146,7 @@ class Analyzer:
 
 def _decide(scene: Scene, model: Model) -> list[Found]:
     jammers = find_jammer(scene)
-    carriers = find_carrier_devices(scene, model)
+    carriers = find_carrier_devices(scene, model) + find_in_gaps(scene, believed(scene))
     if not any(each.device is Device.ANALOG_VIDEO for each in carriers):
         carriers += scene.scanned
     # The border of a jammer, seen from the next channel, is broad and steady as a picture is.

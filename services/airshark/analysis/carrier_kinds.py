@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from services.airshark.analysis.air import Air
 from services.airshark.analysis.carriers import WIDE_MHZ, CarrierSeen
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.model import Model
@@ -13,8 +14,12 @@ NOISE_MHZ_AT_0_DB = 0.38
 """What noise moves a carrier by that is as strong as the noise."""
 SAME_MHZ = 0.8
 WEAKER_BY_DB = 32.0
+CUT_SHARE = 0.5
 SOUND_MHZ, SOUND_BELOW_DB = (5.0, 7.2), 8.0
 KINDS = (Device.ANALOG_PHONE, Device.ANALOG_AUDIO, Device.ANALOG_VIDEO, Device.CW)
+BAND_MHZ = (2395.0, 2490.0)
+ISM_KINDS = (Device.ANALOG_PHONE, Device.ANALOG_AUDIO)
+"""Devices of the 2.4 GHz band alone; elsewhere a narrow carrier is just that."""
 CERTAIN = 0.75
 MUSIC_MHZ = 0.19
 CLEAR_DB, CLEAR_PICTURE = 20.0, 0.6
@@ -27,7 +32,7 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
     phones: list[tuple[CarrierSeen, float]] = []
     carriers = believed(scene)
     for carrier in carriers:
-        features = kind_features(carrier, carriers)
+        features = kind_features(carrier, carriers, scene.air)
         chances = {kind: model.decisions[f"carrier_{kind.value}"].probability(features) for kind in KINDS}
         if features["moves_mhz"] > MUSIC_MHZ:
             # No music moves a carrier that far, so all that is said for other kinds speaks for a picture.
@@ -36,6 +41,8 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
                 picture = max(picture, CLEAR_PICTURE)
             chances = {Device.ANALOG_VIDEO: min(picture, 1.0)}
         kind = max(chances, key=lambda each: chances[each])
+        if kind in ISM_KINDS and not BAND_MHZ[0] < carrier.frequency_mhz < BAND_MHZ[1]:
+            kind, chances = Device.CW, {Device.CW: sum(chances.values())}
         if chances[kind] < model.decisions[f"carrier_{kind.value}"].least:
             continue
         if kind is Device.ANALOG_PHONE:
@@ -78,20 +85,22 @@ def believed(scene: Scene) -> list[CarrierSeen]:
     return list(_merged([each for each in scene.carriers if _believed(each, scene.carriers)]))
 
 
-def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen]) -> dict[str, float]:
-    """Returns what tells its kind."""
+def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], air: Air) -> dict[str, float]:
+    """Returns what tells its kind; with few channels, the other carrier of a phone may not be seen."""
     noise = NOISE_MHZ_AT_0_DB * 10 ** (-carrier.over_db / 20)
     narrow = [each for each in carriers if each is not carrier and not each.broad]
     level = [abs(each.power_dbm - carrier.power_dbm) for each in narrow]
     return {
         "wander_mhz": carrier.wander_mhz,
         "moves_mhz": float(np.sqrt(max(carrier.wander_mhz**2 - noise**2, 0))),
+        "tails_mhz": carrier.tails_mhz,
         "jumpiness": carrier.jumpiness,
         "spread_mhz": carrier.spread_mhz,
         "width_mhz": carrier.width_mhz,
         "swing_db": carrier.power_swing_db,
         "over_db": carrier.over_db,
         "presence": carrier.presence,
+        "channels": float(len(np.unique(air.centre_mhz))),
         "drift_mhz": abs(carrier.drift_mhz),
         "near_dc": float(carrier.near_dc),
         "edge_mhz": carrier.edge_mhz,
@@ -105,8 +114,8 @@ def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen]) -> dict[str
 def _believed(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
     if carrier.sweeps or not carrier.steady or carrier.over_db < 9.5 + 24 / np.sqrt(carrier.samples):
         return False
-    # The skirt of a carrier just outside the view, and images of a strong one inside it.
-    if carrier.spread_mhz > WIDE_MHZ and carrier.edge_mhz < 2.5:
+    # The skirt of a carrier just outside the view, and that part of a busy Wi-Fi channel which is in view.
+    if carrier.spread_mhz > WIDE_MHZ and (carrier.edge_mhz < 2.5 or carrier.cut_share > CUT_SHARE):
         return False
     if carrier.edge_mhz < 0.3:
         return False

@@ -52,6 +52,10 @@ class CarrierSeen:
     """From the first to the last third of the time."""
     near_dc: bool
     edge_mhz: float
+    cut_share: float
+    """Share of its samples in which the border of the view cuts it off."""
+    tails_mhz: float
+    """How far its frequency gets, 3 % to 97 % of the samples: in a still picture, by its synchronisation."""
     line: dict[str, float]
     """Its own spectrum: how far the bins beside the strongest one lie below it, and how all that varies."""
 
@@ -200,6 +204,8 @@ def _measure(
         drift_mhz=float(np.median(seen[-third:]) - np.median(seen[:third])),
         near_dc=bool(abs(mid - air.centre_mhz[rows[0]]) < 1.6 * air.spacing_mhz),
         edge_mhz=float(np.median(peaks.edge_mhz[mine])),
+        cut_share=float(peaks.at_edge[mine].mean()),
+        tails_mhz=float(np.subtract(*np.percentile(seen, (97, 3)))),
         line=_line(air, air_rows(peaks, some), float(mid)),
     )
     return carrier, owned

@@ -3,7 +3,7 @@
 import numpy as np
 
 from services.airshark.analysis.air import Air, Bools
-from services.airshark.analysis.peaks import Peaks, Picture
+from services.airshark.analysis.peaks import Peaks
 from services.airshark.analysis.rhythm import Lines, stretches
 
 OVEN_MHZ = (2425.0, 2485.0)
@@ -14,22 +14,26 @@ MIN_SAMPLES = 40
 MIN_PEAKS = 15
 CLOSED_GAP_S = 0.5e-3
 REACH_MHZ = 7.0
+CLEAR_LINE, CLEAR_OVER_CONTROL, CLEAR_BURST_MS = 0.75, 2.2, 4.6
+"""Bursts that follow the mains so closely, and are longer than any frame of ZigBee, are those of an oven."""
 
 
-def describe_mains(air: Air, peaks: Peaks, picture: Picture, free: Bools) -> dict[str, float]:
-    """Returns the features of everything in the oven's part of the band that is no carrier."""
+def describe_mains(air: Air, peaks: Peaks, free: Bools) -> tuple[dict[str, float], Bools]:
+    """Returns the features of everything in the oven's part of the band that is no carrier, and which peaks
+    are those of an oven beyond doubt."""
+    none = np.zeros(len(peaks), bool)
     inside = free & (peaks.frequency_mhz > OVEN_MHZ[0]) & (peaks.frequency_mhz < OVEN_MHZ[1])
     looks_there = (air.centre_mhz > OVEN_MHZ[0] - 5) & (air.centre_mhz < OVEN_MHZ[1] + 5)
     rows = np.flatnonzero(looks_there)
     features = dict.fromkeys(NAMES, 0.0)
     features["interval_ms"] = air.interval_s * 1e3
     if len(rows) < MIN_SAMPLES:
-        return features
+        return features, none
     stretch = stretches(air.time_s[rows], air.visit[rows])
     length_s = np.bincount(stretch) * air.interval_s
     features["longest_look_s"] = float(length_s.max())
     if length_s.max() < MIN_VISIT_S or inside.sum() < MIN_PEAKS:
-        return features
+        return features, none
     inside = _densest(air, peaks, inside)
     on = np.zeros(len(air), np.float64)
     power = np.full(len(air), -200.0)
@@ -53,7 +57,14 @@ def describe_mains(air: Air, peaks: Peaks, picture: Picture, free: Bools) -> dic
         features[f"{name}_control"] = float(control.max())
         features[f"{name}_over_control"] = float(strength[: len(LINES_HZ)].max() / (control.max() + 0.02))
     features |= _sweep(air, peaks, inside, long_on)
-    return features
+    return features, inside & long_on[peaks.row] if is_oven(features) else none
+
+
+def is_oven(mains: dict[str, float]) -> bool:
+    """Tells whether long bursts come with each cycle of the mains, beyond doubt."""
+    line = max(mains[f"field_{hz:.0f}_hz"] for hz in LINES_HZ)
+    clear = line > max(CLEAR_LINE, CLEAR_OVER_CONTROL * mains["field_control"])
+    return clear and mains["burst_ms"] > CLEAR_BURST_MS
 
 
 def _densest(air: Air, peaks: Peaks, inside: Bools) -> Bools:
@@ -112,7 +123,16 @@ def _sweep(air: Air, peaks: Peaks, inside: Bools, long_on: Bools) -> dict[str, f
         "swing_db": float(swing[1] - swing[0]),
         "power_dbm": float(np.percentile(peaks.power_dbm[mine], 75)),
         "spread_mhz": float(np.median(peaks.spread_mhz[mine])),
+        "burst_ms": _burst_ms(air, long_on),
     }
+
+
+def _burst_ms(air: Air, long_on: Bools) -> float:
+    """Returns how long a typical one of the long bursts is; those that a visit cuts short count less."""
+    step = np.diff(long_on.astype(np.int8), prepend=0, append=0)
+    begin, end = np.flatnonzero(step == 1), np.flatnonzero(step == -1) - 1
+    length = air.time_s[end] - air.time_s[begin] + air.interval_s
+    return float(np.percentile(length, 60) * 1e3) if len(length) else 0.0
 
 
 def _names() -> list[str]:
@@ -129,6 +149,7 @@ def _names() -> list[str]:
         "swing_db",
         "power_dbm",
         "spread_mhz",
+        "burst_ms",
     ]
 
 

@@ -13,6 +13,7 @@ from services.airshark.analysis.fixed import (
 )
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.hopping import BLUETOOTH_SLOT_S, by_power, describe_hops, keep_other_slots
+from services.airshark.analysis.mains import is_oven
 from services.airshark.analysis.model import Model, Trees
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.rhythm import stretches
@@ -35,6 +36,7 @@ CERTAIN = 0.9
 SLOTS_S = {Device.BLUETOOTH: BLUETOOTH_SLOT_S, Device.FHSS_PHONE: 5e-3}
 """What the starts of one network keep to, master and slave, base and handset alike."""
 OVEN_REACH_MHZ = 2.0
+CLEAR_OVEN = 0.92
 STAYS_MHZ = 1.6
 """An oven sweeps further."""
 OF_CHANNEL_MHZ = 1.0
@@ -57,6 +59,8 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
         found += _hoppers(scene, scene.pulses.select(free), model)
     trees = model.decisions["microwave"]
     probability = trees.probability(scene.mains)
+    if is_oven(scene.mains):
+        probability = max(probability, CLEAR_OVEN)
     if probability >= trees.least and scene.mains["on_share"] > 0:
         oven = _microwave(scene, probability, certain=_is_certain(probability, trees))
         if not any(_explains(each, scene.mains) for each in found):

@@ -70,8 +70,8 @@ def describe(observed: Observed) -> Scene:
     """Measures a stretch of air."""
     air, peaks, picture = observed.air, observed.peaks, observed.picture
     carriers, owned = find_carriers(air, peaks, picture)
-    mains = describe_mains(air, peaks, picture, ~owned & ~_of_wifi(peaks.spread_mhz, peaks.at_edge))
-    pulses = _narrow_within_view(air, peaks.select(~owned))
+    mains, of_oven = describe_mains(air, peaks, ~owned & ~_of_wifi(peaks.spread_mhz, peaks.at_edge))
+    pulses = _narrow_within_view(air, peaks.select(~owned & ~of_oven))
     has_pulses = 0 < air.interval_s < PULSES_BELOW_S
     fixed = find_fixed(air, pulses, np.ones(len(pulses), bool)) if has_pulses else []
     scanned = find_in_scans(air, peaks)
