@@ -54,7 +54,7 @@ def bluetooth(length_s: float, rng: np.random.Generator) -> Machine:
     """A piconet: voice, or packets of 1, 3 or 5 slots one way with short ones back."""
     slot = 625e-6 * (1 + rng.normal(0, 8e-6))
     now, rows = rng.uniform(0, slot), []
-    hops = rng.permutation(79)[: (79 if rng.uniform() < 0.67 else int(rng.integers(20, 78)))]
+    hops = rng.permutation(79)[: int(rng.choice(np.array([79, 79, rng.integers(20, 78)])))]
     profile = str(rng.choice(["voice", "1", "3", "5", "any"]))
     pause = rng.uniform(0, 3)
     reply_s = float(rng.choice([126e-6, 126e-6, 366e-6]))

@@ -74,7 +74,9 @@ def noise(width_mhz: float) -> Wave:
         basis = np.exp(2j * np.pi * tones[:, None] * at_us).astype(np.complex64)
         weight = rng.normal(size=(len(start_s), count)) + 1j * rng.normal(size=(len(start_s), count))
         body = (weight / np.sqrt(2 * count)).astype(np.complex64) @ basis
-        return _moved(body, offset_mhz, at_us)
+        turned = np.exp(2j * np.pi * offset_mhz[:, None] * at_us).astype(np.complex64)
+        result: Waves = body * turned
+        return result
 
     return wave
 
