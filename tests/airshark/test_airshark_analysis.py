@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.airshark.analysis.air import Timeline
@@ -209,6 +209,7 @@ def test_times_on_a_grid_have_the_strength_1_and_any_times_at_most_that(
     assert 0 <= loose[0] <= 1 + 1e-9
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(2402, 2406), st.floats(-90, -30)), max_size=40))
 def test_pulses_anywhere_make_groups_of_their_own(places: list[tuple[float, float]]) -> None:
     count = len(places)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from services.airshark.analysis.carriers import CarrierSeen
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.scene import Scene
 
@@ -12,6 +13,9 @@ HIGHEST_NOISE_DBM = -80.0
 """A driver that reports a higher noise floor has measured a transmitter instead; its levels are not
 believed."""
 MIN_SAMPLES = 50
+MAX_PEAK_DB = 11.0
+"""Noise is flat in each sample; the skirts of strong carriers are not."""
+GAP_MHZ, SKIRT_DB = 12.0, 6.0
 MIN_TOTAL_STEPS = 3
 """An RSSI that takes fewer values is stuck, and with it the levels."""
 
@@ -26,10 +30,13 @@ def find_jammer(scene: Scene) -> list[Found]:
         if len(rows) < MIN_SAMPLES or air.noise_dbm[rows].max() > HIGHEST_NOISE_DBM:
             continue
         low, high = np.percentile(scene.picture.median_dbm[rows], (2, 95))
+        median = scene.picture.median_dbm[rows]
+        flat = np.median(scene.picture.smooth_dbm[rows].max(axis=1) - median) < MAX_PEAK_DB
         stuck = len(np.unique(air.total_dbm[rows])) < MIN_TOTAL_STEPS
         if (
             low > quiet_db
             and high - low < MAX_SWING_DB
+            and flat
             and not stuck
             and not _near_carrier(scene, float(centre))
         ):
@@ -59,10 +66,18 @@ def find_jammer(scene: Scene) -> list[Found]:
     ]
 
 
+def _lifts(carrier: CarrierSeen, centre: float, power_dbm: float) -> bool:
+    """Tells whether a channel's power may be the skirts of a carrier between this channel and the next."""
+    near = abs(carrier.frequency_mhz - centre) < GAP_MHZ
+    return near and not carrier.broad and carrier.power_dbm > power_dbm - SKIRT_DB
+
+
 def _near_carrier(scene: Scene, centre: float) -> bool:
     """Tells whether a carrier may lift the whole channel by its skirts: on the channel, or beside it."""
     power_dbm = float(np.median(scene.air.total_dbm[scene.air.centre_mhz == centre]))
     return any(
-        each.power_dbm > power_dbm or (each.centre_mhz == centre and each.over_db > 14)
+        each.power_dbm > power_dbm
+        or _lifts(each, centre, power_dbm)
+        or (each.centre_mhz == centre and each.over_db > 14)
         for each in scene.carriers
     )

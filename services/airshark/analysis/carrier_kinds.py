@@ -21,8 +21,11 @@ BAND_MHZ = (2395.0, 2490.0)
 ISM_KINDS = (Device.ANALOG_PHONE, Device.ANALOG_AUDIO)
 """Devices of the 2.4 GHz band alone; elsewhere a narrow carrier is just that."""
 CERTAIN = 0.75
-MUSIC_MHZ = 0.19
-CLEAR_DB, CLEAR_PICTURE = 20.0, 0.6
+STRONG_DB, STRONG_PRESENCE, STRONG_SAMPLES = 18.0, 0.9, 200
+LEAST_OF_ALL, LEAST_SHARE = 0.3, 0.6
+"""A strong carrier is of some kind: if all together are likely enough, the likeliest by far is taken."""
+MUSIC_MHZ = 0.3
+CLEAR_DB, CLEAR_PICTURE, CLEAR_KIND = 20.0, 0.6, 0.5
 """A clear one in a scan has few samples, of which the forests have learned little."""
 
 
@@ -34,12 +37,15 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
     for carrier in carriers:
         features = kind_features(carrier, carriers, scene.air)
         chances = {kind: model.decisions[f"carrier_{kind.value}"].probability(features) for kind in KINDS}
-        if features["moves_mhz"] > MUSIC_MHZ:
-            # No music moves a carrier that far, so all that is said for other kinds speaks for a picture.
+        if features["moves_mhz"] > MUSIC_MHZ and max(chances.values()) < CLEAR_KIND:
+            # Hardly any music moves a carrier that far: what is said for other kinds speaks for a picture.
             picture = sum(chances.values())
             if carrier.is_picture and carrier.over_db > CLEAR_DB:
                 picture = max(picture, CLEAR_PICTURE)
             chances = {Device.ANALOG_VIDEO: min(picture, 1.0)}
+        total = sum(chances.values())
+        if _is_strong(carrier) and total > LEAST_OF_ALL and max(chances.values()) > LEAST_SHARE * total:
+            chances = {each: max(chance, chance / total) for each, chance in chances.items()}
         kind = max(chances, key=lambda each: chances[each])
         if kind in ISM_KINDS and not BAND_MHZ[0] < carrier.frequency_mhz < BAND_MHZ[1]:
             kind, chances = Device.CW, {Device.CW: sum(chances.values())}
@@ -59,6 +65,14 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
             _found(scene, Device.ANALOG_PHONE, pair[0][0], confidence, [carrier for carrier, _ in pair])
         )
     return found
+
+
+def _is_strong(carrier: CarrierSeen) -> bool:
+    return (
+        carrier.over_db > STRONG_DB
+        and carrier.presence > STRONG_PRESENCE
+        and carrier.samples >= STRONG_SAMPLES
+    )
 
 
 def _without_sound(

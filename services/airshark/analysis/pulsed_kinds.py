@@ -61,10 +61,12 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
     probability = trees.probability(scene.mains)
     if is_oven(scene.mains):
         probability = max(probability, CLEAR_OVEN)
-    if probability >= trees.least and scene.mains["on_share"] > 0:
+    # Without long bursts there is no oven, whatever else keeps to the mains by chance.
+    if probability >= trees.least and scene.mains["burst_ms"] > 0:
         oven = _microwave(scene, probability, certain=_is_certain(probability, trees))
         if not any(_explains(each, scene.mains) for each in found):
-            found = [each for each in found if not _is_part(each, oven)]
+            taken_away = is_oven(scene.mains)
+            found = [each for each in found if (taken_away and each.certain) or not _is_part(each, oven)]
             found.append(oven)
     return _one_ble(found)
 
