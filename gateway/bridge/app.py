@@ -150,7 +150,21 @@ async def _no_socket(websocket: WebSocket) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to the process it is part of."""
+    """A server that leaves signals to the process it is part of, and sleeps while nobody asks."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Lets `serve` return."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        """Waits for the end; uvicorn's own looks for it, and at the clock, ten times a second."""
+        await self.on_tick(0)
+        await self._ending.wait()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -166,6 +180,7 @@ async def _serving(app: Starlette, settings: Settings) -> AsyncIterator[None]:
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=False,  # Envoy's.
         ws_ping_interval=PING_INTERVAL_S,
         ws_ping_timeout=PING_TIMEOUT_S,
         ws_max_size=MAX_CLIENT_FRAME_BYTES,
@@ -185,7 +200,7 @@ async def _serving(app: Starlette, settings: Settings) -> AsyncIterator[None]:
             await asyncio.sleep(POLL_INTERVAL_S)
         yield
     finally:
-        server.should_exit = True
+        server.end()
         await serving
 
 

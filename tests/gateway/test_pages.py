@@ -96,3 +96,8 @@ class TestReference:
         assert entries["services"].type == "map<string, Chute.Service>"
         assert entries["services"].link == "paradrop.chutes.v1.Chute.Service"
         assert all(entry.link in names for type_ in content.types for entry in type_.entries if entry.link)
+
+
+def test_a_page_of_the_bridge_has_one_date(gateway: Gateway) -> None:
+    answer = gateway.request("GET", "/healthz", token=False)
+    assert answer.headers["date"].endswith(" GMT")
