@@ -1,0 +1,199 @@
+"""What a chute may ask for, as a real engine has it: requests, locks and restart policies."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from services.common.settings import Settings
+from tests.chutes.client import Client
+from tests.chutes.on_engine import NOTHING, ours, remove_chutes, serving_node, until
+from tests.support.engine import BUSYBOX, chute_tar
+from tests.support.own_engine import OwnEngine, client_of, own_engine
+from tests.support.settings import settings_in
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
+
+IDLE = "trap exit TERM; sleep 1000000 & wait"
+DOCKERFILE = f"FROM {BUSYBOX}\nCMD {IDLE}\n"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[OwnEngine]:
+    with own_engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def docker_client(engine: OwnEngine) -> Iterator[docker.APIClient]:
+    with client_of(engine) as client:
+        yield client
+
+
+@pytest.fixture
+def settings(tmp_path: Path, engine: OwnEngine, docker_client: docker.APIClient) -> Iterator[Settings]:
+    with settings_in(
+        tmp_path / "home",
+        DOCKER_HOST=engine.address,
+        PARADROP_GRACE_S="0.5",
+        PARADROP_ALLOW_HOST_NETWORK="1",
+    ) as settings:
+        yield settings
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[Client]:
+    async with serving_node(settings) as client:
+        yield client
+        await remove_chutes(client)
+
+
+async def _install(client: Client, services: dict[str, Any], **files: str) -> list[str]:
+    described = {"name": "web", "version": 1, "services": services}
+    files = {name.replace("_", "."): text for name, text in files.items()}
+    tar = chute_tar({"paradrop.yaml": json.dumps(described), **files})
+    return await client.done(await client.upload(tar))
+
+
+async def test_containers_are_made_as_they_ask(client: Client, docker_client: docker.APIClient) -> None:
+    requests = {
+        "small": {"memory-limit": "32M", "port-bindings": {"80/tcp": 18081, "53/udp": 18053}},
+        "listed": {"port-bindings": [{"internal": 80, "external": 18082}], "cpu-fraction": 0.25},
+        "alone": {"network-mode": "none"},
+        "host": {"network-mode": "host"},
+    }
+    services = {name: {"type": "normal", "requests": wanted} for name, wanted in requests.items()}
+    await _install(client, services, Dockerfile=DOCKERFILE)
+    made = {
+        name: await asyncio.to_thread(docker_client.inspect_container, f"web-{name}") for name in services
+    }
+    hosts = {name: each["HostConfig"] for name, each in made.items()}
+    limit = 32 * 1024 * 1024
+    assert (hosts["small"]["Memory"], hosts["small"]["MemorySwap"], hosts["alone"]["Memory"]) == (
+        limit,
+        limit,
+        0,
+    )
+    published = {name: made[name]["NetworkSettings"]["Ports"] for name in ("small", "listed")}
+    assert {port: bound[0]["HostPort"] for port, bound in published["small"].items()} == {
+        "80/tcp": "18081",
+        "53/udp": "18053",
+    }
+    assert published["listed"]["80/tcp"][0]["HostPort"] == "18082"
+    networks = {name: set(each["NetworkSettings"]["Networks"]) for name, each in made.items()}
+    assert networks["small"] == {"bridge", "web"}
+    assert (networks["alone"], networks["host"]) == ({"none"}, {"host"})
+    assert not [name for name, each in hosts.items() if each["Privileged"]]
+    # A quarter is set aside for one of the four, and all four share the rest.
+    await until(lambda: _shares(docker_client, list(services)) == [768, 1792, 768, 768])
+
+
+def _shares(docker_client: docker.APIClient, services: list[str]) -> list[int]:
+    return [docker_client.inspect_container(f"web-{name}")["HostConfig"]["CpuShares"] for name in services]
+
+
+async def test_a_chute_locks_itself_until_it_has_finished(client: Client, settings: Settings) -> None:
+    command = "echo measuring >/data/update.lock; while [ ! -e /data/finished ]; do sleep 0.1; done; "
+    await _install(
+        client, {"main": {}}, Dockerfile=f"FROM {BUSYBOX}\nCMD {command} rm /data/update.lock; {IDLE}\n"
+    )
+    data = settings.home / "chutes" / "data" / "web"
+    await until(lambda: (data / "update.lock").exists())
+    change_id = await client.call_id("StopChute", chute="web")
+    async with asyncio.timeout(20):
+        while not (change := (await client.call("GetChange", change_id=change_id)).change).waiting.reason:
+            await asyncio.sleep(0.05)
+    assert change.waiting.reason == "UPDATE_LOCKED"
+    assert "measuring" in change.waiting.message
+    assert await client.chutes() == {"web": "running"}
+    (data / "finished").touch()
+    await client.done(change_id)
+    assert await client.chutes() == {"web": "stopped"}
+
+
+async def test_what_ends_is_started_again_as_its_policy_says(
+    client: Client, docker_client: docker.APIClient
+) -> None:
+    # Each has a moment to be found running, and ends once.
+    ends = 'n=$(cat /data/$0 2>/dev/null); echo $n. >/data/$0; [ -n "$n" ] || { sleep 2; exit $1; }; ' + IDLE
+    policies = {"always": 0, "on-failure": 1, "content": 0, "no": 1}
+    services = {
+        name: {
+            "type": "normal",
+            "restart": "on-failure" if name == "content" else name,
+            "command": ["sh", "-c", ends, name, str(code)],
+        }
+        for name, code in policies.items()
+    }
+    await _install(client, services, Dockerfile=DOCKERFILE)
+
+    def states() -> dict[str, Any]:
+        found = {name: docker_client.inspect_container(f"web-{name}")["State"] for name in policies}
+        return {name: (state["Status"], state["ExitCode"]) for name, state in found.items()}
+
+    def born() -> dict[str, str]:
+        return {name: docker_client.inspect_container(f"web-{name}")["Id"] for name in policies}
+
+    before = await asyncio.to_thread(born)
+    async with asyncio.timeout(30):
+        while len((await client.call("ListChanges", include_ended=True, update_type="restart")).changes) < 1:
+            await asyncio.sleep(0.1)
+        while (await client.call("ListChanges")).changes or (await asyncio.to_thread(born))[
+            "on-failure"
+        ] == before["on-failure"]:
+            await asyncio.sleep(0.1)
+    assert await asyncio.to_thread(states) == {
+        "always": ("running", 0),
+        "on-failure": ("running", 0),
+        "content": ("exited", 0),
+        "no": ("exited", 1),
+    }
+    after = await asyncio.to_thread(born)
+    assert {name for name in policies if before[name] == after[name]} == {"content", "no"}
+    assert not [each for each in (await client.call("ListChutes")).chutes if each.HasField("deviation")]
+
+
+async def test_a_start_removes_what_is_nobodys_and_leaves_what_is_somebody_elses(
+    settings: Settings, docker_client: docker.APIClient
+) -> None:
+    home = settings.home / "chutes"
+    async with serving_node(settings) as client:
+        await _install(client, {"main": {}}, Dockerfile=DOCKERFILE)
+        kept = await asyncio.to_thread(ours, docker_client, settings)
+    node_id = (home / "node-id").read_text()
+
+    def leave(node: str) -> list[str]:
+        labels = {"io.paradrop.node": node, "io.paradrop.chute": "gone"}
+        name = f"gone-{node[:4]}"
+        docker_client.create_network(name, labels=labels)
+        made = docker_client.create_container(
+            BUSYBOX, ["true"], name=name, labels={**labels, "io.paradrop.service": "main"}
+        )["Id"]
+        docker_client.commit(made, f"gone-main-{node[:4]}" if node != node_id else "gone-main", "1")
+        return [made]
+
+    def left(node: str) -> list[int]:
+        filters = {"label": f"io.paradrop.node={node}"}
+        return [
+            len(docker_client.containers(all=True, filters=filters)),
+            len(docker_client.networks(filters=filters)),
+            len(docker_client.images(filters=filters)),
+        ]
+
+    await asyncio.to_thread(leave, node_id)
+    await asyncio.to_thread(leave, "another-node")
+    for folder in ("work", "trash"):
+        (home / folder / "left" / "over").mkdir(parents=True)
+    (home / "uploads" / "left.tar").write_bytes(b"over")
+    async with serving_node(settings) as client:
+        await until(lambda: ours(docker_client, settings) == kept)
+        assert await asyncio.to_thread(left, "another-node") == [1, 1, 1]
+        assert not list((home / "uploads").iterdir()) + list((home / "trash").iterdir())
+        assert not (home / "work" / "left").exists()
+        await remove_chutes(client)
+        assert await asyncio.to_thread(ours, docker_client, settings) == NOTHING
+    assert await asyncio.to_thread(left, "another-node") == [1, 1, 1]
