@@ -157,6 +157,48 @@ async def test_an_update_becomes_a_change_of_its_creator_once_and_its_messages_a
     assert len(made) == 1
 
 
+async def test_the_controller_hears_which_of_its_chutes_and_versions_is_installed(world: World) -> None:
+    async def create(request: Any, _: Any) -> Any:
+        return changes_pb2.CreateChangeResponse(change_id=7)
+
+    done = changes_pb2.Change(
+        id=7, status="succeeded", name="hello", update_class="CHUTE", update_type="create"
+    )
+
+    async def watch(request: Any, _: Any) -> AsyncIterator[Any]:
+        yield changes_pb2.WatchChangeResponse(ended=done)
+        world.ended = [done]
+
+    world.doubles.replies[f"{CHANGES}.CreateChange"] = create
+    world.doubles.replies[f"{CHANGES}.WatchChange"] = watch
+    deviation = chutes_pb2.Chute.Deviation(reason="SERVICE_EXITED", message="It has ended.")
+    world.doubles.replies["paradrop.chutes.v1.ChuteService.ListChutes"] = chutes_pb2.ListChutesResponse(
+        chutes=[chutes_pb2.Chute(name="hello", state="exited", deviation=deviation)]
+    )
+    world.cloud.updates = [
+        {
+            "_id": "u5", "updateClass": "CHUTE", "updateType": "create", "started": False,
+            "chute_id": "c5", "version_id": "v5", "config": {"name": "hello"},
+        }
+    ]  # fmt: skip
+    await world.provision()
+
+    def told() -> Any:
+        return [
+            state["chutes"][0]["external"] for state in world.cloud.told("POST", "/states") if state["chutes"]
+        ]
+
+    origin = {"update_id": "u5", "chute_id": "c5", "version_id": "v5"}
+    await until(lambda: origin in told())
+    assert world.cloud.told("POST", "/states")[-1]["chutes"][0]["warning"] == "It has ended."
+    # Somebody at the node puts another one in its place: it is not the controller's any more.
+    local = changes_pb2.Change(
+        id=8, status="succeeded", name="hello", update_class="CHUTE", update_type="update"
+    )
+    world.ended = [local, done]
+    await until(lambda: told()[-1] is None)
+
+
 async def test_an_update_of_the_node_is_the_nodes_own(world: World) -> None:
     asked: list[bool] = []
 

@@ -6,7 +6,12 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
+import structlog
+
 from services.node.domain.provision import Provision
+from services.node.domain.trouble import CREDENTIALS_REFUSED, UNREACHABLE, Trouble
+
+log = structlog.get_logger()
 
 USER_AGENT = "ParaDrop/2.5"
 TIMEOUT_S = 30.0
@@ -77,6 +82,56 @@ class ControllerApi:
             raise UntrustedError(f"the certificate of {self._base} is not trusted") from None
         except requests.RequestException as error:
             raise OSError(f"{self._base} does not answer ({type(error).__name__})") from None
+
+
+class Sender:
+    """What is sent for one node, and whether it arrives."""
+
+    def __init__(self, provision: Provision) -> None:
+        self._provision = provision
+        self.api = ControllerApi(provision)
+        self.router = f"/api/routers/{quote(provision.router_id or '', safe='')}"
+        """Path of this node at its controller."""
+        self.up = asyncio.Event()
+        """Set while the last request succeeded."""
+        self.trouble: Trouble | None = None
+        """Why the last request failed."""
+
+    async def request(
+        self, method: str, path: str, document: Any = None, timeout_s: float = TIMEOUT_S
+    ) -> Any:
+        """Returns the document of a 2xx answer, or its status; raises as `ControllerApi.request`."""
+        try:
+            status, answer = await self.api.request(method, path, document, timeout_s)
+        except (OSError, RefusedError) as error:
+            self.up.clear()
+            self.trouble = self._why(error)
+            raise
+        self.up.set()
+        return status if answer is None else answer
+
+    def _why(self, error: OSError | RefusedError) -> Trouble:
+        reason = UNREACHABLE
+        if isinstance(error, RefusedError):
+            refused = error.status in (401, 403)
+            reason = CREDENTIALS_REFUSED if refused else "CONTROLLER_INCOMPATIBLE"
+        elif isinstance(error, UntrustedError):
+            reason = "CONTROLLER_CERTIFICATE_UNTRUSTED"
+        return Trouble.at(self._provision.pdserver, reason)
+
+    async def surely(self, method: str, path: str, document: Any) -> None:
+        """Sends until the controller has it; what it refuses for good is dropped."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                await self.request(method, path, document)
+                return
+            except (OSError, RefusedError) as error:
+                if isinstance(error, RefusedError) and error.status in (400, 404, 409, 410, 422):
+                    log.warning("the controller does not take a report", path=path, status=error.status)
+                    return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 async def provision_by_batch(defaults: Provision, batch_id: str, batch_key: str, mac: str) -> Provision:

@@ -24,8 +24,13 @@ WAIT_S = 6.0
 class Connection(Protocol):
     """One way to be connected to one controller."""
 
-    up: asyncio.Event
-    trouble: Trouble | None
+    @property
+    def up(self) -> asyncio.Event:
+        """Set while it stands."""
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why it does not, as far as is known."""
 
     async def run(self) -> None:
         """Keeps the connection for good."""

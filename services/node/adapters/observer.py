@@ -25,6 +25,8 @@ IDLE_S = 3600.0
 PAGE = 100
 TIMEOUT_S = 10.0
 ENDED = ("succeeded", "failed")
+ALTERING = ("create", "update", "delete")
+"""Types of changes after which a chute is not what the controller had installed, unless they are its own."""
 
 
 class NodeObserver:
@@ -76,6 +78,8 @@ class NodeObserver:
         if change.update_type == "factoryreset" and change.status == "succeeded":
             self.reset_s = max(self.reset_s, change.end_time.seconds + change.end_time.nanos / 1e9)
             self.reset.set()
+        if change.status == "succeeded" and change.update_type in ALTERING:
+            await self._outbox.forget_origin(change.name, change.id)
         if change.id not in self._seen:
             await self._outbox.add_ended(change.id, change.SerializeToString(deterministic=True))
             self._seen.add(change.id)

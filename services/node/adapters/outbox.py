@@ -1,12 +1,13 @@
 """What the controller must learn, kept until it has; and what it has asked for, so that it is done once."""
 
 import asyncio
+import json
 import secrets
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from services.common.database import Database
 
@@ -14,6 +15,8 @@ MAX_RECORDS = 1000
 MAX_ENDED_CHANGES = 5000
 """More than the chute service keeps, so that none is told of twice."""
 MAX_KEYS = 1000
+ORIGIN = "origin:"
+"""Begins the names of facts about chutes that the controller had installed."""
 
 MIGRATIONS = (
     """
@@ -63,7 +66,7 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.added = asyncio.Event()
-        """Set when there is something new to send."""
+        """Set when there may be something new to tell."""
 
     async def identity(self) -> tuple[str, int]:
         """Returns the name of the series, and how many records of it were forgotten."""
@@ -167,6 +170,33 @@ class Outbox:
     async def forget_call(self, key: str) -> None:
         """Forgets a call that did nothing, so that it can be tried again."""
         await self._database.run(lambda db: db.execute("DELETE FROM calls WHERE key = ?", (key,)))
+
+    async def set_origin(self, chute: str, change_id: int, origin: Mapping[str, Any]) -> None:
+        """Notes what the controller calls a chute that it had installed by a change."""
+        value = json.dumps({"change_id": change_id, "origin": dict(origin)})
+        await self._database.run(
+            lambda db: db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (ORIGIN + chute, value))
+        )
+        self.added.set()
+
+    async def forget_origin(self, chute: str, change_id: int) -> None:
+        """Forgets that, unless a later change or this one has set it: somebody else has altered the chute."""
+
+        def work(db: sqlite3.Connection) -> None:
+            row = db.execute("SELECT value FROM facts WHERE name = ?", (ORIGIN + chute,)).fetchone()
+            if row is not None and json.loads(row[0])["change_id"] < change_id:
+                db.execute("DELETE FROM facts WHERE name = ?", (ORIGIN + chute,))
+
+        await self._database.run(work)
+
+    async def origins(self) -> dict[str, Any]:
+        """Returns what the controller calls the chutes that it had installed, by their names."""
+
+        def work(db: sqlite3.Connection) -> dict[str, Any]:
+            rows = db.execute("SELECT name, value FROM facts WHERE name LIKE ?", (f"{ORIGIN}%",)).fetchall()
+            return {name.removeprefix(ORIGIN): json.loads(value)["origin"] for name, value in rows}
+
+        return await self._database.run(work)
 
 
 def _identity(db: sqlite3.Connection) -> tuple[str, int]:

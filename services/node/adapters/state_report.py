@@ -24,13 +24,18 @@ async def state_report(
     inventory: Inventory,
     status: Callable[[], Awaitable[Document]],
     host_config: Callable[[], Awaitable[Document]],
+    origins: Callable[[], Awaitable[Document]],
 ) -> Document:
     """Returns the report; what cannot be had now is empty in it."""
     software, hardware = inventory.software, inventory.hardware
     chutes: Sequence[Document] = []
     load: Document = {}
     with suppress(grpc.aio.AioRpcError, DomainError):
-        chutes = [_chute(json_format.MessageToDict(c)) for c in (await observer.state()).chutes]
+        known = await origins()
+        chutes = [
+            _chute(json_format.MessageToDict(chute), known.get(chute.name))
+            for chute in (await observer.state()).chutes
+        ]
     with suppress(DomainError):
         load = await status()
     name, _, product_version = hardware.board.partition(" ")
@@ -79,16 +84,16 @@ def _wired(cards: Sequence[tuple[str, str]], wan: Any) -> Sequence[Document]:
     return [{"name": name, "mac": mac, "type": "wan" if name == uplink else "lan"} for name, mac in cards]
 
 
-def _chute(chute: Mapping[str, Any]) -> Document:
+def _chute(chute: Mapping[str, Any], origin: Document | None) -> Document:
     return {
         "name": chute["name"],
         "desired": chute.get("desired_state"),
         "state": chute.get("state"),
         "services": chute.get("services", {}),
-        "warning": None,
+        "warning": chute.get("deviation", {}).get("message"),
         "version": chute.get("version"),
         "allocation": None,
         "environment": chute.get("environment", {}),
-        "external": None,
+        "external": origin,
         "resources": None,
     }
