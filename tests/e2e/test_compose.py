@@ -102,6 +102,7 @@ def test_the_whole_node_in_containers(
     _is_closed_to_strangers(stack)
 
     _has_its_sample(stack)
+    _print_memory(stack, "after the start")
     port = hello_chute(tmp_path / "chute")
     travel(pdtools, tmp_path / "chute", port, PASSWORD)
     stack.log_in(NEW_PASSWORD)
@@ -112,9 +113,7 @@ def test_the_whole_node_in_containers(
     assert sweeps(stack, 3)
     [camera] = stack.request("GET", "/api/v1/airshark/source")[1]["more"]
     assert camera["settings"]["kind"] == "SOURCE_KIND_RECORDING"
-    pss = {part: _pss_bytes(container) for part, container in stack.by_part().items()}
-    print(f"idle: {sum(pss.values()) / 1e6:.0f} MB PSS in all containers", end=": ")
-    print(", ".join(f"{part} {size / 1e6:.0f}" for part, size in pss.items()))
+    _print_memory(stack, "after some use")
 
     for name in PARTS:
         _survives_its_death(stack, name)
@@ -330,6 +329,12 @@ def _comes_back_from_a_backup(stack: Stack) -> None:
     until(lambda: stack.answers("/healthz"))
     # The token is good, and the chute is there.
     until(lambda: stack.runs(CHUTE))
+
+
+def _print_memory(stack: Stack, when: str) -> None:
+    pss = {part: _pss_bytes(container) for part, container in stack.by_part().items()}
+    print(f"idle {when}: {sum(pss.values()) / 1e6:.0f} MB PSS in all containers", end=": ")
+    print(", ".join(f"{part} {size / 1e6:.0f}" for part, size in pss.items()))
 
 
 def _pss_bytes(container: Any) -> int:
