@@ -22,7 +22,9 @@ PACKAGES = {
     "ip": "iproute2",
     "iw": "iw",
     "nft": "nftables",
+    "openssl": "openssl",  # the RADIUS server of the lab has a certificate
     "pactl": "pulseaudio-utils",
+    "pgrep": "procps",
     "ping": "iputils-ping",
     "pulseaudio": "pulseaudio",
     "qemu-system-x86_64": "qemu-system-x86",  # the lab with simulated radios

@@ -34,6 +34,8 @@ PROGRAMS = {
     "ip": "iproute2",
     "nft": "nftables",
     "ping": "iputils-ping",
+    "openssl": "openssl",
+    "pgrep": "procps",
 }
 """Program to the Debian package that has it."""
 BOOT_TIMEOUT_S = 120

@@ -3,13 +3,13 @@
 import contextlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import grpc
 import pytest
 
 from tests.lab.air import Client, wait_until
-from tests.lab.chutes import PLAN, WPA2_KEY, access_point
+from tests.lab.chutes import HOST_CONFIG, PLAN, WPA2_KEY, access_point, wanted
 from tests.lab.node import INTERNET, LabNode, request_of
 from tests.lab.test_radios import processes
 
@@ -128,6 +128,62 @@ def test_two_chutes_with_two_networks_each_are_kept_apart(
         assert client.hears(*chutes, INTERNET, device) == allowed, ssid
     # Nobody can be reached from the uplink.
     assert lab.machine.run("ip", "netns", "exec", "internet", "ping", "-c1", "-W1", mine, check=False).code
+
+
+@pytest.fixture
+def office(lab: LabNode) -> Iterator[Callable[..., str]]:
+    """Runs programs behind a wired socket of the node, "trunk", in which VLANs 7 and 8 come along."""
+
+    def run(*argv: str) -> str:
+        return lab.machine.run("ip", "netns", "exec", "office", *argv, check=False).output
+
+    def lines() -> Iterator[str]:
+        yield "ip netns add office; ip link add trunk type veth peer name nic netns office"
+        yield "ip link set trunk up; ip -n office link set nic up"
+        for number in (7, 8):
+            yield f"ip -n office link add link nic name nic.{number} type vlan id {number}"
+            yield f"ip -n office link set nic.{number} up"
+
+    lab.machine.run("sh", "-ec", "\n".join(lines()))
+    lab.configure(
+        HOST_CONFIG
+        | {
+            "lan": HOST_CONFIG["lan"] | {"interfaces": ["trunk"]},
+            "vlan-interfaces": [
+                {
+                    "name": "guests",
+                    "id": 8,
+                    "proto": "static",
+                    "ipaddr": "10.8.0.1",
+                    "netmask": "255.255.255.0",
+                    "dhcp": {"start": 50, "limit": 10, "leasetime": "1h"},
+                }
+            ],
+        }
+    )
+    yield run
+    lab.configure(HOST_CONFIG)
+    lab.machine.run("ip", "netns", "del", "office")
+
+
+def test_vlans_of_a_chute_and_of_the_host(lab: LabNode, office: Callable[..., str]) -> None:
+    before = traces(lab)
+    network = wanted(
+        "vlan0", type="vlan", vlan_id=7, ipv4_network="192.168.160.0/24", dhcp={"start": 50, "limit": 10}
+    )
+    (cached,) = lab.apply("wired", [network])
+    container = lab.attach("wired")
+    assert cached["externalIntf"] == "br-lan.7"
+    assert container.addresses() == {"vlan0": "192.168.160.2/24"}
+    for number, leased in ((7, "192.168.160.5"), (8, "10.8.0.5")):
+        client = ("busybox", "udhcpc", "-i", f"nic.{number}", "-n", "-q", "-f", "-t", "10", "-T", "1")
+        assert f"lease of {leased}" in office(*client, "-s", f"/run/lab/{lab.clients[0].name}-dhcp")
+    assert "1 received" in office("ping", "-c1", "-W2", "192.168.160.2")
+    assert "1 received" in office("ping", "-c1", "-W2", "10.8.0.1")
+    # The host's VLAN has no way into that of the chute.
+    assert "1 received" not in office("ping", "-c1", "-W1", "-I", "nic.8", "192.168.160.2")
+    lab.release("wired")
+    assert traces(lab) == before
 
 
 def while_it_applies(lab: LabNode, moment: Callable[[], bool]) -> None:
