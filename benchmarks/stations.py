@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from paradrop.network.v1 import network_pb2 as pb
@@ -157,28 +157,40 @@ def _printed(station: StationInfo) -> str:
     return f"Station {station.mac} (on vwlan7e1b)\n{''.join(lines)}"
 
 
-Figures = tuple[float, float]
-"""Calls per second, and the 99th percentile in milliseconds."""
+class Figures(NamedTuple):
+    """What a load came to."""
+
+    calls: int
+    p99_ms: float
+    processor_s: float
+    """Of the process that made the calls and of its children."""
 
 
 async def _compare(address: str, token: str, command: list[str]) -> None:
     found = []
     for connections in CONNECTIONS:
-        baseline = await _apart("spawn", str(connections), *command)
-        found.append((connections, baseline, await _apart("call", str(connections), address, token)))
+        spawned = await _apart("spawn", str(connections), *command)
+        before_s = sum(os.times()[:2])
+        called = await _apart("call", str(connections), address, token)
+        found.append((connections, spawned, called, sum(os.times()[:2]) - before_s))
     show(found)
 
 
-def show(found: Sequence[tuple[int, Figures, Figures]], where: str = "") -> None:
-    """Prints callers, what spawning makes, and what the service makes."""
-    rows = [
-        [str(callers), f"{spawned:.0f}", f"{called:.0f}", f"{called / spawned:.1f}", f"{p99_ms:.1f}"]
-        for callers, (spawned, _), (called, p99_ms) in found
-    ]
-    title = (
-        f"Stations list, {STATIONS} stations{where} (aims: ratio {AIM_RATIO:.0f}, p99 {AIM_P99_MS:.0f} ms)"
-    )
-    table(title, ["callers", "spawn and parse, calls/s", "over gRPC, calls/s", "ratio", "p99 ms"], rows)
+def show(found: Sequence[tuple[int, Figures, Figures, float]], where: str = "") -> None:
+    """Prints callers, what spawning and the service made, and the processor time that either needs.
+
+    The last of each is the service's processor time in seconds.
+    """
+    rows = []
+    for callers, spawned, called, service_s in found:
+        spawn_ms, service_ms = 1000 * spawned.processor_s / spawned.calls, 1000 * service_s / called.calls
+        rates = [spawned.calls / DURATION_S, called.calls / DURATION_S, called.calls / spawned.calls]
+        numbers = [*rates, called.p99_ms, spawn_ms, service_ms, spawn_ms / service_ms]
+        rows.append([str(callers), *(f"{number:.{0 if number > 100 else 2}f}" for number in numbers)])
+    aims = f"aims: ratio {AIM_RATIO:.0f}, p99 {AIM_P99_MS:.0f} ms"
+    head = ["callers", "spawn and parse, calls/s", "over gRPC, calls/s", "ratio", "p99 ms"]
+    head += ["processor ms, spawn", "processor ms, service", "ratio"]
+    table(f"Stations list, {STATIONS} stations{where} ({aims})", head, rows)
 
 
 async def _apart(*words: str) -> Figures:
@@ -195,8 +207,7 @@ def loading(*words: str) -> list[str]:
 
 def read_figures(output: str) -> Figures:
     """Reads what such a command has printed."""
-    rate, p99_ms = json.loads(output)
-    return rate, p99_ms
+    return Figures(*json.loads(output))
 
 
 async def _call(connections: int, address: str, token: str) -> Figures:
@@ -219,6 +230,7 @@ async def _call(connections: int, address: str, token: str) -> Figures:
 
 async def _load(call: Callable[[], Awaitable[None]], connections: int) -> Figures:
     times_s: list[float] = []
+    before_s = sum(os.times()[:4])
     end_s = time.monotonic() + DURATION_S
 
     async def caller() -> None:
@@ -227,7 +239,8 @@ async def _load(call: Callable[[], Awaitable[None]], connections: int) -> Figure
             times_s.append(time.monotonic() - began_s)
 
     await asyncio.gather(*(caller() for _ in range(connections)))
-    return len(times_s) / DURATION_S, statistics.quantiles(times_s, n=100)[98] * 1000
+    p99_ms = statistics.quantiles(times_s, n=100)[98] * 1000
+    return Figures(len(times_s), p99_ms, sum(os.times()[:4]) - before_s)
 
 
 async def _idle(stub: wireless_pb2_grpc.WirelessServiceStub, metadata: tuple[tuple[str, str], ...]) -> None:

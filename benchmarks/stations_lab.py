@@ -16,6 +16,7 @@ from benchmarks.stations import (
     NETWORK,
     STATIONS,
     SUBSCRIBERS,
+    Figures,
     loading,
     read_figures,
     show,
@@ -45,11 +46,16 @@ def main() -> None:
         found = []
         for callers in CONNECTIONS:
             dump = ("iw", "dev", interface, "station", "dump")
-            loads = (("spawn", str(callers), *dump), ("call", str(callers), address, lab.token))
-            outputs = [lab.machine.run(*loading(*words), timeout_s=LOAD_TIMEOUT_S).output for words in loads]
-            found.append((callers, read_figures(outputs[0]), read_figures(outputs[1])))
+            spawned = _apart(lab, "spawn", str(callers), *dump)
+            before_s = _processor_s(lab)
+            called = _apart(lab, "call", str(callers), address, lab.token)
+            found.append((callers, spawned, called, _processor_s(lab) - before_s))
         show(found, " of real radios on an emulated processor")
         _idle(lab, address)
+
+
+def _apart(lab: node.LabNode, *words: str) -> Figures:
+    return read_figures(lab.machine.run(*loading(*words), timeout_s=LOAD_TIMEOUT_S).output)
 
 
 def _idle(lab: node.LabNode, address: str) -> None:
