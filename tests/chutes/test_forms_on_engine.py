@@ -1,20 +1,28 @@
-"""What a chute may ask for, as a real engine has it: requests, locks and restart policies."""
+"""What a chute may ask for, as a real engine has it: languages, requests, locks and restart policies."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
 
+from services.chutes.adapters import docker_containers, docker_networks
+from services.chutes.adapters.folders import DiskFolders
+from services.chutes.domain.chute import NODE, Chute
+from services.chutes.domain.chutefile import read_definition
+from services.chutes.domain.containers import NodeAddress, container_plan
+from services.chutes.domain.light import LIGHT_IMAGES
 from services.common.settings import Settings
 from tests.chutes.client import Client
 from tests.chutes.on_engine import NOTHING, ours, remove_chutes, serving_node, until
 from tests.support.engine import BUSYBOX, chute_tar
 from tests.support.own_engine import OwnEngine, client_of, own_engine
 from tests.support.settings import settings_in
+from tests.support.toolchain import STEPS_FILE, toolchain_image
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
 
@@ -36,11 +44,14 @@ def docker_client(engine: OwnEngine) -> Iterator[docker.APIClient]:
 
 @pytest.fixture
 def settings(tmp_path: Path, engine: OwnEngine, docker_client: docker.APIClient) -> Iterator[Settings]:
+    base = toolchain_image(docker_client)
     with settings_in(
         tmp_path / "home",
         DOCKER_HOST=engine.address,
         PARADROP_GRACE_S="0.5",
+        PARADROP_ALLOW_PRIVILEGED="1",
         PARADROP_ALLOW_HOST_NETWORK="1",
+        PARADROP_BASE_IMAGES=",".join(f"{language}={base}" for language in LIGHT_IMAGES),
     ) as settings:
         yield settings
 
@@ -57,6 +68,49 @@ async def _install(client: Client, services: dict[str, Any], **files: str) -> li
     files = {name.replace("_", "."): text for name, text in files.items()}
     tar = chute_tar({"paradrop.yaml": json.dumps(described), **files})
     return await client.done(await client.upload(tar))
+
+
+async def _output(client: Client, service: str) -> list[str]:
+    stream = client.stream("StreamLogs", chute="web", service=service)
+    return [line.message async for each in stream for line in each.lines.lines]
+
+
+ALL = "Dockerfile main.c package.json paradrop.yaml pom.xml requirements.txt"
+PIP = ["pip install --no-cache-dir -r requirements.txt; sees Dockerfile paradrop.yaml requirements.txt"]
+NPM = ["npm install --production; sees Dockerfile package.json paradrop.yaml"]
+BUILT_BY = {
+    "go": [f"go get -d -v ./...; sees {ALL}", f"go install -v ./...; sees {ALL}"],
+    "gradle": [f"gradle build; sees {ALL}"],
+    "maven": [
+        "mvn --batch-mode dependency:go-offline; sees Dockerfile paradrop.yaml pom.xml",
+        f"mvn --batch-mode package; sees {ALL}",
+    ],
+    **{"node": NPM, "nodejs": NPM, "python": PIP, "python2": PIP, "python3": PIP},
+}
+"""What the tools of a language are asked when a chute has files of them all, and what is there then."""
+
+
+async def test_light_services_of_every_language_are_built(client: Client) -> None:
+    command = f"cat {STEPS_FILE}; id -un; find /bin -perm /6000; cat main.c; touch /data/$(id -un) && {IDLE}"
+    services: dict[str, Any] = {
+        language: {"type": "light", "image": language, "command": command} for language in LIGHT_IMAGES
+    }
+    services["gradle"]["build"] = {"packages": ["curl", "git"]}
+    services["go"]["requests"] = {"as-root": True}
+    await _install(
+        client, services, main_c="int main;\n", package_json="{}", pom_xml="<x/>", requirements_txt="x"
+    )
+    for language in LIGHT_IMAGES:
+        *steps, user, source = await _output(client, language)
+        if language == "gradle":
+            update, install, *steps = steps
+            assert update == "apt-get update; sees"
+            assert install == "apt-get install -y --no-install-recommends curl git; sees"
+        assert (steps, user, source) == (
+            BUILT_BY[language],
+            "root" if language == "go" else "paradrop",
+            "int main;",
+        )
 
 
 async def test_containers_are_made_as_they_ask(client: Client, docker_client: docker.APIClient) -> None:
@@ -94,6 +148,22 @@ async def test_containers_are_made_as_they_ask(client: Client, docker_client: do
 
 def _shares(docker_client: docker.APIClient, services: list[str]) -> list[int]:
     return [docker_client.inspect_container(f"web-{name}")["HostConfig"]["CpuShares"] for name in services]
+
+
+def test_a_privileged_container_is_privileged(docker_client: docker.APIClient, tmp_path: Path) -> None:
+    # Only made, not started: machines for tests are often containers, which may not let one be started.
+    privileged = {"name": "web", "services": {"main": {"command": "true", "requests": {"privileged": True}}}}
+    chute = Chute(read_definition(privileged).spec, NODE, 1, {"main": BUSYBOX}, 0.0)
+    docker_networks.ensure(docker_client, "some-node", "web", "web")
+    try:
+        plan = container_plan(chute, "main", "", DiskFolders(tmp_path), NodeAddress())
+        plan = replace(plan, volumes={})
+        docker_containers.create(docker_client, "some-node", plan)
+        made = docker_client.inspect_container("web-main")
+        assert made["HostConfig"]["Privileged"] is True
+    finally:
+        docker_containers.remove(docker_client, "some-node", "web-main")
+        docker_networks.remove(docker_client, "some-node", "web")
 
 
 async def test_a_chute_locks_itself_until_it_has_finished(client: Client, settings: Settings) -> None:
