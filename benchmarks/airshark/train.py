@@ -30,7 +30,9 @@ TREES, DEPTH, RATE = 110, 4, 0.08
 FALSE_ALARMS = 0.002
 """Share of the scenes without a device in which it may be reported; sets the least probability."""
 LEAST_BOUNDS = (0.5, 0.75)
-CAUTIOUS = {"ble": (0.85, 0.9)} | {f"carrier_{kind.value}": (0.4, 0.4) for kind in KINDS}
+CAUTIOUS = {"ble": (0.9, 0.9), "ble_advertising": (0.85, 0.9)} | {
+    f"carrier_{kind.value}": (0.4, 0.4) for kind in KINDS
+}
 """Other bounds: other hoppers are easily taken for Bluetooth LE, and a carrier is of the likeliest kind."""
 WEAKEST_DBM = -92.0
 MIN_SAMPLES = {"microwave": 200, "zigbee": 12}

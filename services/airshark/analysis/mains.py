@@ -14,8 +14,8 @@ MIN_SAMPLES = 40
 MIN_PEAKS = 15
 CLOSED_GAP_S = 0.5e-3
 REACH_MHZ = 7.0
-CLEAR_LINE, CLEAR_OVER_CONTROL, CLEAR_BURST_MS = 0.75, 2.2, 4.6
-"""Bursts that follow the mains so closely, and are longer than any frame of ZigBee, are those of an oven."""
+CLEAR_LINE, CLEAR_OVER_CONTROL, CLEAR_BURST_MS, CLEAR_SWEEP_MHZ = 0.75, 2.2, 4.6, 0.5
+"""Bursts that keep so close to the mains, are longer than any frame of ZigBee, and sweep are an oven's."""
 
 
 def describe_mains(air: Air, peaks: Peaks, free: Bools) -> tuple[dict[str, float], Bools]:
@@ -64,7 +64,7 @@ def is_oven(mains: dict[str, float]) -> bool:
     """Tells whether long bursts come with each cycle of the mains, beyond doubt."""
     line = max(mains[f"field_{hz:.0f}_hz"] for hz in LINES_HZ)
     clear = line > max(CLEAR_LINE, CLEAR_OVER_CONTROL * mains["field_control"])
-    return clear and mains["burst_ms"] > CLEAR_BURST_MS
+    return clear and mains["burst_ms"] > CLEAR_BURST_MS and mains["sweep_mhz"] > CLEAR_SWEEP_MHZ
 
 
 def _densest(air: Air, peaks: Peaks, inside: Bools) -> Bools:

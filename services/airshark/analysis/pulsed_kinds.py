@@ -36,7 +36,8 @@ CERTAIN = 0.9
 SLOTS_S = {Device.BLUETOOTH: BLUETOOTH_SLOT_S, Device.FHSS_PHONE: 5e-3}
 """What the starts of one network keep to, master and slave, base and handset alike."""
 OVEN_REACH_MHZ = 2.0
-CLEAR_OVEN = 0.92
+CLEAR_OVEN, BEYOND_DOUBT = 0.92, 0.97
+LEAST_SWEEP_MHZ = 1.0
 STAYS_MHZ = 1.6
 """An oven sweeps further."""
 OF_CHANNEL_MHZ = 1.0
@@ -61,12 +62,10 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
     probability = trees.probability(scene.mains)
     if is_oven(scene.mains):
         probability = max(probability, CLEAR_OVEN)
-    # Without long bursts there is no oven, whatever else keeps to the mains by chance.
-    if probability >= trees.least and scene.mains["burst_ms"] > 0:
+    if probability >= trees.least and _may_be_oven(scene.mains):
         oven = _microwave(scene, probability, certain=_is_certain(probability, trees))
         if not any(_explains(each, scene.mains) for each in found):
-            taken_away = is_oven(scene.mains)
-            found = [each for each in found if (taken_away and each.certain) or not _is_part(each, oven)]
+            found = [each for each in found if not _is_part(each, oven, is_oven(scene.mains))]
             found.append(oven)
     return _one_ble(found)
 
@@ -77,8 +76,18 @@ def _explains(found: Found, mains: dict[str, float]) -> bool:
     return found.device is Device.ZIGBEE and found.certain and near and mains["sweep_mhz"] < STAYS_MHZ
 
 
-def _is_part(found: Found, oven: Found) -> bool:
-    """Tells whether a fixed frequency is where an oven dwells at the turning points of its sweep."""
+def _may_be_oven(mains: dict[str, float]) -> bool:
+    """Tells whether what keeps to the mains, perhaps by chance, has long bursts and sweeps as an oven does."""
+    return mains["burst_ms"] > 0 and (is_oven(mains) or mains["sweep_mhz"] > LEAST_SWEEP_MHZ)
+
+
+def _is_part(found: Found, oven: Found, taken_away: bool) -> bool:
+    """Tells whether a fixed frequency is where an oven dwells at the turning points of its sweep.
+
+    Where the oven's own bursts are `taken_away`, what is certain all the same is something else.
+    """
+    if found.confidence >= BEYOND_DOUBT or (taken_away and found.certain):
+        return False
     near = abs(found.center_mhz - oven.center_mhz) < oven.bandwidth_mhz / 2 + OVEN_REACH_MHZ
     return oven.certain and near and found.device in (Device.ZIGBEE, Device.UNKNOWN)
 
@@ -95,12 +104,12 @@ def _kind_of(group: FixedGroup, model: Model) -> tuple[Device | None, float, boo
             return device, probability, _is_certain(probability, trees)
     features = group.features
     strange = (
-        features["count"] >= 20
+        features["count"] >= 40
         and features["duty"] > 0.02
         and features["over_neighbours"] > 8
         and features["over_db"] > 16
         and features["power_scatter_db"] < 3
-        and features["whole_share"] > 0.6
+        and features["whole_share"] > 0.8
         and features["tiny_share"] < 0.3
         and features["scatter_mhz"] < 0.3
     )
