@@ -77,7 +77,7 @@ def _explains(found: Found, mains: dict[str, float]) -> bool:
 
 
 def _may_be_oven(mains: dict[str, float]) -> bool:
-    """Tells whether what keeps to the mains, perhaps by chance, has long bursts and sweeps as an oven does."""
+    """Tells whether what keeps to the mains, perhaps by chance, has long bursts and sweeps as ovens do."""
     return mains["burst_ms"] > 0 and (is_oven(mains) or mains["sweep_mhz"] > LEAST_SWEEP_MHZ)
 
 
