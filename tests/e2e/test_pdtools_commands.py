@@ -6,6 +6,7 @@ The list of commands is the client's own. Each test says with `runs` which of th
 
 import json
 import re
+import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240), needs_root]
 
 CHUTE = "box"
 NETWORK = "wired0"
-SOCKET = "pdcommands0"
+SOCKET = f"pd{secrets.token_hex(4)}"
 STATION = "02:00:00:00:00:09"
 LOGIN = {"Username: ": "paradrop", "Password: ": PASSWORD}
 SOURCE = f"{SINK}.monitor"
