@@ -16,8 +16,8 @@ def table(runs: list[dict[str, Any]]) -> str:
     lines = [
         f"# Results of {runs[0]['date']}",
         "",
-        f"Model {runs[0]['model']}. {' and '.join(str(run['windows_per_cell']) for run in runs)} windows of "
-        f"{runs[0]['seconds']:g} s for each cell of A.",
+        f"Model {runs[0]['model']}. Windows of {runs[0]['seconds']:g} s for each cell of A, by generator: "
+        f"{', '.join(str(run['windows_per_cell']) for run in runs)}.",
         "",
         "## Beside the paper and the aims",
         "",
