@@ -13,6 +13,8 @@ from services.airshark.analysis.carrier_kinds import KINDS as KINDS_OF_CARRIERS
 from services.airshark.analysis.fixed import find_fixed
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.lifecycle import INACTIVE_AFTER_S, Lifecycle
+from services.airshark.analysis.mains import NAMES as MAINS
+from services.airshark.analysis.mains import is_oven
 from services.airshark.analysis.model import load_model
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.rhythm import grid_strength
@@ -153,6 +155,38 @@ def _unframed(data: bytes) -> bytes:
         parts.append(data[at + 4 : at + 4 + length])
         at += 4 + length
     return b"".join(parts)
+
+
+@pytest.mark.parametrize("name", [captures.ATH10K_20, captures.ATH10K_80])
+def test_a_recorded_carrier_outside_the_band_of_phones_is_just_a_carrier(name: str) -> None:
+    analyzer = analysed([capture(name)])
+    (track,) = analyzer.devices()
+    assert track.device is Device.CW
+    assert abs(track.center_mhz - 5645) < 1
+    # What was found is not among what could not be judged.
+    assert "cw" not in {each["device"] for each in analyzer.not_judged()}
+
+
+OVEN = dict.fromkeys(MAINS, 0.0) | {
+    "field_50_hz": 0.9,
+    "field_control": 0.2,
+    "burst_ms": 8.0,
+    "sweep_mhz": 4.0,
+}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"burst_ms": 4.3},  # The longest frame of ZigBee.
+        {"sweep_mhz": 0.1},  # It stays on one frequency.
+        {"field_control": 0.5},  # It follows any period as well.
+        {"field_50_hz": 0.4},
+    ],
+)
+def test_an_oven_beyond_doubt_keeps_to_the_mains_in_long_bursts_and_sweeps(other: dict[str, float]) -> None:
+    assert is_oven(OVEN)
+    assert not is_oven(OVEN | other)
 
 
 def test_what_slow_samples_cannot_show_is_said() -> None:
