@@ -12,6 +12,7 @@ from tests.lab.air import Client, wait_until
 from tests.lab.chutes import HOST_CONFIG, PLAN, WPA2_KEY, access_point, wanted
 from tests.lab.node import INTERNET, LabNode, request_of
 from tests.lab.test_radios import processes
+from tests.network.served import reason_of
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -94,6 +95,20 @@ def test_what_cannot_be_had_leaves_nothing(lab: LabNode) -> None:
         lab.machine.signal(squatter, 9)
     assert traces(lab) == before
     assert not [s for s in lab.get("/api/v1/config/pdconf") if s["comment"] == "hello-world"]
+
+
+@pytest.mark.parametrize("program", ["hostapd", "dnsmasq"])
+def test_a_program_that_is_not_installed_is_named_and_what_runs_goes_on(lab: LabNode, program: str) -> None:
+    before = traces(lab)
+    lab.machine.run("mv", f"/usr/sbin/{program}", "/run/lab/")
+    try:
+        with pytest.raises(grpc.RpcError, match=f"{program} is not installed; install the package") as raised:
+            lab.apply("hello-world", [NETWORK])
+        assert reason_of(raised.value) == f"{program.upper()}_UNAVAILABLE"
+    finally:
+        lab.machine.run("mv", f"/run/lab/{program}", "/usr/sbin/")
+    assert traces(lab) == before
+    assert lab.get("/api/v1/chutes/captive-portal/networks/wifi/hostapd_status")["state"] == "ENABLED"
 
 
 def test_two_chutes_with_two_networks_each_are_kept_apart(
