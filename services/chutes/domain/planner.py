@@ -57,6 +57,8 @@ class Plan:
     finish: tuple[Step, ...] = ()
     gone: tuple[str, ...] = ()
     """Chutes that a change of the node has removed; the commit takes them out of the record."""
+    sweeps: bool = True
+    """Whether something may be left on the engine that nobody wants any more, to be looked for at the end."""
 
 
 def situation_of(
@@ -111,7 +113,8 @@ def make_plan(situation: Situation) -> Plan:
     if new is None:
         return Plan(tuple(_remove(situation)), tuple(_forget(situation, old)) if old else ())
     if new.desired == "stopped":
-        return Plan(tuple(_take_down(situation)), (RevokeToken(new.name),))
+        # Containers go by their names and nothing is made; to look for more would take a tenth of a stop.
+        return Plan(tuple(_take_down(situation)), (RevokeToken(new.name),), sweeps=False)
     return Plan(tuple(_bring_up(situation, new)), tuple(_drop_old(situation, new)))
 
 

@@ -61,8 +61,7 @@ class Settlement:
                 self._observer("before", step.name)
                 await self._insist(change, step, step.do, run)
                 self._observer("after", step.name)
-            # A stop removes containers by name and makes nothing; looking for more would take a tenth of it.
-            if situation.type != "stop" and (plan.finish or plan.gone):
+            if plan.sweeps and (plan.finish or plan.gone):
                 await self._sweep(change)
         await self._end(change, progress)
 
