@@ -1,7 +1,10 @@
 """Attributes of netlink messages: type, length, value, in the byte order of the machine."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _HEADER = struct.Struct("=HH")
 _TYPE_MASK = 0x3FFF
@@ -62,6 +65,11 @@ def text(value: bytes) -> str:
 def mac(value: bytes) -> str:
     """Reads a hardware address."""
     return value[:6].hex(":")
+
+
+def told(found: Mapping[int, bytes], kind: int, read: Callable[[bytes], T]) -> T | None:
+    """Reads an attribute of a table; None if it is not there."""
+    return read(found[kind]) if kind in found else None
 
 
 def attribute(kind: int, value: bytes | int | str | list[bytes]) -> bytes:

@@ -1,6 +1,6 @@
 """Reads what nl80211 tells of the air: how busy channels are, and which access points are heard."""
 
-from services.network.adapters.netlink_attributes import mac, s8, s32, table, u16, u32, u64
+from services.network.adapters.netlink_attributes import mac, s8, s32, table, told, u16, u32, u64
 from services.network.domain.stations import ChannelSurvey, HeardAccessPoint, Security
 
 BSS, SURVEY_INFO = 47, 84
@@ -11,20 +11,16 @@ def survey(data: bytes) -> ChannelSurvey | None:
     a = table(table(data).get(SURVEY_INFO, b""))
     if 1 not in a:
         return None
-
-    def time_ms(kind: int) -> int | None:
-        return u64(a[kind]) if kind in a else None
-
     return ChannelSurvey(
         frequency_mhz=u32(a[1]),
-        noise_dbm=s8(a[2]) if 2 in a else None,
+        noise_dbm=told(a, 2, s8),
         in_use=3 in a,
-        active_ms=time_ms(4),
-        busy_ms=time_ms(5),
-        ext_busy_ms=time_ms(6),
-        rx_ms=time_ms(7),
-        tx_ms=time_ms(8),
-        scan_ms=time_ms(9),
+        active_ms=told(a, 4, u64),
+        busy_ms=told(a, 5, u64),
+        ext_busy_ms=told(a, 6, u64),
+        rx_ms=told(a, 7, u64),
+        tx_ms=told(a, 8, u64),
+        scan_ms=told(a, 9, u64),
     )
 
 
@@ -40,8 +36,8 @@ def heard(data: bytes) -> HeardAccessPoint | None:
         frequency_mhz=u32(a.get(2, b"")),
         ssid=elements.get(0, b"").strip(b"\0") and elements[0],
         signal_dbm=s32(a[7]) / 100 if 7 in a else None,
-        seen_ago_ms=u32(a[10]) if 10 in a else None,
-        beacon_interval_tu=u16(a[4]) if 4 in a else None,
+        seen_ago_ms=told(a, 10, u32),
+        beacon_interval_tu=told(a, 4, u16),
         security=_security(elements, privacy=bool(u16(a.get(5, b"")) & 0x10)),
         stations=u16(load) if len(load) >= 5 else None,
         utilisation=load[2] / 255 if len(load) >= 5 else None,

@@ -14,6 +14,7 @@ from services.network.adapters.netlink_attributes import (
     s32,
     table,
     text,
+    told,
     u8,
     u16,
     u32,
@@ -89,15 +90,15 @@ def rate(data: bytes) -> Rate:
             plain,
             mode="EHT",
             mcs=u8(a[19]),
-            streams=_u8(a, 20),
-            guard_interval=_u8(a, 21),
-            ru_alloc=_u8(a, 22),
+            streams=told(a, 20, u8),
+            guard_interval=told(a, 21, u8),
+            ru_alloc=told(a, 22, u8),
         )
     if 13 in a:
-        he = replace(plain, mode="HE", mcs=u8(a[13]), streams=_u8(a, 14), guard_interval=_u8(a, 15))
-        return replace(he, dcm=_u8(a, 16), ru_alloc=_u8(a, 17))
+        he = replace(plain, mode="HE", mcs=u8(a[13]), streams=told(a, 14, u8), guard_interval=told(a, 15, u8))
+        return replace(he, dcm=told(a, 16, u8), ru_alloc=told(a, 17, u8))
     if 6 in a:
-        return replace(plain, mode="VHT", mcs=u8(a[6]), streams=_u8(a, 7))
+        return replace(plain, mode="VHT", mcs=u8(a[6]), streams=told(a, 7, u8))
     if 2 in a:
         return replace(plain, mode="HT", mcs=u8(a[2]))
     return plain
@@ -109,10 +110,6 @@ def _width(a: dict[int, bytes]) -> tuple[int, bool]:
         if kind in a:
             return width_mhz, kind == 9
     return 20, False
-
-
-def _u8(a: dict[int, bytes], kind: int) -> int | None:
-    return u8(a[kind]) if kind in a else None
 
 
 def _flags(data: bytes) -> StationFlags:
@@ -138,8 +135,8 @@ def _bss_parameters(data: bytes) -> BssParameters:
         cts_protection=1 in a,
         short_preamble=2 in a,
         short_slot_time=3 in a,
-        dtim_period=_u8(a, 4),
-        beacon_interval_tu=u16(a[5]) if 5 in a else None,
+        dtim_period=told(a, 4, u8),
+        beacon_interval_tu=told(a, 5, u16),
     )
 
 
@@ -155,7 +152,7 @@ def interface(data: bytes) -> WirelessInterface | None:
         mode=name_of(MODES, u32(a.get(IFTYPE, b""))),
         mac=mac(a.get(MAC, b"")),
         ssid=a.get(SSID),
-        frequency_mhz=u32(a[WIPHY_FREQ]) if WIPHY_FREQ in a else None,
+        frequency_mhz=told(a, WIPHY_FREQ, u32),
         width=name_of(WIDTHS, u32(a[CHANNEL_WIDTH])) if CHANNEL_WIDTH in a else None,
         tx_power_dbm=s32(a[TX_POWER_MBM]) / 100 if TX_POWER_MBM in a else None,
     )
