@@ -1,14 +1,14 @@
 """A short run of the fuzzer from real texts on; more of it: see tests/network/fuzz.py."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.network.test_uci import TEXTS
+from tests.support.fuzzing import fuzz
 
-SECONDS = 10
+pytestmark = pytest.mark.thorough
+
 REPLIES = (
     'state=ENABLED\nphy=phy0\nfreq=2462\nbss[0]=vwlan7e1b\nssid[0]=Caf\\xc3\\xa9 \\"2\\"\nnum_sta[0]=1\n',
     "FAIL\n",
@@ -23,26 +23,7 @@ COMMANDS = ("PING", "SET ssid x", "DEAUTHENTICATE 02:00:00:00:01:00")
 
 
 def test_nothing_that_a_fuzzer_makes_up_hurts(tmp_path: Path) -> None:
-    pytest.importorskip("atheris", reason="atheris has no wheel for this Python")
-    seeds = tmp_path / "seeds"
-    seeds.mkdir()
     texts = [(0, reply) for reply in REPLIES] + [(1, LEASES)]
     texts += [(2, text) for text in TEXTS.values()] + [(3, command) for command in COMMANDS]
-    for number, (parser, text) in enumerate(texts):
-        (seeds / str(number)).write_bytes(bytes([parser]) + text.encode())
-    limits = [
-        f"-max_total_time={SECONDS}",
-        "-max_len=3000",
-        "-timeout=5",
-        "-rss_limit_mb=1024",
-        "-verbosity=0",
-    ]
-    done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("fuzz.py"), str(seeds), *limits],
-        capture_output=True,
-        text=True,
-        timeout=50,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    assert list(tmp_path.glob("crash-*")) == []
+    seeds = {str(number): bytes([parser]) + text.encode() for number, (parser, text) in enumerate(texts)}
+    fuzz(Path(__file__).with_name("fuzz.py"), seeds, tmp_path, max_len=3000)
