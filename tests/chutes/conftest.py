@@ -4,11 +4,16 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 from structlog.testing import capture_logs
 
+from services.common.settings import Settings
 from tests.chutes.bench import Bench, without_pauses
+from tests.chutes.client import Client
+from tests.chutes.on_engine import remove_chutes, serving_node
 from tests.chutes.served import Served, serving_bench
+from tests.support.own_engine import OwnEngine, client_of, own_engine
 from tests.support.publisher import Publisher
 
 
@@ -53,3 +58,24 @@ def logged() -> Iterator[list[Any]]:
 def name() -> str:
     """A name that no other chute on a shared engine has."""
     return f"t-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[OwnEngine]:
+    """An engine that the tests of one file have for themselves."""
+    with own_engine() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def docker_client(engine: OwnEngine) -> Iterator[docker.APIClient]:
+    with client_of(engine) as client:
+        yield client
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[Client]:
+    """A client of the chute service with the settings of the test's file, on a real engine."""
+    async with serving_node(settings) as client:
+        yield client
+        await remove_chutes(client)

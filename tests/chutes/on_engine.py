@@ -1,8 +1,8 @@
 """The whole chute service on a real engine, with the real auth service beside it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import docker
@@ -13,6 +13,7 @@ from services.auth.app import running as auth_running
 from services.chutes.app import running as chutes_running
 from services.common.settings import Settings
 from tests.chutes.client import Client
+from tests.support.engine import BUSYBOX, chute_tar
 from tests.support.settings import PASSWORD
 
 IDLE = "trap exit TERM; while true; do sleep 0.1; done"
@@ -45,6 +46,25 @@ async def remove_chutes(client: Client) -> None:
     async with asyncio.timeout(60):
         for chute in await client.chutes():
             await client.done(await client.call_id("DeleteChute", chute=chute, force=True))
+
+
+@contextmanager
+def foreign_container(docker_client: docker.APIClient) -> Iterator[str]:
+    """Yields the id of somebody else's container, named "foreign", which nothing may touch meanwhile."""
+    created: str = docker_client.create_container(
+        BUSYBOX,
+        ["sleep", "1000000"],
+        name="foreign",
+        host_config=docker_client.create_host_config(restart_policy={"Name": "always"}, init=True),
+    )["Id"]
+    docker_client.put_archive(created, "/", chute_tar({"kept": "precious"}))
+    docker_client.start(created)
+    before = b"".join(docker_client.get_archive(created, "/kept")[0])
+    yield created
+    found = docker_client.inspect_container("foreign")
+    assert found["Id"] == created
+    assert found["State"]["Running"]
+    assert b"".join(docker_client.get_archive(created, "/kept")[0]) == before
 
 
 def ours(docker_client: docker.APIClient, settings: Settings) -> dict[str, Any]:

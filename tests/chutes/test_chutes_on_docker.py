@@ -3,7 +3,7 @@
 import asyncio
 import http.client
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -15,7 +15,7 @@ from services.auth.app import running as auth_running
 from services.chutes.app import running as chutes_running
 from services.common.settings import Settings
 from tests.chutes.client import Client, refusal
-from tests.chutes.on_engine import IDLE, NOTHING, logged_in, ours, remove_chutes, serving_node, until
+from tests.chutes.on_engine import IDLE, NOTHING, logged_in, ours, until
 from tests.support.engine import (
     BUSYBOX,
     busybox_image,
@@ -42,13 +42,6 @@ def docker_client() -> Iterator[docker.APIClient]:
 def settings(tmp_path: Path, docker_client: docker.APIClient) -> Iterator[Settings]:
     with settings_in(tmp_path / "home", DOCKER_HOST=engine_address()) as settings:
         yield settings
-
-
-@pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[Client]:
-    async with serving_node(settings) as client:
-        yield client
-        await remove_chutes(client)
 
 
 async def test_a_chute_from_upload_to_removal(

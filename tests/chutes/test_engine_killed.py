@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import docker
 import pytest
 
 from services.common.settings import Settings
 from tests.chutes.client import Client
-from tests.chutes.on_engine import IDLE, ours, serving_node
+from tests.chutes.on_engine import IDLE, foreign_container, ours, serving_node
 from tests.support.engine import BUSYBOX, chute_tar, small_chute
 from tests.support.own_engine import OwnEngine, client_of, own_engine
 from tests.support.registry import Registry, serving_registry
@@ -32,23 +31,9 @@ def docker_client(engine: OwnEngine) -> Iterator[docker.APIClient]:
 
 
 @pytest.fixture
-def foreign(docker_client: docker.APIClient) -> Iterator[Any]:
-    """Somebody else's container, which nothing of this may touch."""
-    created = docker_client.create_container(
-        BUSYBOX,
-        ["sleep", "1000000"],
-        host_config=docker_client.create_host_config(restart_policy={"Name": "always"}, init=True),
-    )["Id"]
-    docker_client.put_archive(created, "/", chute_tar({"kept": "precious"}))
-    docker_client.start(created)
-
-    def look() -> Any:
-        return b"".join(docker_client.get_archive(created, "/kept")[0])
-
-    before = look()
-    yield created
-    assert docker_client.inspect_container(created)["State"]["Running"]
-    assert look() == before
+def foreign(docker_client: docker.APIClient) -> Iterator[str]:
+    with foreign_container(docker_client) as container:
+        yield container
 
 
 @pytest.fixture

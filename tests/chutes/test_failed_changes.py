@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import pytest
 
 from services.common.settings import Settings
 from tests.chutes.client import Client
-from tests.chutes.on_engine import IDLE, NOTHING, ours, remove_chutes, serving_node
+from tests.chutes.on_engine import IDLE, NOTHING, ours
 from tests.support.engine import BUSYBOX, chute_tar, small_chute
-from tests.support.own_engine import OwnEngine, client_of, own_engine
+from tests.support.own_engine import OwnEngine
 from tests.support.registry import Registry, serving_registry
 from tests.support.settings import settings_in
 
@@ -22,18 +22,6 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
 
 TAKEN_PORT = 18080
 STUBBORN = "trap '' TERM; while true; do sleep 1; done"
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[OwnEngine]:
-    with own_engine() as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def docker_client(engine: OwnEngine) -> Iterator[docker.APIClient]:
-    with client_of(engine) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +34,6 @@ def registry(engine: OwnEngine) -> Iterator[Registry]:
 def settings(tmp_path: Path, engine: OwnEngine) -> Iterator[Settings]:
     with settings_in(tmp_path / "home", DOCKER_HOST=engine.address, PARADROP_GRACE_S="0.5") as settings:
         yield settings
-
-
-@pytest.fixture
-async def client(settings: Settings, docker_client: docker.APIClient) -> AsyncIterator[Client]:
-    async with serving_node(settings) as client:
-        yield client
-        await remove_chutes(client)
 
 
 def _chute(name: str, version: int, *, service: str = "type: normal", command: str = IDLE) -> bytes:

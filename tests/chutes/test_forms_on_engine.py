@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from services.common.settings import Settings
 from tests.chutes.client import Client
 from tests.chutes.on_engine import NOTHING, ours, remove_chutes, serving_node, until
 from tests.support.engine import BUSYBOX, chute_tar
-from tests.support.own_engine import OwnEngine, client_of, own_engine
+from tests.support.own_engine import OwnEngine
 from tests.support.settings import settings_in
 from tests.support.toolchain import STEPS_FILE, toolchain_image
 
@@ -28,18 +28,6 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
 
 IDLE = "trap exit TERM; sleep 1000000 & wait"
 DOCKERFILE = f"FROM {BUSYBOX}\nCMD {IDLE}\n"
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[OwnEngine]:
-    with own_engine() as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def docker_client(engine: OwnEngine) -> Iterator[docker.APIClient]:
-    with client_of(engine) as client:
-        yield client
 
 
 @pytest.fixture
@@ -54,13 +42,6 @@ def settings(tmp_path: Path, engine: OwnEngine, docker_client: docker.APIClient)
         PARADROP_BASE_IMAGES=",".join(f"{language}={base}" for language in LIGHT_IMAGES),
     ) as settings:
         yield settings
-
-
-@pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[Client]:
-    async with serving_node(settings) as client:
-        yield client
-        await remove_chutes(client)
 
 
 async def _install(client: Client, services: dict[str, Any], **files: str) -> list[str]:

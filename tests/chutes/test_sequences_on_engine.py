@@ -18,11 +18,12 @@ import grpc
 import pytest
 
 from tests.chutes.model import CHUTES, CREATING, KINDS, SERVICES, Action, Model
+from tests.chutes.on_engine import foreign_container
 from tests.chutes.sequence_found import Found
 from tests.chutes.sequence_node import SequenceNode, ill_reason
 from tests.support.auth import service_with
-from tests.support.engine import BUSYBOX, chute_tar
-from tests.support.own_engine import OwnEngine, client_of, own_engine
+from tests.support.engine import BUSYBOX
+from tests.support.own_engine import OwnEngine
 from tests.support.part import PartProcess
 from tests.support.settings import settings_in
 
@@ -244,33 +245,10 @@ class Player:
                 await asyncio.sleep(0.1)
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[OwnEngine]:
-    with own_engine() as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def docker_client(engine: OwnEngine) -> Iterator[docker.APIClient]:
-    with client_of(engine) as client:
-        yield client
-
-
 @pytest.fixture(scope="module", autouse=True)
 def foreign(docker_client: docker.APIClient) -> Iterator[None]:
-    """Somebody else's container, which nothing of this may touch."""
-    created = docker_client.create_container(
-        BUSYBOX,
-        ["sleep", "1000000"],
-        name="foreign",
-        host_config=docker_client.create_host_config(restart_policy={"Name": "always"}, init=True),
-    )["Id"]
-    docker_client.put_archive(created, "/", chute_tar({"kept": "precious"}))
-    docker_client.start(created)
-    before = b"".join(docker_client.get_archive(created, "/kept")[0])
-    yield
-    assert docker_client.inspect_container("foreign")["Id"] == created
-    assert b"".join(docker_client.get_archive(created, "/kept")[0]) == before
+    with foreign_container(docker_client):
+        yield
 
 
 @pytest.mark.parametrize("seed", _seeds())
