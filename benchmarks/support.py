@@ -157,7 +157,12 @@ def start_node(home: Path) -> Node:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    wait_for(port, "/healthz")
+    try:
+        wait_for(port, "/healthz")
+    except BaseException:
+        process.terminate()
+        process.wait(60)
+        raise
     return Node(process, port, home)
 
 
