@@ -39,3 +39,9 @@ def _nothing_blocks_the_loop() -> Iterator[BlockBuster]:
         # gRPC ends its poller where its last channel or server is let go, which may be in the loop.
         detector.functions["threading.Lock.acquire"].can_block_in("threading.py", {"_wait_for_tstate_lock"})
         yield detector
+
+
+@pytest.fixture(scope="module")
+def grpc_server(grpc_addr: str) -> str:
+    """Stands for a server that is running already; pytest-grpc's own cannot run async servicers."""
+    return grpc_addr

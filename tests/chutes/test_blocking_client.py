@@ -35,12 +35,6 @@ def grpc_addr(publisher: Publisher, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def grpc_server(grpc_addr: str) -> str:
-    """Stands for a server that is running already; pytest-grpc's own cannot run async servicers."""
-    return grpc_addr
-
-
-@pytest.fixture(scope="module")
 def grpc_stub_cls() -> type[ChuteServiceStub]:
     return ChuteServiceStub
 
