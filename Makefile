@@ -19,10 +19,10 @@ run: ## bring up a node; Ctrl-C stops everything that it started
 	@scripts/bootstrap run
 	@$(BIN)/paradrop run --ensure-engine
 
-test: ## run all tests: fast ones first, then with a real Envoy and a real Docker engine
+test: ## run all tests: fast ones first, then with a real engine and, beside it, the radio lab and Envoy
 	@scripts/bootstrap dev
 	@$(BIN)/python scripts/test_tools.py
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 2 $(ARGS)
 
 test-fast: ## run the tests that need neither Envoy nor an engine (two to three minutes)
 	@scripts/bootstrap dev

@@ -1,14 +1,21 @@
 """What every test gets: order by cost, and a failure when something blocks the event loop."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from xdist.scheduler import LoadScopeScheduling
 
 pytest.register_assert_rewrite("tests.support")
 
 COST = ("thorough", "gateway", "engine", "e2e", "lab")
 """Marks from cheap to dear; a test without one is cheaper than all of them."""
+
+CHAINS = "paradrop/chains"
+"""Where workers leave the chain of each test for the process that hands them out."""
+ORDER = {"machine": 0, "lab": 1}
+"""The longest chains start first, once the tests without a mark have."""
 
 # Two stats a second, a file of one line, or folders made while nothing is served yet cost less than the hop
 # to a thread that would hide them.
@@ -21,13 +28,57 @@ MAY_BLOCK = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Runs cheap tests first: most mistakes show within seconds."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Runs cheap tests first: most mistakes show within seconds.
+
+    Of two workers, one goes on with what needs this machine's engine and network, the other with the lab, a
+    machine of its own, and then with all that is left.
+    """
     items.sort(key=_cost)
+    if hasattr(config, "workerinput"):
+        chains = {item.nodeid: _chain(item) for item in items}
+        items.sort(key=lambda item: (bool(_cost(item)), ORDER.get(chains[item.nodeid], len(ORDER))))
+        _cache(config).set(CHAINS, chains)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Keeps tests together that must follow each other; the process that hands them out sees no marks."""
+    return Chains(config, log)
+
+
+class Chains(LoadScopeScheduling):
+    """Hands out chains of tests in the order in which they are collected."""
+
+    def __init__(self, config: pytest.Config, log: Any) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def schedule(self) -> None:
+        self._chains = _cache(self.config).get(CHAINS, {})
+        super().schedule()
+
+    def _split_scope(self, nodeid: str) -> str:
+        chain: str = self._chains[nodeid]
+        return chain
 
 
 def _cost(item: pytest.Item) -> int:
     return max((COST.index(mark.name) + 1 for mark in item.iter_markers() if mark.name in COST), default=0)
+
+
+def _chain(item: pytest.Item) -> str:
+    """Returns the name of the tests that one worker runs, one after the other."""
+    marks = {mark.name for mark in item.iter_markers()}
+    if "lab" in marks:
+        return "lab"
+    if marks & {"engine", "e2e"}:
+        return "machine"
+    return f"{item.path} {_cost(item)}"
+
+
+def _cache(config: pytest.Config) -> pytest.Cache:
+    assert config.cache is not None
+    return config.cache
 
 
 @pytest.fixture(autouse=True)
