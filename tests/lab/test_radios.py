@@ -189,9 +189,8 @@ def test_a_service_that_starts_without_a_radio_takes_it_up_later(lab: LabNode, c
     lab.kill_service()
     lab.machine.ask("radio", command="del", radio_id=number)
     lab.start_service()
-    (section,) = [
-        s for s in lab.get("/api/v1/config/pdconf") if (s["type"], s["name"]) == ("wifi-iface", "vwlan3cbf")
-    ]
+    sections = lab.get("/api/v1/config/pdconf?explain=true")
+    (section,) = [s for s in sections if (s["type"], s["name"]) == ("wifi-iface", "vwlan3cbf")]
     assert (section["success"], section["reason"]) == (False, "RADIO_NOT_AVAILABLE")
     assert lab.get(f"{WIFI}/hostapd_status")["state"] == "ENABLED"
     lab.machine.ask("radio", command="new", mac=radio["mac"])

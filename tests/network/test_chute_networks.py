@@ -120,7 +120,7 @@ async def test_a_network_is_made_seen_and_undone(site: Site, tmp_path: Path) -> 
         for name in ("wired0", "office"):
             request = network_pb2.GetChuteNetworkRequest(chute="web", network=name)
             assert (await user("GetChuteNetwork", request)).network.name == "wired0"
-        sections = (await served.client()("ListPdconf", network_pb2.ListPdconfRequest())).sections
+        sections = (await served.client()("ListPdconf", network_pb2.ListPdconfRequest(explain=True))).sections
         assert [(s.type, s.name, s.success) for s in sections if s.comment == "web"] == [
             ("interface", "eth1", True),
             ("zone", "eth1", True),
@@ -267,7 +267,7 @@ async def test_a_reload_repairs_what_others_broke_and_counts_the_loads(site: Sit
     async with served_at(site, tmp_path) as served:
         await served.services.apply("web", wired("wired0", "eth1"))
         site.host.run("nft", "flush", "ruleset")
-        answer = await served.client()("ReloadPdconf", network_pb2.ReloadPdconfRequest())
+        answer = await served.client()("ReloadPdconf", network_pb2.ReloadPdconfRequest(explain=True))
         assert "table inet paradrop" in site.leftovers()[0]
         assert {(s.type, s.success, s.age) for s in answer.sections if s.comment == "web"} == {
             ("interface", True, 1),
@@ -277,7 +277,7 @@ async def test_a_reload_repairs_what_others_broke_and_counts_the_loads(site: Sit
         assert (lan.type, zone.type) == ("interface", "zone")
         assert (lan.success, lan.reason) == (False, "HOST_NOT_MANAGED")
         site.host.run("ip", "link", "del", "eth1")
-        answer = await served.client()("ReloadPdconf", network_pb2.ReloadPdconfRequest())
+        answer = await served.client()("ReloadPdconf", network_pb2.ReloadPdconfRequest(explain=True))
         (section,) = [s for s in answer.sections if (s.comment, s.type) == ("web", "interface")]
         assert (section.success, section.reason) == (False, "INTERFACE_MISSING")
 

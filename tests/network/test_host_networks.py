@@ -30,7 +30,7 @@ def plain(**places: Any) -> dict[str, Any]:
 
 
 async def sections(served: Served) -> dict[tuple[str, str], tuple[bool, str]]:
-    listed = (await served.client()("ListPdconf", network_pb2.ListPdconfRequest())).sections
+    listed = (await served.client()("ListPdconf", network_pb2.ListPdconfRequest(explain=True))).sections
     assert all(section.comment == "__PARADROP__" for section in listed)
     return {(section.type, section.name): (section.success, section.reason) for section in listed}
 

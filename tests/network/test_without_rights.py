@@ -65,7 +65,7 @@ async def test_what_needs_rights_is_refused_with_the_right_that_is_missing(tmp_p
         assert await served.services.refused("ApplyHostConfig", applied) == MISSING
 
         client = served.client()
-        sections = (await client("ListPdconf", network_pb2.ListPdconfRequest())).sections
+        sections = (await client("ListPdconf", network_pb2.ListPdconfRequest(explain=True))).sections
         reasons = {(s.type, s.name): s.reason for s in sections if not s.success}
         assert len(reasons) == len(sections), "nothing is said to be applied"
         # The DHCP server fails for want of the bridge.

@@ -82,12 +82,12 @@ class NetworkRpcs:
     async def ListPdconf(self, request: pb.ListPdconfRequest, context: Any) -> pb.ListPdconfResponse:
         """Lists what was applied."""
         part, token = page(self._manager.sections(), _key, request.page_size, request.page_token)
-        return pb.ListPdconfResponse(sections=_sections(part), next_page_token=token)
+        return pb.ListPdconfResponse(sections=_sections(part, request.explain), next_page_token=token)
 
     async def ReloadPdconf(self, request: pb.ReloadPdconfRequest, context: Any) -> pb.ReloadPdconfResponse:
         """Applies everything anew."""
         await unbroken(self._manager.reload())
-        return pb.ReloadPdconfResponse(sections=_sections(self._manager.sections()))
+        return pb.ReloadPdconfResponse(sections=_sections(self._manager.sections(), request.explain))
 
 
 def _key(section: Section) -> str:
@@ -119,7 +119,7 @@ def _device(lease: Lease, as_of: float) -> pb.Device:
     )
 
 
-def _sections(sections: Sequence[Section]) -> list[pb.PdconfSection]:
+def _sections(sections: Sequence[Section], explain: bool) -> list[pb.PdconfSection]:
     return [
         pb.PdconfSection(
             type=section.type,
@@ -127,8 +127,8 @@ def _sections(sections: Sequence[Section]) -> list[pb.PdconfSection]:
             comment=section.owner,
             success=section.ok,
             age=section.age,
-            reason=section.reason,
-            message=section.message,
+            reason=section.reason if explain and not section.ok else None,
+            message=section.message if explain and not section.ok else None,
         )
         for section in sections
     ]
