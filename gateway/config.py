@@ -126,6 +126,7 @@ def write_config(settings: Settings, out_dir: Path) -> Path:
                 if route.kind == "upload" and not route.told_by_type
             ],
             public_rpcs=public_rpcs(services),
+            shared_lua=str(Path(__file__).with_name("shared.lua")),
             services=sorted(set(services) - set(uploads)),
             idle_timeout_s=IDLE_TIMEOUT_S,
             secrets={name: str(out_dir / f"{name}.json") for name in ("part", "authority")},

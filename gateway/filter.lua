@@ -34,7 +34,7 @@ local function refuse(handle, status, reason, message, field)
     violation = ',{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":'
       .. quoted(field) .. ',"description":' .. quoted(message) .. "}]}"
   end
-  handle:streamInfo():dynamicMetadata():set("paradrop", "refused", true)
+  handle:streamInfo():dynamicMetadata():set("paradrop", "json", true)
   handle:respond(
     {[":status"] = status, ["content-type"] = "application/json"},
     ('{"code":%d,"message":%s,"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo",'

@@ -11,6 +11,9 @@ DOWNLOAD_RPCS = ("paradrop.chutes.v1.ChuteArchiveService.ExportChute",)
 """What the bridge answers with a file."""
 
 IMPORT_RPC = "paradrop.chutes.v1.ChuteArchiveService.ImportChute"
+SHARED_RPCS = ("paradrop.node.v1.NodeService.GetHardware", "paradrop.node.v1.NodeService.GetTelemetry")
+"""What many watch and no call changes: requests at the same moment may share an answer, see shared.lua."""
+
 LOGIN_RPC = "paradrop.auth.v1.AuthService.LoginLocal"
 UPLOAD_TYPE = "application/x-tar"
 ARCHIVE_TYPE = "application/gzip"
@@ -35,6 +38,11 @@ class Route:
         return ACCESS[f"/{service}/{rpc}"].public
 
     @property
+    def shares_answers(self) -> bool:
+        """Whether requests at the same moment may share an answer."""
+        return self.binding.rpc in SHARED_RPCS
+
+    @property
     def kind(self) -> str:
         """What the Lua filter treats alike: "login", "upload", "download", "stream" or "call"."""
         if self.binding.rpc == LOGIN_RPC:
@@ -56,6 +64,8 @@ class Path:
     """One path with what it answers to; anything else is 405."""
 
     regex: str
+    prefix: str
+    """What it begins with: all before the first variable."""
     routes: tuple[Route, ...]
 
     @property
@@ -81,6 +91,7 @@ def _path(shape: str, bindings: list[HttpBinding]) -> Path:
     verbs = Counter(binding.method for binding in bindings)
     return Path(
         regex,
+        shape.partition("{}")[0],
         tuple(Route(binding, regex, _methods(binding), verbs[binding.method] > 1) for binding in ordered),
     )
 

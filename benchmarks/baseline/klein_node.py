@@ -50,14 +50,20 @@ class Node:
 
     def answer(self, request: Request, content: Callable[[], Any]) -> bytes:
         """Returns content as JSON to those who have logged in."""
-        if not self._authorised(request.getHeader("Authorization") or ""):
-            request.setResponseCode(401)
-            request.setHeader("WWW-Authenticate", 'Basic realm="Login Required"')  # type: ignore[no-untyped-call]
+        if not self.authorised(request):
             return b""
         request.setHeader("Content-Type", "application/json")  # type: ignore[no-untyped-call]
         return json.dumps(content()).encode()
 
-    def _authorised(self, header: str) -> bool:
+    def authorised(self, request: Request) -> bool:
+        """Whether who asks has logged in; else the request has got its 401."""
+        if self._knows(request.getHeader("Authorization") or ""):
+            return True
+        request.setResponseCode(401)
+        request.setHeader("WWW-Authenticate", 'Basic realm="Login Required"')  # type: ignore[no-untyped-call]
+        return False
+
+    def _knows(self, header: str) -> bool:
         scheme, _, value = header.partition(" ")
         if scheme == "Bearer":
             try:

@@ -143,7 +143,7 @@ class TestConfig:
 
         assert filters == [
             *("cors", "grpc_web", "basic", "jwt_authn", "ext_authz", "lua"),
-            *("transcoder", "upload_transcoder", "router"),
+            *("shared", "transcoder", "upload_transcoder", "router"),
         ]
 
     def test_it_listens_where_it_is_told(self, tmp_path: Path) -> None:
