@@ -29,7 +29,7 @@ MAX_HEAP_BYTES = 128 * 1024 * 1024
 WEBSOCKET_PATHS = ("/(ws|sockjs)/.*", "/api/v1/chutes/[^/]+/networks/[^/]+/hostapd_control/ws")
 DOWNLOAD_PATHS = ("/api/v1/airshark/recordings/[^/]+/data",)
 """Files that are served in ranges, which the transcoder does not know."""
-EVENT_STREAM_PATHS = ("/api/v1/airshark/(raw|spectrum|sweep|waterfall)",)
+EVENT_STREAM_PATHS = ("/api/v1/airshark/(raw|spectrum|sweep|waterfall|detections/watch)",)
 """Streams that are also server-sent events, which the transcoder can give no names and numbers."""
 PAGE_PATHS = ("/", "/reference(/.*)?", "/openapi\\.json", "/static/.*", "/metrics")
 

@@ -1,4 +1,4 @@
-"""The streams of the spectrum as server-sent events, for browsers, which ask for them with `Accept`."""
+"""Streams of the spectrum and its devices as server-sent events, for browsers, which ask with `Accept`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 from google.protobuf import json_format
 from google.protobuf.message import Message
+from paradrop.airshark.v1 import detections_pb2, detections_pb2_grpc
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -31,6 +32,10 @@ EVENT_STREAMS: dict[str, Open] = {
         ("spectrum", "SubscribeSpectrum"),
         ("sweep", "SubscribeSweep"),
         ("waterfall", "SubscribeWaterfall"),
+    )
+} | {
+    "/api/v1/airshark/detections/watch": watching(
+        "WatchDetections", detections_pb2, detections_pb2_grpc.DetectionServiceStub
     )
 }
 """Paths whose streams are also events; everybody else gets an object a line from the transcoder."""

@@ -109,9 +109,11 @@ def _analyzer_frames(message: airshark_pb2.SubscribeAnalyzerResponse) -> Iterato
         yield json_format.MessageToJson(message.detection, indent=None)
 
 
-def watching(rpc: str) -> Callable[[grpc.aio.Channel, Mapping[str, str], Metadata], Call]:
-    """Returns what opens a stream of the spectrum, with the query as its request."""
-    request_type = getattr(airshark_pb2, f"{rpc}Request")
+def watching(
+    rpc: str, messages: Any = airshark_pb2, stub: Any = airshark_pb2_grpc.AirsharkServiceStub
+) -> Callable[[grpc.aio.Channel, Mapping[str, str], Metadata], Call]:
+    """Returns what opens a stream of the spectrum, or of another service, with the query as its request."""
+    request_type = getattr(messages, f"{rpc}Request")
 
     def open(channel: grpc.aio.Channel, variables: Mapping[str, str], metadata: Metadata) -> Call:
         fields = {name: value for name, value in variables.items() if name != "rest"}
@@ -120,7 +122,7 @@ def watching(rpc: str) -> Callable[[grpc.aio.Channel, Mapping[str, str], Metadat
         except json_format.ParseError as error:
             # Says which field is wrong, and nothing of ours.
             raise InvalidArgument(f"The query is wrong: {error}", reason="QUERY_INVALID") from None
-        return getattr(airshark_pb2_grpc.AirsharkServiceStub(channel), rpc)(request, metadata=metadata)
+        return getattr(stub(channel), rpc)(request, metadata=metadata)
 
     return open
 

@@ -321,6 +321,21 @@ def test_devices_are_watched_listed_and_judged_over_rest(camera: Gateway) -> Non
     assert (wrong.status, wrong.reason) == (400, "ALARM_SEVERITY_OUT_OF_RANGE")
 
 
+def test_devices_are_events_for_who_asks_for_them(camera: Gateway) -> None:
+    with event_source(camera, f"{BASE}/detections/watch") as (reply, events):
+        assert (reply.status, reply.headers["cache-control"]) == (200, "no-store")
+        assert reply.headers["content-type"].startswith("text/event-stream")
+        assert next(events) == {"retry": "2000"}
+        seen: dict[str, Event] = {}
+        while not {"synced", "detection"} <= seen.keys():
+            event = next(events)
+            seen.setdefault(event["event"], event)
+    found = json.loads(seen["detection"]["data"])["detection"]
+    assert (found["device"], found["active"]) == ("DEVICE_KIND_ANALOG_VIDEO", True)
+    with event_source(camera, f"{BASE}/detections/watch?unknown=1") as (reply, _):
+        assert (reply.status, json.loads(reply.read())["details"][0]["reason"]) == (400, "QUERY_INVALID")
+
+
 def test_the_analyzer_socket_gives_devices(camera: Gateway) -> None:
     with open_socket(camera, "/ws/airshark/analyzer") as socket:
         event: dict[str, Any] = {}
