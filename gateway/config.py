@@ -31,7 +31,7 @@ DOWNLOAD_PATHS = ("/api/v1/airshark/recordings/[^/]+/data",)
 """Files that are served in ranges, which the transcoder does not know."""
 EVENT_STREAM_PATHS = ("/api/v1/airshark/(raw|spectrum|sweep|waterfall|detections/watch)",)
 """Streams that are also server-sent events, which the transcoder can give no names and numbers."""
-PAGE_PATHS = ("/", "/reference(/.*)?", "/openapi\\.json", "/static/.*", "/metrics")
+PAGE_PATHS = ("/", "/spectrum", "/reference(/.*)?", "/openapi\\.json", "/static/.*", "/metrics")
 
 TRACES = "traces"
 """Name of the cluster of the collector, if there is one."""

@@ -77,6 +77,7 @@ def _routes(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...
     yield Route("/healthz", HealthPage(channels).__call__, methods=READ)
     for path, page in (
         ("/", pages.index),
+        ("/spectrum", pages.spectrum),
         ("/reference", pages.api_reference),
         ("/reference/descriptors.binpb", pages.api_descriptors),
         ("/openapi.json", pages.api_openapi),

@@ -1,4 +1,4 @@
-"""The pages: what runs here, and the reference of the API."""
+"""The pages: what runs here, the spectrum, and the reference of the API."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from gateway.bridge import replies
 Page = Callable[[Request], Awaitable[Response]]
 
 STATIC = Path(__file__).with_name("static")
-TYPES = {".css": "text/css", ".js": "text/javascript"}
+TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -27,6 +27,11 @@ HEADERS = {
 async def index(_: Request) -> Response:
     """Says what runs here."""
     return HTMLResponse(await asyncio.to_thread(_rendered, "index"), headers=HEADERS)
+
+
+async def spectrum(_: Request) -> Response:
+    """Shows the spectrum live."""
+    return HTMLResponse(await asyncio.to_thread(_rendered, "spectrum"), headers=HEADERS)
 
 
 async def api_reference(_: Request) -> Response:

@@ -19,7 +19,7 @@ class TestPages:
         assert b"Paradrop" in answer.body
         assert b'href="/reference"' in answer.body
 
-    @pytest.mark.parametrize("path", ["/", "/reference"])
+    @pytest.mark.parametrize("path", ["/", "/spectrum", "/reference"])
     def test_a_page_needs_nothing_from_elsewhere(self, gateway: Gateway, path: str) -> None:
         page = gateway.request("GET", path)
 
@@ -44,13 +44,13 @@ class TestPages:
 
         assert FileDescriptorSet.FromString(answer.body) == descriptors.load()
 
-    @pytest.mark.parametrize("path", ["/", "/reference", "/healthz"])
+    @pytest.mark.parametrize("path", ["/", "/spectrum", "/reference", "/healthz"])
     def test_head_works(self, gateway: Gateway, path: str) -> None:
         answer = gateway.request("HEAD", path)
 
         assert (answer.status, answer.body) == (200, b"")
 
-    @pytest.mark.parametrize("path", ["/", "/reference"])
+    @pytest.mark.parametrize("path", ["/", "/spectrum", "/reference"])
     def test_a_page_is_only_read(self, gateway: Gateway, path: str) -> None:
         answer = gateway.request("POST", path)
 
