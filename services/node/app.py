@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -91,7 +92,9 @@ async def running(settings: Settings) -> AsyncIterator[Certificate | None]:
         )
         await stack.enter_async_context(controllers.running(parts.provisioning))
         await stack.enter_async_context(discoverable(settings, parts.inventory.software))
-        provisioning = asyncio.create_task(self_provision(settings.home, parts.provisioning))
+        provisioning = asyncio.create_task(
+            self_provision(settings.home, parts.provisioning, _zerotier_dir(options))
+        )
         stack.push_async_callback(cancelled, provisioning)
         yield certificate
 
@@ -143,6 +146,7 @@ async def _parts(
             status=lambda: as_json(load),
             host_config=neighbours.host_config,
             ssh_key_file=settings.home / SSH_KEY_FILE,
+            zerotier_dir=_zerotier_dir(options),
         )
 
     controllers = Controllers(connect, observer)
@@ -175,6 +179,10 @@ async def _parts(
         facts=FactFinder(settings, others),
     )
     return parts, controllers
+
+
+def _zerotier_dir(options: Options) -> Path:
+    return Path(options.text("zerotier_lib_dir"))
 
 
 async def as_json(cached: Cached[Any]) -> dict[str, Any]:

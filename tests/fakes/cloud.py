@@ -27,6 +27,8 @@ class Cloud:
     rights: list[Any] = field(default_factory=list)
     patch: list[Any] = field(default_factory=list)
     """What batch b1 wants altered in the host configuration."""
+    networks: list[str] = field(default_factory=list)
+    """ZeroTier networks of batch b1."""
     down: bool = False
     polls: bool = True
 
@@ -50,7 +52,7 @@ class Cloud:
                 return 403, None
             return 200, {
                 "router": {"_id": "r1", "password": "t0ken", "claim_token": "c1"},
-                "batch": {"name": "b", "hostconfig_patch": self.patch},
+                "batch": {"name": "b", "hostconfig_patch": self.patch, "zerotier_networks": self.networks},
             }
         user = self.users.get(authorization.removeprefix("Bearer "))
         if user is not None and path == "/api/users/me":

@@ -17,7 +17,7 @@ from paradrop.node.v1 import node_pb2, node_pb2_grpc
 
 from services.common.errors import InvalidArgument
 from services.node import app
-from services.node.adapters import controller_api, key_files, reports, self_provision, sysfs
+from services.node.adapters import controller_api, key_files, reports, self_provision, sysfs, zerotier
 from tests.fakes.cloud import Cloud, running_cloud
 from tests.gateway.doubles import Doubles, Keys
 from tests.node.linked import tell_news
@@ -27,7 +27,7 @@ from tests.support.shape import faults
 CHANGES = "paradrop.chutes.v1.ChangeService"
 HOST_CONFIG = "paradrop.network.v1.NetworkService.GetHostConfig"
 CARD = {"name": str, "mac": str, "type": str}
-RADIO = {**CARD, **dict.fromkeys(("phy", "vendor", "device", "slot", "id"), str)}
+RADIO = {**CARD, **dict.fromkeys(("phy", "vendor", "device", "slot", "primary_interface", "id"), str)}
 DEVICES = [(CARD, RADIO)]
 
 
@@ -277,16 +277,16 @@ async def test_a_node_of_a_batch_provisions_itself(world: World, tmp_path: Path)
     folder.mkdir()
     (folder / "provision.yaml").write_text("batch_id: b1\nbatch_key: k1\n")
     provisioning: Any = Provisioning()
-    await self_provision.self_provision(folder, provisioning)
+    await self_provision.self_provision(folder, provisioning, folder)
     found = provisioning.present
     assert (found.router_id, found.apitoken) == ("r1", "t0ken")
     assert found.told == {
         "router": {"_id": "r1", "claim_token": "c1"},
-        "batch": {"name": "b", "hostconfig_patch": []},
+        "batch": {"name": "b", "hostconfig_patch": [], "zerotier_networks": []},
     }
     sent = world.cloud.told("POST", "/provision")[0]
     assert sent["name"].startswith("node-")
-    assert sent["key"] == "k1"
+    assert (sent["key"], sent["zerotier_address"]) == ("k1", None)
 
 
 async def test_the_nodes_own_ssh_key_is_told(world: World, tmp_path: Path) -> None:
@@ -316,9 +316,11 @@ async def test_the_patch_of_a_batch_becomes_a_change_of_the_host_configuration_o
 
     def prepare(doubles: Doubles, cloud: Cloud, home: Path) -> None:
         cloud.patch = [{"op": "replace", "path": "/lan/proto", "value": "dhcp"}]
+        cloud.networks = ["e5cd7a9e1c8a5e83", "8056c2e21c000001"]
         (home / "provision.yaml").write_text("batch_id: b1\nbatch_key: k1\n")
         config = network_pb2.GetHostConfigResponse()
-        config.config.update({"lan": {"proto": "static"}, "wifi": []})
+        networks = {"enabled": False, "networks": ["8056c2e21c000001"]}
+        config.config.update({"lan": {"proto": "static"}, "wifi": [], "zerotier": networks})
         doubles.replies[f"{CHANGES}.CreateChange"] = create
         doubles.replies[HOST_CONFIG] = config
 
@@ -335,6 +337,51 @@ async def test_the_patch_of_a_batch_becomes_a_change_of_the_host_configuration_o
     assert change == {
         "updateClass": "ROUTER",
         "updateType": "sethostconfig",
-        "hostconfig": {"lan": {"proto": "dhcp"}, "wifi": []},
+        "hostconfig": {
+            "lan": {"proto": "dhcp"},
+            "wifi": [],
+            "zerotier": {"enabled": False, "networks": ["8056c2e21c000001", "e5cd7a9e1c8a5e83"]},
+        },
     }
     assert keys == ["batch-r1"]
+
+
+ADDRESS = f"89e92ceee5:0:{'a5' * 64}"
+
+
+async def test_the_address_of_zerotier_is_told_if_the_host_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(doubles: Doubles, cloud: Cloud, home: Path) -> None:
+        (home / "provision.yaml").write_text("batch_id: b1\nbatch_key: k1\n")
+        (home / "zerotier").mkdir()
+        (home / "zerotier/identity.public").write_text(f"{ADDRESS}\n")
+        with (home / "settings.ini").open("a") as file:
+            file.write(f"zerotier_lib_dir = {home / 'zerotier'}\n")
+        doubles.replies[HOST_CONFIG] = network_pb2.GetHostConfigResponse()
+
+    async with world_at(tmp_path, monkeypatch, prepare) as world:
+        (sent,) = await until(lambda: world.cloud.told("POST", "/provision"))
+        assert sent["zerotier_address"] == ADDRESS
+        state = (await until(lambda: world.cloud.told("POST", "/states")))[0]
+        assert state["zerotierAddress"] == ADDRESS
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted", "left"),
+    [
+        ({}, ["e5cd7a9e1c8a5e83"], {"zerotier": {"enabled": True, "networks": ["e5cd7a9e1c8a5e83"]}}),
+        ({"zerotier": {"networks": ["a"]}}, ["a"], {"zerotier": {"networks": ["a"]}}),
+        ({"lan": {}}, None, {"lan": {}}),
+        ({"lan": {}}, "no list", {"lan": {}}),
+    ],
+)
+def test_networks_of_a_batch_come_to_those_that_are_there(found: Any, wanted: Any, left: Any) -> None:
+    assert zerotier.with_networks(found, wanted) == left
+
+
+@pytest.mark.parametrize("content", ["", "89e92ceee5", f"{ADDRESS}:{'b6' * 64}", "\0\xff"])
+def test_what_is_no_public_identity_of_zerotier_is_not_told(tmp_path: Path, content: str) -> None:
+    (tmp_path / "identity.public").write_text(content)
+    assert zerotier.read_address(tmp_path) is None
+    assert zerotier.read_address(tmp_path / "nothing") is None

@@ -134,10 +134,13 @@ class Sender:
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
-async def provision_by_batch(defaults: Provision, batch_id: str, batch_key: str, mac: str) -> Provision:
+async def provision_by_batch(
+    defaults: Provision, batch_id: str, batch_key: str, mac: str, zerotier_address: str | None
+) -> Provision:
     """Asks the controller for an identity with the key of a batch; raises RefusedError or OSError."""
     api = ControllerApi(defaults)
-    document = {"name": f"node-{mac.replace(':', '')}", "key": batch_key, "zerotier_address": None}
+    name = f"node-{mac.replace(':', '')}"
+    document = {"name": name, "key": batch_key, "zerotier_address": zerotier_address}
     _, told = await api.request("POST", f"/api/batches/{quote(batch_id, safe='')}/provision", document)
     router = told.get("router") if isinstance(told, dict) else None
     if not isinstance(router, dict) or not all(isinstance(router.get(k), str) for k in ("_id", "password")):

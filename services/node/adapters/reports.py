@@ -14,6 +14,7 @@ from paradrop.chutes.v1 import changes_pb2, changes_pb2_grpc
 
 from services.common.channels import service_metadata
 from services.common.errors import DomainError, Unavailable
+from services.node.adapters import zerotier
 from services.node.adapters.controller_api import (
     FIRST_PAUSE_S,
     LONGEST_PAUSE_S,
@@ -57,6 +58,7 @@ class HttpReports:
         status: Gather,
         host_config: Gather,
         ssh_key_file: Path,
+        zerotier_dir: Path,
     ) -> None:
         self._provision = provision
         self._sender = Sender(provision)
@@ -75,6 +77,7 @@ class HttpReports:
             status=status,
             host_config=host_config,
             origins=outbox.origins,
+            zerotier_dir=zerotier_dir,
         )
 
     @property
@@ -135,26 +138,27 @@ class HttpReports:
 
     async def _patch_host_config(self) -> None:
         """Makes the change that the batch of the node asked for when the node provisioned itself, once."""
-        patch = (self._provision.told.get("batch") or {}).get("hostconfig_patch")
-        if not patch:
+        batch = self._provision.told.get("batch") or {}
+        if not (batch.get("hostconfig_patch") or batch.get("zerotier_networks")):
             return
         known = await self._outbox.begin_call(PATCH_KEY)
         if known is not None and known.status is not None:
             return
         pause_s = FIRST_PAUSE_S
-        while not await self._change_host_config(patch):
+        while not await self._change_host_config(batch):
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         await self._outbox.end_call(PATCH_KEY, None, b"asked")
 
-    async def _change_host_config(self, patch: Any) -> bool:
+    async def _change_host_config(self, batch: Document) -> bool:
         """Asks for the change; False if it must be tried again."""
         document = await self._host_config()
         if not document:
             return False
         change = struct_pb2.Struct()
         try:
-            patched = jsonpatch.apply_patch(document, patch)
+            patched = jsonpatch.apply_patch(document, batch.get("hostconfig_patch") or [])
+            patched = zerotier.with_networks(patched, batch.get("zerotier_networks"))
             change.update({"updateClass": "ROUTER", "updateType": "sethostconfig", "hostconfig": patched})
             await self._changes.CreateChange(
                 changes_pb2.CreateChangeRequest(change=change),

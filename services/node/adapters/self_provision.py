@@ -13,6 +13,7 @@ from services.node.adapters.controller_api import (
     RefusedError,
     provision_by_batch,
 )
+from services.node.adapters.zerotier import read_address
 from services.node.domain.provision import Provisioning
 
 log = structlog.get_logger()
@@ -21,7 +22,7 @@ FILE = "provision.yaml"
 INTERFACE = "eth0"
 
 
-async def self_provision(folder: Path, provisioning: Provisioning) -> None:
+async def self_provision(folder: Path, provisioning: Provisioning, zerotier_dir: Path) -> None:
     """Tries until the controller answers, if the folder has a file with `batch_id` and `batch_key`."""
     if provisioning.present.provisioned:
         return
@@ -32,7 +33,8 @@ async def self_provision(folder: Path, provisioning: Provisioning) -> None:
     while not provisioning.present.provisioned:
         try:
             mac = await asyncio.to_thread(_mac)
-            found = await provision_by_batch(provisioning.present, *batch, mac)
+            address = await asyncio.to_thread(read_address, zerotier_dir)
+            found = await provision_by_batch(provisioning.present, *batch, mac, address)
         except RefusedError as error:
             log.warning("the controller gives this node no identity", status=error.status)
         except OSError as error:

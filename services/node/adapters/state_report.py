@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf import json_format
 
 from services.common.errors import DomainError
-from services.node.adapters import sysfs
+from services.node.adapters import sysfs, zerotier
 from services.node.adapters.observer import NodeObserver
 from services.node.domain.inventory import Inventory
 
@@ -25,6 +26,7 @@ async def state_report(
     status: Callable[[], Awaitable[Document]],
     host_config: Callable[[], Awaitable[Document]],
     origins: Callable[[], Awaitable[Document]],
+    zerotier_dir: Path,
 ) -> Document:
     """Returns the report; what cannot be had now is empty in it."""
     software, hardware = inventory.software, inventory.hardware
@@ -51,13 +53,14 @@ async def state_report(
             *_wired(await asyncio.to_thread(sysfs.wired_cards), config.get("wan")),
             *(
                 {
-                    "name": radio.interfaces[0] if radio.interfaces else radio.phy,
+                    "name": f"wifi{radio.mac.replace(':', '')}",
                     "mac": radio.mac,
                     "type": "wifi",
                     "phy": radio.phy,
                     "vendor": radio.vendor_id,
                     "device": radio.device_id,
                     "slot": radio.slot,
+                    "primary_interface": radio.interfaces[0] if radio.interfaces else None,
                     "id": radio.id,
                 }
                 for radio in hardware.radios
@@ -65,7 +68,7 @@ async def state_report(
         ],
         "hostConfig": config,
         "snaps": [],
-        "zerotierAddress": None,
+        "zerotierAddress": await asyncio.to_thread(zerotier.read_address, zerotier_dir),
         "dmi": {
             "bios_date": software.bios_date,
             "bios_vendor": software.bios_vendor,
