@@ -48,6 +48,8 @@ SUBSCRIBERS = 5
 CONNECTIONS = (1, 16)
 AIM_RATIO, AIM_P99_MS, AIM_IDLE_PERCENT = 20.0, 20.0, 1.0
 CHUTE, NETWORK = "captive-portal", "wifi"
+LIST = "/paradrop.network.v1.NetworkService/ListStations"
+EMPTY = "/grpc.health.v1.Health/Check"
 
 
 def _message(number: int, passed: int) -> bytes:
@@ -174,6 +176,12 @@ async def _compare(address: str, token: str, command: list[str]) -> None:
         called = await _apart("call", str(connections), address, token)
         found.append((connections, spawned, called, sum(os.times()[:2]) - before_s))
     show(found)
+    before_s = sum(os.times()[:2])
+    empty = await _apart("empty", str(CONNECTIONS[-1]), address, token)
+    empty_s = (sum(os.times()[:2]) - before_s) / empty.calls
+    spawned_s = found[-1][1].processor_s / found[-1][1].calls
+    print(f"\nA call of the same server that answers nothing takes {1000 * empty_s:.2f} ms of its processor:")
+    print(f"whatever it does, spawning cannot take more than {spawned_s / empty_s:.1f} times as much.")
 
 
 def show(found: Sequence[tuple[int, Figures, Figures, float]], where: str = "") -> None:
@@ -201,7 +209,7 @@ async def _apart(*words: str) -> Figures:
 
 
 def loading(*words: str) -> list[str]:
-    """Returns the command that prints figures: `spawn CALLERS COMMAND…` or `call CALLERS ADDRESS TOKEN`."""
+    """Returns what prints figures: `spawn CALLERS COMMAND…`, or `call`/`empty CALLERS ADDRESS TOKEN`."""
     return [sys.executable, "-m", "benchmarks.stations", *words]
 
 
@@ -213,19 +221,30 @@ def read_figures(output: str) -> Figures:
 async def _call(connections: int, address: str, token: str) -> Figures:
     metadata = (("authorization", f"Bearer {token}"),)
     request = pb.ListStationsRequest(chute=CHUTE, network=NETWORK).SerializeToString()
+    figures, replies = await _calling(LIST, request, connections, address, metadata)
+    for reply in replies:
+        assert len(pb.ListStationsResponse.FromString(reply).stations) == STATIONS
+    return figures
+
+
+async def _empty(connections: int, address: str, token: str) -> Figures:
+    metadata = (("authorization", f"Bearer {token}"),)
+    return (await _calling(EMPTY, b"", connections, address, metadata))[0]
+
+
+async def _calling(
+    name: str, request: bytes, connections: int, address: str, metadata: tuple[tuple[str, str], ...]
+) -> tuple[Figures, deque[bytes]]:
+    replies: deque[bytes] = deque(maxlen=connections)
     async with grpc.aio.insecure_channel(address) as channel:
         # As bytes: what a caller does with them is not the service's time.
-        method: Any = channel.unary_unary("/paradrop.network.v1.NetworkService/ListStations")
+        method: Any = channel.unary_unary(name)
 
         async def call() -> None:
             replies.append(await method(request, metadata=metadata))
 
-        replies: deque[bytes] = deque(maxlen=connections)
         await call()
-        figures = await _load(call, connections)
-        for reply in replies:
-            assert len(pb.ListStationsResponse.FromString(reply).stations) == STATIONS
-    return figures
+        return await _load(call, connections), replies
 
 
 async def _load(call: Callable[[], Awaitable[None]], connections: int) -> Figures:
@@ -271,9 +290,9 @@ async def _idle(stub: wireless_pb2_grpc.WirelessServiceStub, metadata: tuple[tup
 
 
 async def _figures(what: str, connections: int, *words: str) -> Figures:
-    return await (
-        _load(_spawning(list(words)), connections) if what == "spawn" else _call(connections, *words)
-    )
+    if what == "spawn":
+        return await _load(_spawning(list(words)), connections)
+    return await {"call": _call, "empty": _empty}[what](connections, *words)
 
 
 if __name__ == "__main__":
