@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from services.airshark.analysis.air import Bools
+from services.airshark.analysis.connections import of_connection
 from services.airshark.analysis.fixed import (
     BLE_ADVERTISING_MHZ,
     ZIGBEE_FIRST_MHZ,
@@ -35,6 +36,8 @@ DURATION_MS = {
 CERTAIN = 0.9
 SLOTS_S = {Device.BLUETOOTH: BLUETOOTH_SLOT_S, Device.FHSS_PHONE: 5e-3}
 """What the starts of one network keep to, master and slave, base and handset alike."""
+CONNECTION = 0.95
+"""How sure pulses that take turns on even frequencies are a connection."""
 OVEN_REACH_MHZ = 2.0
 CLEAR_OVEN, BEYOND_DOUBT = 0.92, 0.97
 LEAST_SWEEP_MHZ = 1.0
@@ -164,6 +167,9 @@ def _hoppers(scene: Scene, pulses: Pulses, model: Model) -> list[Found]:
             mine = group.select(_likely(group, device))
             if len(mine):
                 answers.setdefault(device, []).append((probability, mine, features))
+        connection = of_connection(scene.air, group)
+        if connection.any():
+            answers.setdefault(Device.BLE, []).append((CONNECTION, group.select(connection), features))
     found = []
     for device, groups in answers.items():
         groups.sort(key=lambda each: -each[0])

@@ -1,0 +1,54 @@
+"""Finds connections of Bluetooth Low Energy among pulses that hop over the band.
+
+Both sides of a connection take turns on one frequency, 150 us apart, and move on together to another one of
+37 frequencies, all of them even numbers of MHz. Nothing else in the band does so: Bluetooth, phones and
+controllers use odd ones as well, or none that is whole, and networks that stay have few frequencies.
+"""
+
+import numpy as np
+
+from services.airshark.analysis.air import Air, Bools
+from services.airshark.analysis.pulses import Pulses
+
+BETWEEN_S = 150e-6
+LONGEST_S = 2.4e-3
+"""The largest packet takes 2.12 ms."""
+SLACK_INTERVALS = 1.3
+SAME_MHZ, SAME_DB = 0.5, 5.0
+AHEAD = 3
+"""Some pulses of others may come in between."""
+MIN_PULSES, MIN_PLACES, MIN_EVEN = 12, 8, 0.85
+
+
+def of_connection(air: Air, pulses: Pulses) -> Bools:
+    """Returns which pulses, of about the same power, belong to a connection: none if there is none."""
+    turns = _taking_turns(air, pulses)
+    if turns.sum() < MIN_PULSES:
+        return np.zeros(len(pulses), bool)
+    frequency = pulses.frequency_mhz.astype(np.float64)
+    places, of_place = np.unique(np.rint(frequency[turns]), return_inverse=True)
+    # Each place counts once, however much is said there; an even number turns the wave full circle.
+    mean_mhz = np.bincount(of_place, frequency[turns]) / np.bincount(of_place)
+    even = float(np.cos(np.pi * mean_mhz).mean())
+    is_one = len(places) >= MIN_PLACES and even >= MIN_EVEN
+    return turns if is_one else np.zeros(len(pulses), bool)
+
+
+def _taking_turns(air: Air, pulses: Pulses) -> Bools:
+    """Returns which pulses answer, or are answered by, another one on the same frequency."""
+    turns = np.zeros(len(pulses), bool)
+    short = pulses.duration_s < LONGEST_S
+    for ahead in range(1, min(AHEAD, len(pulses) - 1) + 1):
+        now, then = slice(ahead, None), slice(None, -ahead)
+        gap_s = pulses.start_s[now] - pulses.end_s[then]
+        fits = (
+            short[now]
+            & short[then]
+            & (np.abs(gap_s - BETWEEN_S) < SLACK_INTERVALS * air.interval_s)
+            & (np.abs(pulses.frequency_mhz[now] - pulses.frequency_mhz[then]) < SAME_MHZ)
+            & (np.abs(pulses.power_dbm[now] - pulses.power_dbm[then]) < SAME_DB)
+            & (pulses.visit[now] == pulses.visit[then])
+        )
+        turns[now] |= fits
+        turns[then] |= fits
+    return turns
