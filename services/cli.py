@@ -88,7 +88,7 @@ def serve(service: str, log_level: str) -> None:
     """
 
     def work(settings: Settings) -> Coroutine[Any, Any, None]:
-        from services.launcher.node import run_part
+        from services.launcher.part import run_part
 
         return run_part(service, settings)
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import psutil
 from google.protobuf.timestamp_pb2 import Timestamp
 from paradrop.process.v1 import process_pb2 as pb
 from paradrop.process.v1 import process_pb2_grpc
@@ -59,6 +58,9 @@ class ProcessServicer(process_pb2_grpc.ProcessServiceServicer):
 
 
 def _process_families() -> list[Family]:
+    # A megabyte in each process, which none of them needs until somebody asks for metrics.
+    import psutil
+
     process = psutil.Process()
     with process.oneshot():
         times, labels = process.cpu_times(), {"instance": RING.instance}

@@ -1,7 +1,6 @@
 """Keeps Envoy running."""
 
 import asyncio
-import os
 import time
 
 import structlog
@@ -9,7 +8,7 @@ import structlog
 from services.common.settings import Settings
 from services.launcher import parts
 from services.launcher.errors import explain
-from services.launcher.memory import give_back, page_out
+from services.launcher.memory import SETTLED_S, give_back, page_out, unmap_code
 
 log = structlog.get_logger()
 
@@ -17,8 +16,6 @@ FIRST_DELAY_S = 0.1
 MAX_DELAY_S = 10.0
 STABLE_S = 30.0
 """After this long a new failure is a new story, and Envoy is started again at once."""
-SETTLED_S = 5.0
-"""After this long, what only starting up needed of program files leaves memory: about 60 MB."""
 
 
 class EnvoyKeeper:
@@ -48,7 +45,7 @@ class EnvoyKeeper:
     async def _run_once(self) -> None:
         async with parts.running(parts.GATEWAY, self._settings) as envoy:
             self.ready.set()
-            settling = asyncio.create_task(_when_settled(envoy.pid, os.getpid()))
+            settling = asyncio.create_task(_when_settled(envoy.pid))
             try:
                 status = await envoy.wait()
             finally:
@@ -56,8 +53,8 @@ class EnvoyKeeper:
             log.error("Envoy ended and is started again", status=status, last_lines=envoy.last_lines[-3:])
 
 
-async def _when_settled(*pids: int) -> None:
+async def _when_settled(envoy_pid: int) -> None:
     await asyncio.sleep(SETTLED_S)
     await asyncio.to_thread(give_back)
-    for pid in pids:
-        await asyncio.to_thread(page_out, pid)
+    await asyncio.to_thread(unmap_code)
+    await asyncio.to_thread(page_out, envoy_pid)

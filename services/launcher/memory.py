@@ -14,10 +14,13 @@ LARGE_BYTES = 4 * 1024 * 1024
 PROCESS_MADVISE = 440
 """Number of the system call, on the machines below."""
 HAS_ITS_NUMBER = re.compile(r"x86_64|aarch64|arm|riscv")
-MADV_PAGEOUT = 21
+MADV_DONTNEED, MADV_PAGEOUT = 4, 21
+SETTLED_S = 5.0
+"""After this long a process has done what only its start needs."""
 
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-.. \S+ \S+ \S+ +/")
 """What nobody writes to, of a file: address of its begin and its end."""
+_CODE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-xp \S+ \S+ \S+ +/")
 
 
 def bound_heap() -> None:
@@ -63,3 +66,18 @@ def page_out(pid: int) -> None:
                 call(PROCESS_MADVISE, descriptor, ctypes.byref(part), ctypes.c_ulong(1), MADV_PAGEOUT, 0)
         finally:
             os.close(descriptor)
+
+
+def unmap_code() -> None:
+    """Lets go of the code that only starting up needed; what is still needed is mapped again at its next use.
+
+    Unlike `page_out` this needs no rights, and the code stays in the system's cache as long as there is room.
+    Nobody writes to code, so nothing is lost. Blocking.
+    """
+    madvise = getattr(ctypes.CDLL(None), "madvise", None)
+    if madvise is None:
+        return
+    for begin, end in _CODE.findall(Path("/proc/self/maps").read_text()):
+        madvise(
+            ctypes.c_void_p(int(begin, 16)), ctypes.c_size_t(int(end, 16) - int(begin, 16)), MADV_DONTNEED
+        )

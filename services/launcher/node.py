@@ -1,7 +1,6 @@
 """Runs a whole node in one process, with Envoy beside it."""
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -10,7 +9,6 @@ from pathlib import Path
 import structlog
 
 from services.common.settings import SERVICES, Settings
-from services.common.tls import until_renewed
 from services.common.tracing import exporting
 from services.launcher import parts
 from services.launcher.banner import Banner
@@ -21,6 +19,7 @@ from services.launcher.health import gateway_health
 from services.launcher.lifetime import until_signal
 from services.launcher.lock import locked
 from services.launcher.memory import bound_heap, give_back
+from services.launcher.ports import check_port
 
 log = structlog.get_logger()
 
@@ -108,24 +107,6 @@ class Node:
         self._engine.abandon()
 
 
-def check_port(settings: Settings) -> None:
-    """Raises `StartError` if Envoy could not listen. Blocking.
-
-    Envoy would notice as well, but only after everything else has started.
-    """
-    host, port = settings.listen_host, settings.listen_port
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise StartError(
-            f"The node cannot listen at {host}:{port} ({error.strerror or error}); "
-            "stop what uses it, or set PARADROP_LISTEN to another address."
-        ) from None
-
-
 def _remove_sockets(runtime: Path) -> None:
     # Envoy and the bridge leave theirs behind.
     for socket_file in runtime.glob("*.sock"):
@@ -140,32 +121,3 @@ async def run_node(settings: Settings, *, ensure_engine: bool, say: Say, began_s
         node = Node(settings, ensure_engine=ensure_engine, say=say, began_s=began_s)
         async with exporting(settings.otlp_endpoint):
             await until_signal(node.run(), lambda: say("Stopping; once more to stop at once."), node.abandon)
-
-
-async def run_part(part: str, settings: Settings) -> None:
-    """Runs one part of a node until a signal ends it."""
-    bound_heap()
-    await asyncio.to_thread(settings.prepare)
-    if part == parts.GATEWAY:
-        # It reads renewed certificates by itself, and whoever runs parts alone starts them anew.
-        await asyncio.to_thread(check_port, settings)
-        parts.become_gateway(settings)
-    with locked(settings.home, shared=True):
-        async with exporting(settings.otlp_endpoint):
-            await until_signal(
-                _run_part(part, settings),
-                lambda: log.info("stopping", part=part),
-                lambda: None,
-            )
-
-
-async def _run_part(part: str, settings: Settings) -> None:
-    """Ends, to be started again by whoever started it, when its certificate was renewed: once in months."""
-    await asyncio.to_thread(parts.load, part)
-    async with parts.running(part, settings) as certificate:
-        log.info("serving", part=part)
-        await asyncio.to_thread(give_back)
-        if certificate is None:
-            await asyncio.Event().wait()
-        await until_renewed(certificate)
-        log.info("stopping to start with a new certificate", part=part)

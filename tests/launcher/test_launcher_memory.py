@@ -57,6 +57,35 @@ def test_a_process_that_has_ended_is_no_error() -> None:
     page_out(ended.pid)
 
 
+CALCULATOR = """
+from pathlib import Path
+import numpy as np
+from services.launcher.memory import unmap_code
+
+def code_kib():
+    found, is_code = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, second, *_ = line.split()
+        if "-" in first:
+            is_code = second == "r-xp" and "/" in line
+        elif is_code and first == "Rss:":
+            found += int(second)
+    return found
+
+square = np.arange(10_000.0).reshape(100, 100)
+expected, before = np.linalg.det(square @ square + np.eye(100)), code_kib()
+unmap_code()
+print(before, code_kib(), np.linalg.det(square @ square + np.eye(100)) == expected)
+"""
+
+
+def test_code_that_only_the_start_needed_goes_and_comes_back_when_it_is_needed() -> None:
+    ran = subprocess.run([sys.executable, "-c", CALCULATOR], capture_output=True, text=True, check=True)
+    before, after, is_right = ran.stdout.split()
+    assert int(after) < int(before) / 2, ran.stdout
+    assert is_right == "True"
+
+
 HASHES = """
 from pathlib import Path
 from argon2.low_level import Type, hash_secret

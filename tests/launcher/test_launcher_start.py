@@ -15,7 +15,7 @@ from services.common.settings import SettingError, load_settings
 from services.launcher import processes
 from services.launcher.engine import ask, last_words
 from services.launcher.errors import StartError, explain
-from services.launcher.node import check_port
+from services.launcher.ports import check_port
 
 
 def test_a_taken_port_is_named_with_the_setting_that_changes_it(tmp_path: Path) -> None:
