@@ -1,6 +1,6 @@
 """Installs the chute of examples/hello on a node that is new; docker-compose.yml runs it.
 
-Settings: PARADROP_LISTEN, and PARADROP_ADMIN_PASSWORD or the file admin-password in PARADROP_HOME.
+Settings: PARADROP_LISTEN, and the file of PARADROP_ADMIN_PASSWORD_FILE or admin-password in PARADROP_HOME.
 """
 
 import io
@@ -19,8 +19,8 @@ TIMEOUT_S = 60
 def main() -> int:
     """Returns the status of the program: 0 if the chute runs or is not wanted."""
     api = f"http://{os.environ['PARADROP_LISTEN']}/api/v1"
-    file = Path(os.environ["PARADROP_HOME"]) / "admin-password"
-    password = os.environ.get("PARADROP_ADMIN_PASSWORD") or file.read_text().strip()
+    given = Path(os.environ["PARADROP_ADMIN_PASSWORD_FILE"]).read_text().rstrip("\r\n")
+    password = given or (Path(os.environ["PARADROP_HOME"]) / "admin-password").read_text().strip()
     login = {"username": "paradrop", "password": password}
     answer = requests.post(f"{api}/auth/local", json=login, timeout=TIMEOUT_S)
     if answer.status_code == requests.codes.unauthorized:

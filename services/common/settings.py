@@ -38,7 +38,7 @@ class Settings:
     listen_port: int
     """PARADROP_LISTEN: where Envoy listens."""
     admin_password: str | None = field(repr=False)
-    """PARADROP_ADMIN_PASSWORD: password of the default user at the first start."""
+    """Password of the default user at the first start."""
     tls_cert: Path | None
     tls_key: Path | None
     """PARADROP_TLS_CERT and PARADROP_TLS_KEY: PEM files; both or none."""
@@ -147,7 +147,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         runtime=runtime,
         listen_host=host,
         listen_port=port,
-        admin_password=environment.get("PARADROP_ADMIN_PASSWORD") or None,
+        admin_password=_secret(environment, "PARADROP_ADMIN_PASSWORD"),
         tls_cert=tls_cert,
         tls_key=tls_key,
         cors_origins=_origins(environment.get("PARADROP_CORS_ORIGINS", "")),
@@ -224,6 +224,16 @@ def _file(environment: Mapping[str, str], name: str) -> Path | None:
     if not os.access(path, os.R_OK):
         raise SettingError(f"{name} names a file that cannot be read: {path}")
     return path
+
+
+def _secret(environment: Mapping[str, str], name: str) -> str | None:
+    """Returns a secret, or what the file holds that the setting with `_FILE` names; None without one."""
+    text, file = environment.get(name) or None, _file(environment, f"{name}_FILE")
+    if file is None:
+        return text
+    if text is not None:
+        raise SettingError(f"Set {name} or {name}_FILE, not both.")
+    return file.read_text(errors="replace").rstrip("\r\n") or None
 
 
 def _origins(text: str) -> tuple[str, ...]:

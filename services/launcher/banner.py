@@ -56,5 +56,5 @@ class Banner:
         if file.exists():
             return f"in {file}"
         if self.settings.admin_password:
-            return "as given in PARADROP_ADMIN_PASSWORD at the first start"
+            return "as given in PARADROP_ADMIN_PASSWORD or its file at the first start"
         return "as set at the first start"

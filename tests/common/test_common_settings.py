@@ -103,6 +103,7 @@ def test_origins_are_divided_by_commas(tmp_path: Path) -> None:
 
 def test_an_empty_password_is_none(tmp_path: Path) -> None:
     assert loaded(tmp_path, PARADROP_ADMIN_PASSWORD="").admin_password is None
+    assert loaded(tmp_path, PARADROP_ADMIN_PASSWORD_FILE="/dev/null").admin_password is None
 
 
 def test_an_upload_limit_is_in_mebibytes(tmp_path: Path) -> None:
@@ -194,3 +195,13 @@ def test_what_chutes_are_allowed_is_set_by_the_operator(tmp_path: Path) -> None:
 def test_wrong_settings_of_chutes_are_named(name: str, text: str, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=name):
         loaded(tmp_path, **{name: text})
+
+
+def test_the_password_may_lie_in_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text(" swordfish!\n")
+    assert loaded(tmp_path, PARADROP_ADMIN_PASSWORD_FILE=str(file)).admin_password == " swordfish!"
+    with pytest.raises(SettingError, match=r"PARADROP_ADMIN_PASSWORD or PARADROP_ADMIN_PASSWORD_FILE"):
+        loaded(tmp_path, PARADROP_ADMIN_PASSWORD_FILE=str(file), PARADROP_ADMIN_PASSWORD="x")
+    with pytest.raises(SettingError, match=f"PARADROP_ADMIN_PASSWORD_FILE .*{tmp_path}/none"):
+        loaded(tmp_path, PARADROP_ADMIN_PASSWORD_FILE=f"{tmp_path}/none")

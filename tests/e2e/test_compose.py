@@ -239,6 +239,7 @@ def _is_hardened(stack: Stack) -> None:
         assert not host["Privileged"]
         assert host["SecurityOpt"] == ["no-new-privileges:true"]
         assert not host["PortBindings"]
+        assert not [line for line in container.attrs["Config"]["Env"] if PASSWORD in line]
         owner = psutil.Process(container.attrs["State"]["Pid"]).uids().real
         assert (owner == 0) == (name in ROOT_PARTS), name
     for name in PARTS:

@@ -86,7 +86,7 @@ class Stack:
                 "PARADROP_SUBNET": self.subnet,
                 "PARADROP_BACKUPS": str(self.backups),
                 "PARADROP_PUBLISH": f"127.0.0.1:{self.port}",
-                "PARADROP_ADMIN_PASSWORD": PASSWORD,
+                "PARADROP_ADMIN_PASSWORD_FILE": str(self._password_file()),
             },
             capture_output=True,
             text=True,
@@ -111,6 +111,13 @@ class Stack:
     def volumes(self) -> list[Any]:
         """Returns the volumes of the project."""
         return list(self.engine.volumes.list(filters=self._own))
+
+    def _password_file(self) -> Path:
+        file = self.backups / "password"
+        file.write_text(f"{PASSWORD}\n")
+        # Parts that are not root read it.
+        file.chmod(0o644)
+        return file
 
     @property
     def _own(self) -> dict[str, str]:
