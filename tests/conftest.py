@@ -71,7 +71,7 @@ def _chain(item: pytest.Item) -> str:
     marks = {mark.name for mark in item.iter_markers()}
     if "lab" in marks:
         return "lab"
-    if marks & {"engine", "e2e"}:
+    if marks & {"engine", "e2e"} and "apart" not in marks:
         return "machine"
     return f"{item.path} {_cost(item)}"
 

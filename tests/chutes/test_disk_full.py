@@ -19,7 +19,7 @@ from tests.support.registry import serving_registry
 from tests.support.settings import settings_in
 from tests.support.small_disk import MEBIBYTE, fill, small_disk
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.engine, pytest.mark.apart, pytest.mark.timeout(180)]
 
 ENGINE_DISK_BYTES = 130 * MEBIBYTE
 NODE_DISK_BYTES = 160 * MEBIBYTE

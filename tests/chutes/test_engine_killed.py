@@ -15,7 +15,7 @@ from tests.support.own_engine import OwnEngine, client_of, own_engine
 from tests.support.registry import Registry, serving_registry
 from tests.support.settings import settings_in
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.engine, pytest.mark.apart, pytest.mark.timeout(180)]
 
 
 @pytest.fixture

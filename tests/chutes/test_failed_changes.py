@@ -18,7 +18,7 @@ from tests.support.own_engine import OwnEngine
 from tests.support.registry import Registry, serving_registry
 from tests.support.settings import settings_in
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.engine, pytest.mark.apart, pytest.mark.timeout(180)]
 
 TAKEN_PORT = 18080
 STUBBORN = "trap '' TERM; while true; do sleep 1; done"

@@ -24,7 +24,7 @@ from tests.support.own_engine import OwnEngine
 from tests.support.settings import settings_in
 from tests.support.toolchain import STEPS_FILE, toolchain_image
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.engine, pytest.mark.apart, pytest.mark.timeout(180)]
 
 IDLE = "trap exit TERM; sleep 1000000 & wait"
 DOCKERFILE = f"FROM {BUSYBOX}\nCMD {IDLE}\n"

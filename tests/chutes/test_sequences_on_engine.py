@@ -27,7 +27,7 @@ from tests.support.own_engine import OwnEngine
 from tests.support.part import PartProcess
 from tests.support.settings import settings_in
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.apart, pytest.mark.timeout(600)]
 
 ROUNDS = int(os.environ.get("PARADROP_ROUNDS", "8"))
 ENVIRONMENT = {"PARADROP_GRACE_S": "0.3"}

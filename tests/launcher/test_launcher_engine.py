@@ -14,7 +14,7 @@ import pytest
 from services.common.settings import Settings, load_settings
 from services.launcher.engine import EngineKeeper, ask
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.engine, pytest.mark.apart, pytest.mark.timeout(180)]
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start an engine")
 

@@ -60,6 +60,7 @@ def test_it_runs_without_the_repository(wheel: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.apart
 def test_every_locked_package_is_to_be_had_for_aarch64(tmp_path: Path) -> None:
     """Routers are not all x86-64. Debian 12, the oldest base, has glibc 2.36."""
     platforms = ["manylinux2014_aarch64", *(f"manylinux_2_{minor}_aarch64" for minor in range(17, 37))]

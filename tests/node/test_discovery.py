@@ -80,6 +80,7 @@ async def test_a_real_socket_answers_and_not_more_than_ten_times_a_second(unused
 
 
 @pytest.mark.e2e
+@pytest.mark.apart
 @pytest.mark.timeout(120)
 async def test_pdtools_gets_the_answer_and_stumbles_over_it() -> None:
     command = await asyncio.to_thread(install_pdtools)
