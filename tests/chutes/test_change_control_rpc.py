@@ -1,6 +1,7 @@
 """What callers can do to changes, over a real socket."""
 
 import asyncio
+import time
 from typing import Any
 
 import grpc
@@ -8,6 +9,7 @@ import pytest
 from google.protobuf import struct_pb2
 
 from services.chutes.domain.change import Terms
+from services.chutes.domain.watch import IDLE_S
 from services.common.identity import Principal, Role
 from tests.chutes.bench import ADMIN, spec
 from tests.chutes.client import Client, refusal
@@ -196,12 +198,14 @@ async def test_a_watch_tells_the_step_and_what_is_waited_for(served: Served) -> 
     await served.node.install(spec())
     await served.node.domain.manager.lock("web", ADMIN, "busy")
     change_id = await served.client().call_id("RestartChute", chute="web")
-    seen = []
+    seen, began_s = [], time.monotonic()
     async for event in served.client().stream("WatchChange", change_id=change_id):
         if event.HasField("change"):
             seen.append((event.change.waiting.reason, event.change.step))
             await served.node.domain.manager.unlock("web", ADMIN)
     assert seen[0] == ("UPDATE_LOCKED", "")
+    # What is waited for is told at once, not with the next sign of life.
+    assert time.monotonic() - began_s < IDLE_S / 2
     assert {step for _, step in seen} & {"verify_running", "start_container main", "issue_token"}
 
 

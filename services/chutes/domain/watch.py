@@ -25,7 +25,7 @@ class WatchEvent:
     ended: Change | None = None
     dropped: int = 0
     moved: Change | None = None
-    """The change, when its step, percent or what it waits for is another than was told before."""
+    """The change: at first, and when its step, percent or what it waits for is another than was told."""
 
 
 class ChangeWatcher:
@@ -46,7 +46,7 @@ class ChangeWatcher:
         return change
 
     async def watch(self, change: Change) -> AsyncIterator[WatchEvent]:
-        """Yields the messages so far, a sync mark, new messages, and the change when it has ended."""
+        """Yields the messages so far, a sync mark, the change, what is new, and the change that has ended."""
         progress = self._queue.progress(change)
         if progress is None:
             yield WatchEvent(await self._journal.lines(change.id))
@@ -55,10 +55,12 @@ class ChangeWatcher:
             with progress.watch() as (lines, subscription):
                 yield WatchEvent(lines)
                 yield WatchEvent(synced=True)
-                told = None
+                told = _state(change)
+                if not change.ended:
+                    yield WatchEvent(moved=change)
                 async for batch in subscription.batches(IDLE_S):
                     yield WatchEvent(batch, dropped=subscription.take_dropped())
-                    now = (change.status, change.step, change.percent, change.waiting)
+                    now = _state(change)
                     if now != told and not change.ended:
                         told = now
                         yield WatchEvent(moved=change)
@@ -75,3 +77,7 @@ class ChangeWatcher:
                     yield WatchEvent(moved=change)
                 if not batch:
                     yield WatchEvent()
+
+
+def _state(change: Change) -> tuple[object, ...]:
+    return change.status, change.step, change.percent, change.waiting
