@@ -169,8 +169,9 @@ async def test_a_chute_locks_itself_until_it_has_finished(client: Client, settin
 async def test_what_ends_is_started_again_as_its_policy_says(
     client: Client, docker_client: docker.APIClient
 ) -> None:
-    # Each has a moment to be found running, and ends once.
-    ends = 'n=$(cat /data/$0 2>/dev/null); echo $n. >/data/$0; [ -n "$n" ] || { sleep 2; exit $1; }; ' + IDLE
+    # All run until the test has seen that, and each ends once.
+    wait = "until [ -e /data/end ]; do sleep 0.1; done"
+    ends = f'n=$(cat /data/$0 2>/dev/null); echo $n. >/data/$0; [ -n "$n" ] || {{ {wait}; exit $1; }}; {IDLE}'
     policies = {"always": 0, "on-failure": 1, "content": 0, "no": 1}
     services = {
         name: {
@@ -182,21 +183,27 @@ async def test_what_ends_is_started_again_as_its_policy_says(
     }
     await _install(client, services, Dockerfile=DOCKERFILE)
 
-    def states() -> dict[str, Any]:
+    def states() -> dict[str, tuple[str, int]]:
         found = {name: docker_client.inspect_container(f"web-{name}")["State"] for name in policies}
         return {name: (state["Status"], state["ExitCode"]) for name, state in found.items()}
 
     def born() -> dict[str, str]:
         return {name: docker_client.inspect_container(f"web-{name}")["Id"] for name in policies}
 
+    def again() -> set[str]:
+        listed = {one["Names"][0].removeprefix("/web-"): one for one in docker_client.containers()}
+        return {name for name, one in listed.items() if one["Id"] != before.get(name, one["Id"])}
+
     before = await asyncio.to_thread(born)
+    command = docker_client.exec_create("web-always", ["touch", "/data/end"])
+    await asyncio.to_thread(docker_client.exec_start, command)
     async with asyncio.timeout(30):
-        while len((await client.call("ListChanges", include_ended=True, update_type="restart")).changes) < 1:
+        while (
+            await asyncio.to_thread(again) != {"always", "on-failure"}
+            or (await client.call("ListChanges")).changes
+        ):
             await asyncio.sleep(0.1)
-        while (await client.call("ListChanges")).changes or (await asyncio.to_thread(born))[
-            "on-failure"
-        ] == before["on-failure"]:
-            await asyncio.sleep(0.1)
+    assert (await client.call("ListChanges", include_ended=True, update_type="restart")).changes
     assert await asyncio.to_thread(states) == {
         "always": ("running", 0),
         "on-failure": ("running", 0),
