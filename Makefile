@@ -6,6 +6,8 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast lab check gen fmt lock wheels wheel bench clean
 export PYTHON
+# Tests start hundreds of Pythons: what one has compiled, the next ones read.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 UV ?= uv
@@ -26,7 +28,7 @@ test: ## run all tests: fast ones first, then with a real engine and, beside it,
 
 test-fast: ## run the tests that need neither Envoy nor an engine (two to three minutes)
 	@scripts/bootstrap dev
-	@$(BIN)/pytest -n auto -m "not thorough and not gateway and not engine and not e2e and not lab" $(ARGS)
+	@$(BIN)/pytest -n $$((2 * $$(nproc))) -m "not thorough and not gateway and not engine and not e2e and not lab" $(ARGS)
 
 lab: ## boot a node with simulated radios and two roaming clients to play with
 	@scripts/bootstrap dev

@@ -18,6 +18,7 @@ from services.airshark.simulator.scenario import DeviceSpec, Scenario, WifiSpec
 SEEDS = {"second": (501, 502, 503, 504), "third": (601, 602, 603)}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("generator", SEEDS)
 @pytest.mark.parametrize("device", [*CLASSES, "ble"])
 def test_a_device_of_another_simulator_is_named(device: str, generator: str) -> None:
@@ -28,6 +29,7 @@ def test_a_device_of_another_simulator_is_named(device: str, generator: str) -> 
     assert sum(cell.false.values()) <= 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("generator", SEEDS)
 @pytest.mark.parametrize("load", [0.1, 0.6, 0.9])
 def test_wifi_of_another_simulator_is_no_device(load: float, generator: str) -> None:
@@ -73,6 +75,7 @@ def test_hits_misses_and_false_positives_are_counted(monkeypatch: pytest.MonkeyP
     assert wrong.hits["zigbee"] == 0
 
 
+@pytest.mark.thorough
 def test_the_results_become_a_table(tmp_path: Path) -> None:
     figures = evaluate.evaluate(evaluate.Run(1, 1, 1.0, "first"), 1, "C", "first", "v-without-first")
     figures = json.loads(json.dumps(figures, default=float))

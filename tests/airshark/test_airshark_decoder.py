@@ -258,6 +258,7 @@ RECORD = st.sampled_from(
 STREAM = st.lists(st.one_of(RECORD, st.binary(max_size=300)), max_size=12).map(b"".join)
 
 
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=None)
 @given(STREAM, st.integers(1, 400))
 def test_any_bytes_are_read_the_same_however_they_are_cut(data: bytes, piece_bytes: int) -> None:
@@ -271,6 +272,7 @@ def test_any_bytes_are_read_the_same_however_they_are_cut(data: bytes, piece_byt
         assert np.isfinite(block.frequencies_mhz()).all()
 
 
+@pytest.mark.thorough
 @settings(max_examples=200, deadline=None)
 @given(STREAM.filter(lambda data: len(data) > 20), st.data())
 def test_one_flipped_byte_never_costs_more_than_its_neighbourhood(data: bytes, draw: st.DataObject) -> None:

@@ -96,6 +96,7 @@ def test_damage_costs_the_frames_that_it_hits(position: int, garbage: bytes) -> 
     assert all(chunk in CHUNKS for chunk in chunks)
 
 
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=600), st.integers(1, 100))
 def test_any_bytes_can_be_parsed(data: bytes, piece_bytes: int) -> None:
@@ -246,6 +247,7 @@ async def test_it_ends_well_when_the_service_stops(home: Any) -> None:
     assert chunks >= 1
 
 
+@pytest.mark.thorough
 async def test_a_service_that_is_killed_leaves_what_it_wrote_and_any_cut_of_it_is_read(home: Home) -> None:
     environment = {
         "PARADROP_HOME": str(home.settings.home),

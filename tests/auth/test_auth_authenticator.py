@@ -113,6 +113,7 @@ async def test_a_throttled_attempt_costs_no_hash_even_with_the_right_password(do
     assert domain.hasher.verified == hashed
 
 
+@pytest.mark.thorough
 async def test_the_right_password_works_after_the_delay_however_long_the_attack(domain: Domain) -> None:
     for _ in range(30):
         await fails(domain)

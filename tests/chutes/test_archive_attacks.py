@@ -270,6 +270,7 @@ def narrow(tmp_path: Path) -> Iterator[DiskFolders]:
         yield DiskFolders(folder)
 
 
+@pytest.mark.thorough
 async def test_data_that_does_not_fit_on_the_disk_leaves_nothing(
     narrow: DiskFolders, monkeypatch: Any
 ) -> None:
@@ -298,6 +299,7 @@ class _Usage:
         self.free = free
 
 
+@pytest.mark.thorough
 async def test_zeros_without_end_fill_no_disk_and_no_memory(served: Served, tmp_path: Path) -> None:
     size = 512 * 1024 * 1024
     head = io.BytesIO()
@@ -350,6 +352,7 @@ def test_a_stream_reads_like_a_file_as_long_as_it_goes_not_far_back(
         assert stream.digest_before(before) == sha256(content[:before]).hexdigest()
 
 
+@pytest.mark.thorough
 async def test_many_small_files_that_pack_well(served: Served) -> None:
     """What is unpacked comes in pieces that are far larger than a member."""
     lines = [b"2026-11-25 line %d\n" % number * 50 for number in range(5000)]

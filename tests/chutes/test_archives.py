@@ -371,6 +371,7 @@ async def test_a_chute_that_changes_meanwhile_has_no_whole_archive(served: Serve
     assert refusal(error.value)[1] == "TAR_CORRUPT"
 
 
+@pytest.mark.thorough
 async def test_a_large_chute_needs_little_memory(served: Served) -> None:
     client = served.client()
     await client.done(await client.upload(GOOD))

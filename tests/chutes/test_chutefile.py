@@ -395,6 +395,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=2000)
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
 def test_any_document_parses_or_is_refused(document: dict[str, Any]) -> None:

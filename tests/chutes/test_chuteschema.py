@@ -165,6 +165,7 @@ KEYS = st.sampled_from(
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=400, deadline=2000)
 @given(st.sampled_from([FULL, FULL_OLD]), st.data())
 def test_both_judge_alike(document: Any, data: st.DataObject) -> None:

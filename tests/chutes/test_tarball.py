@@ -409,6 +409,7 @@ def test_a_large_file_needs_little_memory(box: Box) -> None:
     assert (box.target / "big").stat().st_size == 64 * MIB
 
 
+@pytest.mark.thorough
 def test_many_members_need_little_memory_and_time(box: Box) -> None:
     content = archive(*(file(f"f{n}", mtime=1.5) for n in range(5000)))
     start_s = time.process_time()
@@ -416,6 +417,7 @@ def test_many_members_need_little_memory_and_time(box: Box) -> None:
     assert time.process_time() - start_s < 10
 
 
+@pytest.mark.thorough
 def test_many_links_are_followed_in_bounded_time(box: Box) -> None:
     chain = [link(f"l{n}", f"l{n + 1}/" + "a/" * 100) for n in range(200)]
     start_s = time.process_time()
@@ -438,6 +440,7 @@ KINDS = st.sampled_from(
 )
 
 
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=5000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(NAMES, KINDS, NAMES), max_size=8))
 def test_whatever_a_tar_holds_stays_inside(
@@ -450,6 +453,7 @@ def test_whatever_a_tar_holds_stays_inside(
     assert _unpacks_or_is_refused(box, content)
 
 
+@pytest.mark.thorough
 @settings(max_examples=300, deadline=5000)
 @given(st.data())
 def test_a_damaged_tar_unpacks_or_is_refused(

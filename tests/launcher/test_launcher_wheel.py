@@ -23,6 +23,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+@pytest.mark.thorough
 def test_all_files_of_the_packages_are_in_it(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
@@ -36,6 +37,7 @@ def test_all_files_of_the_packages_are_in_it(wheel: Path) -> None:
     assert {"paradrop/descriptors.binpb", "paradrop/chutes/v1/chutes_pb2.py"} <= names
 
 
+@pytest.mark.thorough
 def test_it_runs_without_the_repository(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")

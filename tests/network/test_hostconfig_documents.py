@@ -101,11 +101,13 @@ def test_a_secret_is_never_repeated_in_a_refusal() -> None:
     assert not any("hunter2" in violation.description for violation in found)
 
 
+@pytest.mark.thorough
 @given(_documents)
 def test_no_document_makes_the_check_fail(document: dict[str, Any]) -> None:
     assert wrong(document)
 
 
+@pytest.mark.thorough
 @given(_documents)
 def test_unknown_keys_survive_the_way_through_a_struct(document: dict[str, Any]) -> None:
     struct = json_format.ParseDict(document, struct_pb2.Struct())
@@ -125,6 +127,7 @@ def test_a_document_may_come_bare_or_in_an_envelope() -> None:
     assert bare(to_struct(EXAMPLE)) == bare(to_struct({"config": EXAMPLE})) == EXAMPLE
 
 
+@pytest.mark.thorough
 @given(_documents, _documents)
 def test_differences_vanish_exactly_when_documents_are_equal(
     one: dict[str, Any], other: dict[str, Any]

@@ -118,6 +118,7 @@ async def test_a_failed_update_leaves_the_networks_of_before(stage: Stage, metho
         assert stage.site.addresses("eth2") == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("step", ["set_up_networks", "attach_networks", "take_down_networks"])
 async def test_a_crash_at_a_step_leaves_no_half_network(stage: Stage, moment: str, step: str) -> None:

@@ -205,6 +205,7 @@ def quoted(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+@pytest.mark.thorough
 @given(st.lists(sections, max_size=5))
 def test_what_is_written_is_read_again(wanted: list[UciSection]) -> None:
     assert parse_uci("\n".join(map(written, wanted))) == wanted
@@ -219,6 +220,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert all(section.type for section in sections)
 
 
+@pytest.mark.thorough
 @given(
     st.dictionaries(
         st.sampled_from(FILES), st.lists(sections, max_size=4).map(lambda s: "\n".join(map(written, s)))

@@ -94,6 +94,7 @@ async def test_a_call_with_a_key_is_remembered(outbox: Outbox, monkeypatch: pyte
     assert await outbox.begin_call("k") is None
 
 
+@pytest.mark.thorough
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.sampled_from(["change", "state", "acknowledge", "reconnect"]), max_size=30))
 def test_whatever_happens_a_controller_learns_each_end_once_and_the_last_state(events: list[str]) -> None:
