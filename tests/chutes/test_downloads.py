@@ -187,7 +187,7 @@ async def test_redirects_to_something_else_are_refused(
 
 
 def _bomb() -> bytes:
-    return gzip.compress(chute_tar({"paradrop.yaml": "name: web"}) + bytes(10 * MAX_DOWNLOAD_BYTES))
+    return gzip.compress(chute_tar({"paradrop.yaml": "name: web"}) + bytes(20 * MAX_DOWNLOAD_BYTES))
 
 
 def _escaping() -> bytes:
