@@ -153,6 +153,24 @@ async def test_a_watch_reports_at_once_and_then_in_its_interval() -> None:
     assert asyncio.get_running_loop().time() - began_s > 0.9
 
 
+async def test_a_watch_never_repeats_a_report_however_long_that_may_be_kept() -> None:
+    from services.node.rpc.streams import reports
+
+    made = 0
+
+    async def report() -> node_pb2.GetTelemetryResponse:
+        nonlocal made
+        made += 1
+        return node_pb2.GetTelemetryResponse(time=made)
+
+    telemetry = Cached(report, 60)
+    await telemetry.get()
+    streams = [reports(telemetry, 1), reports(telemetry, 1)]
+    told = [[(await anext(stream)).report.time for stream in streams] for _ in range(2)]
+    assert told == [[1, 1], [2, 2]]
+    assert (await telemetry.get()).time == 2
+
+
 async def test_callers_at_the_same_time_share_one_piece_of_work() -> None:
     made = 0
 

@@ -85,7 +85,8 @@ class Live:
 
     async def _telemetry(self, interval_s: float) -> AsyncIterator[pb.Live]:
         while True:
-            yield pb.Live(telemetry=await self._sources.telemetry.get())
+            # Never the same report twice.
+            yield pb.Live(telemetry=await self._sources.telemetry.get(interval_s / 2))
             await asyncio.sleep(interval_s)
 
     async def _progress(self) -> AsyncIterator[pb.Live]:

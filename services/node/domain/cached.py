@@ -18,11 +18,12 @@ class Cached(Generic[T]):
         self._result: T | None = None
         self._made_s = float("-inf")
 
-    async def get(self) -> T:
-        """Returns the result, at most `max_age_s` old."""
-        if self._result is None or time.monotonic() - self._made_s > self._max_age_s:
+    async def get(self, max_age_s: float | None = None) -> T:
+        """Returns the result, at most `max_age_s` old; by default as old as it may be for anybody."""
+        age_s = self._max_age_s if max_age_s is None else max_age_s
+        if self._result is None or time.monotonic() - self._made_s > age_s:
             async with self._lock:
-                if self._result is None or time.monotonic() - self._made_s > self._max_age_s:
+                if self._result is None or time.monotonic() - self._made_s > age_s:
                     self._result = await self._work()
                     self._made_s = time.monotonic()
         return self._result
