@@ -75,11 +75,18 @@ class Path:
 
 
 def paths(bindings: list[HttpBinding]) -> list[Path]:
-    """Returns the paths, those with literal segments before those with variables in the same place."""
+    """Returns the paths, those with literal segments before those with variables in the same place.
+
+    What many watch stands first: routes are tried one after the other.
+    """
     by_shape: dict[str, list[HttpBinding]] = {}
     for binding in bindings:
         by_shape.setdefault(VARIABLE.sub("{}", binding.template), []).append(binding)
-    shapes = sorted(by_shape, key=lambda shape: [(part == "{}", part) for part in shape.split("/")])
+    watched = {binding.template for binding in bindings if binding.rpc in SHARED_RPCS}
+    shapes = sorted(
+        by_shape,
+        key=lambda shape: (shape not in watched, [(part == "{}", part) for part in shape.split("/")]),
+    )
     return [_path(shape, by_shape[shape]) for shape in shapes]
 
 

@@ -1,7 +1,9 @@
 """Requests at the same moment share an answer that no call changes, and nobody gets what is not theirs."""
 
+import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from typing import Any
 
@@ -57,6 +59,23 @@ def test_however_many_ask_the_service_answers_ten_times_a_second(
 
     assert 1 <= boards() <= took_s / KEPT_S + 1
     assert boards() < REQUESTS
+
+
+def test_many_at_once_do_not_all_ask_when_an_answer_grows_old(
+    gateway: Gateway, boards: Callable[[], int]
+) -> None:
+    answer, clients = gateway.doubles.replies[HARDWARE_RPC], 16
+
+    async def slow(request: Any, context: Any) -> node_pb2.GetHardwareResponse:
+        await asyncio.sleep(0.02)
+        return await answer(request, context)
+
+    gateway.doubles.replies[HARDWARE_RPC] = slow
+    with ThreadPoolExecutor(clients) as pool:
+        took_s = max(pool.map(lambda _: burst(gateway, HARDWARE), range(clients)))
+
+    # All of them at first, when there is no answer yet; and again should this machine stand still for a moment.
+    assert boards() <= 3 * clients + took_s / KEPT_S
 
 
 def test_a_moment_later_the_answer_is_new(gateway: Gateway, boards: Callable[[], int]) -> None:
