@@ -74,7 +74,7 @@ def test_many_at_once_do_not_all_ask_when_an_answer_grows_old(
     with ThreadPoolExecutor(clients) as pool:
         took_s = max(pool.map(lambda _: burst(gateway, HARDWARE), range(clients)))
 
-    # All of them at first, when there is no answer yet; and again should this machine stand still for a moment.
+    # All of them at first, when there is no answer yet, and again should the machine stand still once.
     assert boards() <= 3 * clients + took_s / KEPT_S
 
 
