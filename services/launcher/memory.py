@@ -20,7 +20,10 @@ SETTLED_S = 5.0
 
 _MAPPING = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-.. \S+ \S+ \S+ +/")
 """What nobody writes to, of a file: address of its begin and its end."""
-_CODE = re.compile(r"([0-9a-f]+)-([0-9a-f]+) r-xp \S+ \S+ \S+ +/")
+_CODE = re.compile(
+    r"^([0-9a-f]+)-([0-9a-f]+) r-xp \S+ \S+ \S+ +/.*\n(?:[A-Z]\w+:.*\n)*?Private_Dirty: +0 kB$", re.MULTILINE
+)
+"""Code of files that is as it is in the file: what the loader has changed cannot be had again."""
 
 
 def bound_heap() -> None:
@@ -72,12 +75,12 @@ def unmap_code() -> None:
     """Lets go of the code that only starting up needed; what is still needed is mapped again at its next use.
 
     Unlike `page_out` this needs no rights, and the code stays in the system's cache as long as there is room.
-    Nobody writes to code, so nothing is lost. Blocking.
+    Code that is not as in its file stays, so nothing is lost. Blocking.
     """
     madvise = getattr(ctypes.CDLL(None), "madvise", None)
     if madvise is None:
         return
-    for begin, end in _CODE.findall(Path("/proc/self/maps").read_text()):
+    for begin, end in _CODE.findall(Path("/proc/self/smaps").read_text()):
         madvise(
             ctypes.c_void_p(int(begin, 16)), ctypes.c_size_t(int(end, 16) - int(begin, 16)), MADV_DONTNEED
         )
