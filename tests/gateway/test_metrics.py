@@ -23,20 +23,20 @@ def test_calls_of_all_services_are_counted(gateway: Gateway) -> None:
         return sum(
             sample.value
             for sample in read(gateway)["paradrop_rpc_calls"].samples
-            if sample.labels["method"] == "GetHardware"
+            if sample.labels["method"] == "GetSoftware"
             and sample.labels["code"] == "OK"
             and sample.labels["part"] == "node"
         )
 
     before = calls()
     for _ in range(3):
-        gateway.request("GET", "/api/v1/info/hardware")
+        gateway.request("GET", "/api/v1/info/software")
     assert calls() == before + 3
     families = read(gateway)
     assert {sample.labels["part"] for sample in families["paradrop_up"].samples} == SERVICES
     assert {sample.value for sample in families["paradrop_up"].samples} == {1.0}
     durations = families["paradrop_rpc_duration_seconds"].samples
-    mine = [s for s in durations if s.labels["method"] == "GetHardware" and s.labels["part"] == "node"]
+    mine = [s for s in durations if s.labels["method"] == "GetSoftware" and s.labels["part"] == "node"]
     assert next(s.value for s in mine if s.name.endswith("_count")) == before + 3
     assert next(s.value for s in mine if s.labels.get("le") == "+Inf") == before + 3
     # All services are in this process, which is told of once.
