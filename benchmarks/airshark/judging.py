@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.airshark.generators import GENERATORS
-from benchmarks.airshark.scenes import Truth
+from benchmarks.airshark.scenes import STAYS, Truth
 from services.airshark.analysis.analyzer import Analyzer
 from services.airshark.analysis.model import Model
 from services.airshark.domain.decoder import Decoder
@@ -19,7 +19,6 @@ CLASSES = (
 )  # fmt: skip
 MORE = ("ble", "cw", "inverter_microwave")
 REPORTED_AS = {"inverter_microwave": "microwave"}
-STAYS = ("zigbee", "analog_phone", "analog_audio", "analog_video", "cw")
 READ_BYTES = 870 * 76
 """What a node reads at a time: a tenth of a second at the highest rate."""
 

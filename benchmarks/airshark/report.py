@@ -12,6 +12,7 @@ PAPER = "Airshark (IMC 2011)"
 
 def table(runs: list[dict[str, Any]]) -> str:
     """Returns Markdown for the results of one evaluation with each generator."""
+    runs = sorted(runs, key=is_unseen)
     names = [_name(run) for run in runs]
     lines = [
         f"# Results of {runs[0]['date']}",

@@ -24,6 +24,7 @@ KINDS = {
     "cw": 0.8,
 }
 """What training scenes hold, and how often."""
+STAYS = ("zigbee", "analog_phone", "analog_audio", "analog_video", "cw")
 WIFI_MHZ = (2412.0, 2417.0, 2427.0, 2437.0, 2442.0, 2452.0, 2462.0)
 
 
@@ -94,7 +95,7 @@ def random_front(rng: np.random.Generator) -> FrontEnd:
         distortion_db=float(rng.uniform(-43, -33)),
         skirt_db=float(rng.uniform(6, 14)) if rng.uniform() < 0.55 else None,
         skirt_floor_db=float(rng.uniform(27, 42)),
-        speckle=bool(rng.uniform() < 0.25),
+        speckle=bool(rng.uniform() < 0.12),
         rssi_stuck_db=int(rng.uniform(0, 20)) if rng.uniform() < 0.04 else None,
         lost_share=float(rng.choice([0, 0, 0.02])),
         corrupt_share=float(rng.choice([0, 0, 0.001])),
@@ -116,8 +117,8 @@ def truth_of(scenario: Scenario) -> list[Truth]:
                 inside = np.abs(seen.frequency_mhz - channel[seen.rows]) < WITHIN_VIEW_MHZ
                 samples += int(inside.sum())
                 on[seen.rows] = True
-                if inside.any():
-                    frequencies.append(float(np.median(seen.frequency_mhz[inside])))
+                if spec.device in STAYS and len(seen.rows):
+                    frequencies.append(float(np.median(seen.frequency_mhz)))
         truths.append(Truth(spec.device, spec.level_dbm, samples, tuple(frequencies), float(on.mean())))
     return truths
 

@@ -2,17 +2,18 @@
 
 Simulates random scenes with one model of air after the other, measures them as the node does, fits one
 boosted forest of small trees for each decision, chooses from which probability a decision is yes on scenes of
-models of air that were not fitted, and writes `services/airshark/analysis/model.json`. `--without third`
-leaves a model of air out, to be judged by it. The same seed and libraries give the same file. Needs
-scikit-learn, which a node does not.
+models of air that were not fitted, and writes `services/airshark/analysis/model.json`. `--unseen FOLDER`
+writes there also what was fitted without each of the models of air, to be judged by it. The same seed and
+libraries give the same files. Needs scikit-learn, which a node does not.
 """
 
 import argparse
+import hashlib
 import json
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from services.airshark.analysis.hopping import by_power, describe_hops
 from services.airshark.analysis.model import FORMAT, MODEL_FILE
 from services.airshark.analysis.scene import Scene, describe, observe
 
-TREES, DEPTH, RATE = 110, 4, 0.08
+SEED, SCENES = 31, 3300
+"""Of the model of the product."""
+RATE = 0.08
 FALSE_ALARMS = 0.002
 """Share of the scenes without a device in which it may be reported; sets the least probability."""
 LEAST_BOUNDS = (0.5, 0.75)
@@ -40,6 +43,8 @@ HOPPERS = ("bluetooth", "ble", "fhss_phone", "xbox")
 SAME_POWER_DB, OTHER_POWER_DB = 4.0, 10.0
 CARRIERS = tuple(each.value for each in KINDS)
 NEAR_CARRIER_MHZ, NEAR_PICTURE_MHZ = 0.6, 2.5
+AROUND_CARRIER_MHZ = 2.5
+"""What lies further from a carrier, up to this, may be its own skirt."""
 NEAR_ZIGBEE_MHZ, NEAR_BLE_MHZ = 1.3, 1.2
 
 
@@ -52,10 +57,13 @@ class Examples:
     answers: list[bool] = field(default_factory=list)
     generators: list[str] = field(default_factory=list)
     """Which model of air each is from."""
+    seeds: list[int] = field(default_factory=list)
+    """Of the scene that each is from."""
 
-    def add(self, features: dict[str, float], answer: bool, generator: str) -> None:
+    def add(self, features: dict[str, float], answer: bool, seed: int) -> None:
         """Adds one example."""
-        self.generators.append(generator)
+        self.generators.append(generator_of(seed))
+        self.seeds.append(seed)
         self.names = list(features)
         self.rows.append(list(features.values()))
         self.answers.append(answer)
@@ -68,27 +76,29 @@ class Examples:
             [self.rows[at] for at in kept],
             [self.answers[at] for at in kept],
             [self.generators[at] for at in kept],
+            [self.seeds[at] for at in kept],
         )
 
 
-def collect(first_seed: int, count: int, workers: int) -> dict[str, Examples]:
+def collect(first_seed: int, count: int, pool: Executor) -> dict[str, Examples]:
     """Returns examples from `count` scenes, from each model of air in turn."""
     examples: dict[str, Examples] = {}
     seeds = range(first_seed, first_seed + count)
-    with ProcessPoolExecutor(workers) as pool:
-        for seed, found in zip(seeds, pool.map(_examples, seeds, chunksize=8), strict=True):
-            for name, features, answer in found:
-                examples.setdefault(name, Examples()).add(features, answer, _generator(seed))
+    for seed, found in zip(seeds, pool.map(examples_of, seeds, chunksize=8), strict=True):
+        for name, features, answer in found:
+            examples.setdefault(name, Examples()).add(features, answer, seed)
     return examples
 
 
-def _generator(seed: int) -> str:
+def generator_of(seed: int) -> str:
+    """Returns which model of air makes the scene of a seed."""
     return tuple(GENERATORS)[seed % len(GENERATORS)]
 
 
-def _examples(seed: int) -> list[tuple[str, dict[str, float], bool]]:
+def examples_of(seed: int) -> list[tuple[str, dict[str, float], bool]]:
+    """Returns the examples of one scene: of which decision, what was measured, and the answer."""
     scenario = random_scenario(seed)
-    records, truths = GENERATORS[_generator(seed)](scenario)
+    records, truths = GENERATORS[generator_of(seed)](scenario)
     air = air_of(records)
     if air is None or len(air) < 50:
         return []
@@ -138,15 +148,21 @@ def _of_scene(
 def _carrier_kind(frequency_mhz: float, truths: list[Truth]) -> str | None:
     """Returns which device a carrier is of, "" for none, and None where that cannot be said."""
     near = set()
+    around = False
     for truth in truths:
         reach = NEAR_PICTURE_MHZ if truth.device == "analog_video" else NEAR_CARRIER_MHZ
+        around |= truth.device in CARRIERS and any(
+            abs(frequency_mhz - each) < AROUND_CARRIER_MHZ for each in truth.frequencies_mhz
+        )
         if truth.device in CARRIERS and any(
             abs(frequency_mhz - each) < reach for each in truth.frequencies_mhz
         ):
             near.add(truth.device)
             if truth.device == "analog_video" and abs(frequency_mhz - truth.frequencies_mhz[0]) > reach:
                 return None  # Its sound.
-    return None if len(near) > 1 else next(iter(near), "")
+    if len(near) > 1 or (around and not near):
+        return None
+    return next(iter(near), "")
 
 
 def _fair(truth: Truth, kind: str) -> bool:
@@ -154,19 +170,47 @@ def _fair(truth: Truth, kind: str) -> bool:
     return truth.level_dbm >= WEAKEST_DBM and truth.samples >= MIN_SAMPLES.get(kind, 12)
 
 
-def fit(examples: Examples, seed: int, bounds: tuple[float, float]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Shape:
+    """How large a forest is."""
+
+    trees: int = 110
+    depth: int = 4
+    leaf: int = 12
+    """Least examples in a leaf."""
+
+    def forest(self, seed: int) -> GradientBoostingClassifier:
+        """Returns one that has learned nothing yet."""
+        return GradientBoostingClassifier(
+            n_estimators=self.trees,
+            max_depth=self.depth,
+            learning_rate=RATE,
+            subsample=0.7,
+            max_features=0.35,
+            min_samples_leaf=self.leaf,
+            random_state=seed,
+        )
+
+
+COARSE = Shape(80, 3, 20)
+"""For kinds of carriers, whose finer details depend on how a model of air is made."""
+
+
+def fit(name: str, examples: Examples, seed: int) -> dict[str, Any]:
     """Returns one decision as it stands in the model file."""
+    shape = COARSE if name.startswith("carrier_") else Shape()
     rows, answers = np.array(examples.rows, np.float32), np.array(examples.answers)
     # Each model of air is judged by what was fitted to the others.
     fold = np.array(examples.generators)
     probability = np.zeros(len(rows))
     for each in np.unique(fold):
-        forest = _forest(seed).fit(rows[fold != each], answers[fold != each])
+        forest = shape.forest(seed).fit(rows[fold != each], answers[fold != each])
         probability[fold == each] = forest.predict_proba(rows[fold == each])[:, 1]
-    forest = _forest(seed).fit(rows, answers)
+    forest = shape.forest(seed).fit(rows, answers)
+    bounds = CAUTIOUS.get(name, LEAST_BOUNDS)
     least = float(np.clip(np.quantile(probability[~answers], 1 - FALSE_ALARMS), *bounds))
     print(
-        f"  {len(rows)} examples, {answers.sum()} yes; least {least:.2f}, "
+        f"{name}: {len(rows)} examples, {answers.sum()} yes; least {least:.2f}, "
         f"hits {float((probability[answers] >= least).mean()):.3f}, "
         f"false {float((probability[~answers] >= least).mean()):.4f}",
         flush=True,
@@ -175,22 +219,10 @@ def fit(examples: Examples, seed: int, bounds: tuple[float, float]) -> dict[str,
     return {
         "features": examples.names,
         "base": round(float(np.log(prior / (1 - prior))), 6),
-        "depth": DEPTH,
+        "depth": shape.depth,
         "least": round(least, 4),
         "trees": [_tree(each.tree_) for each in forest.estimators_[:, 0]],
     }
-
-
-def _forest(seed: int) -> GradientBoostingClassifier:
-    return GradientBoostingClassifier(
-        n_estimators=TREES,
-        max_depth=DEPTH,
-        learning_rate=RATE,
-        subsample=0.7,
-        max_features=0.35,
-        min_samples_leaf=12,
-        random_state=seed,
-    )
 
 
 def _tree(tree: Any) -> dict[str, list[float]]:
@@ -210,34 +242,51 @@ def _tree(tree: Any) -> dict[str, list[float]]:
 def main() -> None:
     """Trains and writes the model."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--scenes", type=int, default=1600)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--scenes", type=int, default=SCENES)
     parser.add_argument("--workers", type=int, default=1, help="processes; they do not change the model")
-    parser.add_argument(
-        "--without", choices=sorted(GENERATORS), default="", help="a model of air to leave out"
-    )
     parser.add_argument("--output", type=Path, default=MODEL_FILE)
+    parser.add_argument("--unseen", type=Path, help="folder for models that lack one model of air each")
     given = parser.parse_args()
-    examples = collect(given.seed * 10**6, given.scenes, given.workers)
-    write(examples, given.seed, given.scenes, given.without, given.output)
+    with ProcessPoolExecutor(given.workers) as pool:
+        examples = collect(first_seed(given.seed), given.scenes, pool)
+        write(examples, given.seed, given.scenes, given.output, pool)
+        if given.unseen:
+            given.unseen.mkdir(parents=True, exist_ok=True)
+            for name in GENERATORS:
+                others = {decision: each.without(name) for decision, each in examples.items()}
+                output = given.unseen / f"without-{name}.json"
+                write(others, given.seed, given.scenes, output, pool, f"-without-{name}")
 
 
-def write(examples: dict[str, Examples], seed: int, scenes: int, without: str, output: Path) -> None:
-    """Fits all decisions and writes the file."""
-    if without:
-        examples = {name: each.without(without) for name, each in examples.items()}
-    decisions = {}
-    for name in sorted(examples):
-        print(name)
-        decisions[name] = fit(examples[name], seed, CAUTIOUS.get(name, LEAST_BOUNDS))
+def first_seed(seed: int) -> int:
+    """Returns the seed of the first scene of a training."""
+    return seed * 10**6
+
+
+def digest(decisions: dict[str, Any]) -> str:
+    """Returns what tells one set of decisions from any other."""
+    return hashlib.sha256(json.dumps(decisions, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def write(
+    examples: dict[str, Examples], seed: int, scenes: int, output: Path, pool: Executor, suffix: str = ""
+) -> None:
+    """Fits all decisions and writes the file, with the first example of each."""
+    names = sorted(examples)
+    fitted = pool.map(partial(fit, seed=seed), names, [examples[name] for name in names])
+    decisions = dict(zip(names, fitted, strict=True))
     document = {
         "format": FORMAT,
-        "version": f"{datetime.now(UTC):%Y.%m.%d}-seed{seed}-scenes{scenes}"
-        + (without and f"-without-{without}"),
+        "version": f"seed{seed}-scenes{scenes}{suffix}-{digest(decisions)}",
+        "first_examples": {
+            name: {"seed": each.seeds[0], "row": [float(f"{value:.5g}") for value in each.rows[0]]}
+            for name, each in sorted(examples.items())
+        },
         "decisions": decisions,
     }
     output.write_text(json.dumps(document, separators=(",", ":")) + "\n")
-    print(f"{output}: {output.stat().st_size} bytes")
+    print(f"{output}: {output.stat().st_size} bytes", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,11 @@ from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.rhythm import grid_strength
 from services.airshark.domain.decoder import Decoder
 from services.airshark.simulator.devices import MAKERS
+from services.airshark.simulator.emissions import Carrier, Program
 from services.airshark.simulator.radio import FrontEnd, Plan
 from services.airshark.simulator.scenario import DeviceSpec, JammerSpec, Scenario, WifiSpec
 from services.airshark.simulator.simulate import simulate
+from services.airshark.simulator.waveforms import Modulation
 from tests.support import captures
 from tests.support.air import alone, analysed, found
 from tests.support.captures import capture, capture_elsewhere
@@ -112,7 +114,8 @@ def test_music_between_two_channels_is_found_and_a_bare_carrier_there_is_not_gue
     device: str, expected: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Just above what the channel at 2412 MHz shows, and just below what the one at 2432 MHz shows.
-    carrier = replace(MAKERS[device](1.0, np.random.default_rng(3))[0], frequency_mhz=2421.8)
+    music = Program(np.array([300.0, 1700.0]), np.array([0.05, 0.03]), np.zeros(2))
+    carrier = Carrier(2421.8, Modulation.TONE, program=music if device == "analog_audio" else None)
     monkeypatch.setitem(MAKERS, device, lambda seconds, rng: [carrier])
     assert set(found(alone(device, -50.0, 9001))) == expected
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.airshark import evaluate, report
+from benchmarks.airshark import evaluate, report, train
 from benchmarks.airshark.generators import GENERATORS
 from benchmarks.airshark.judging import CLASSES, Cell, Cost, window
 from benchmarks.airshark.other.receiver import render
 from benchmarks.airshark.scenes import Truth
+from services.airshark.analysis.model import MODEL_FILE
 from services.airshark.domain.decoder import Decoder
 from services.airshark.simulator.radio import FrontEnd, Plan
 from services.airshark.simulator.scenario import DeviceSpec, Scenario, WifiSpec
@@ -73,6 +74,30 @@ def test_hits_misses_and_false_positives_are_counted(monkeypatch: pytest.MonkeyP
     window(Scenario(1.0, 501, (DeviceSpec("zigbee", -50.0),)), "second", wrong, Cost())
     assert wrong.false["fhss_phone"] == 1
     assert wrong.hits["zigbee"] == 0
+
+
+def test_the_model_is_what_its_training_makes() -> None:
+    model = json.loads(MODEL_FILE.read_text())
+    # Nobody has changed a number in it by hand,
+    expected = f"seed{train.SEED}-scenes{train.SCENES}-{train.digest(model['decisions'])}"
+    assert model["version"] == expected
+    for name, decision in model["decisions"].items():
+        low, high = train.CAUTIOUS.get(name, train.LEAST_BOUNDS)
+        assert low <= decision["least"] <= high
+        shape = train.COARSE if name.startswith("carrier_") else train.Shape()
+        assert (len(decision["trees"]), decision["depth"]) == (shape.trees, shape.depth)
+    # and simulators and features are still those with which it was made.
+    made: dict[int, dict[str, dict[str, float]]] = {}
+    for name, first in model["first_examples"].items():
+        seed = first["seed"]
+        assert train.first_seed(train.SEED) <= seed < train.first_seed(train.SEED) + train.SCENES
+        if seed not in made:
+            made[seed] = {}
+            for decision, features, _ in train.examples_of(seed):
+                made[seed].setdefault(decision, features)
+        features = made[seed][name]
+        assert list(features) == model["decisions"][name]["features"]
+        assert [*features.values()] == pytest.approx(first["row"], rel=1e-3, abs=1e-3)
 
 
 @pytest.mark.thorough

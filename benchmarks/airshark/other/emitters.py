@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 Numbers: TypeAlias = "npt.NDArray[np.float64]"
+SYNC_SHARE = 0.073
+"""Of each line of a picture."""
 
 
 @dataclass
@@ -165,12 +167,17 @@ def xbox(length_s: float, rng: np.random.Generator) -> Emitter:
 
 
 def _steady(
-    f: float, drift_mhz: float, moves_mhz: float, gain_db: float = 0.0
+    f: float, drift_mhz: float, moves_mhz: float, gain_db: float = 0.0, alike: int = 1, sync_mhz: float = 0.0
 ) -> "Callable[[Numbers, np.random.Generator], tuple[Numbers, Numbers, Numbers]]":
     def course(time_s: Numbers, rng: np.random.Generator) -> tuple[Numbers, Numbers, Numbers]:
         one = np.ones(len(time_s))
         wave = np.sin(2 * np.pi * time_s * rng.uniform(0.02, 0.1))
-        return one, f + drift_mhz * wave + rng.normal(0, 1, len(time_s)) * moves_mhz, one * gain_db
+        # What moves it slowly is much the same in `alike` looks.
+        noise = rng.normal(0, 1, len(time_s) + alike)
+        sums = np.cumsum(noise)
+        moves = (sums[alike:] - sums[:-alike]) / np.sqrt(alike)
+        moves = moves * moves_mhz - sync_mhz * (rng.uniform(size=len(time_s)) < SYNC_SHARE)
+        return one, f + drift_mhz * wave + moves, one * gain_db
 
     return course
 
@@ -180,12 +187,12 @@ def analog_phone(length_s: float, rng: np.random.Generator) -> Emitter:
     base = rng.uniform(2404, 2476)
     handset = float(np.clip(base + rng.choice([-1, 1]) * rng.uniform(3, 40), 2402, 2479))
     places = [base] if rng.uniform() < 0.1 else [base, handset]
-    moves = rng.uniform(0.0, 0.03)
+    moves, alike = 0.02 * rng.uniform() ** 2, int(rng.choice([1, 2, 4]))
     return Emitter(
         [
             Signal(
-                "bell", rng.uniform(0.02, 0.15), course=_steady(f, rng.uniform(0.003, 0.03), moves, gain),
-                fluctuates=False,
+                "bell", rng.uniform(0.02, 0.15), fluctuates=False,
+                course=_steady(f, rng.uniform(0.003, 0.03), moves, gain, alike),
             )
             for f, gain in zip(places, (0.0, -rng.uniform(0, 10)), strict=False)
         ],
@@ -194,16 +201,16 @@ def analog_phone(length_s: float, rng: np.random.Generator) -> Emitter:
 
 
 def analog_audio(length_s: float, rng: np.random.Generator) -> Emitter:
-    """Stereo music on one carrier: its spectrum is one or two bins wide, or its frequency moves as far."""
+    """Stereo music on one carrier: one or two bins wide, or its frequency moves as far at most."""
     f = rng.uniform(2405, 2475)
     width = rng.uniform(0.2, 0.5)
-    moving = rng.uniform() < 0.5
+    moving, share, alike = rng.uniform() < 0.6, rng.uniform(0.1, 0.33), int(rng.choice([1, 2, 5, 12]))
     return Emitter(
         [
             Signal(
                 "bell",
                 0.08 if moving else width,
-                course=_steady(f, 0.005, width / 3 if moving else 0.02),
+                course=_steady(f, 0.005, width * share if moving else 0.02, 0.0, alike),
                 fluctuates=not moving,
             )
         ],
@@ -215,11 +222,14 @@ def analog_video(length_s: float, rng: np.random.Generator) -> Emitter:
     """A picture that moves its carrier, with a busy part around it and sound beside it."""
     f = float(rng.choice([2414.0, 2432.0, 2450.0, 2468.0])) + rng.uniform(-0.5, 0.5)
     swing, busy = rng.uniform(0.2, 1.5), rng.uniform(2, 8)
+    if rng.uniform() < 0.15:
+        swing = rng.uniform(0.02, 0.2)  # An even picture.
+    sync = rng.uniform(0.8, 2)
     sound = float(rng.choice([6.0, 6.5]))
     sidebands = -rng.uniform(15, 28)
     return Emitter(
         [
-            Signal("bell", rng.uniform(0.2, 0.7), course=_steady(f, 0.02, swing)),
+            Signal("bell", rng.uniform(0.2, 0.7), course=_steady(f, 0.02, swing, sync_mhz=sync)),
             Signal("bell", busy, course=_steady(f, 0, 0, -rng.uniform(3, 12))),
             Signal("bell", 0.3, course=_steady(f + sound, 0, 0.1, sidebands)),
             Signal("bell", 0.3, course=_steady(f - sound, 0, 0.1, sidebands)),

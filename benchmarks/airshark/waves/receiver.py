@@ -9,8 +9,8 @@ from benchmarks.airshark.waves.devices import MACHINES, Machine
 from benchmarks.airshark.waves.signals import Bools, Numbers, Rows, Wave, Waves, dsss, noise, ofdm
 from services.airshark.simulator.scenario import DeviceSpec, Scenario, WifiSpec
 
-BINS, POINTS = 56, 256
-"""Four times as many points as the radio's transform has, so that nothing folds back into the view."""
+BINS, POINTS = 56, 128
+"""Twice as many points as the radio's transform has, so that nothing folds back into the view."""
 REACH_MHZ = 17.0
 THERMAL_DBM = -95.0
 ROWS_AT_ONCE = 2500

@@ -7,11 +7,14 @@ import numpy as np
 from services.airshark.analysis.air import Air
 from services.airshark.analysis.carriers import WIDE_MHZ, CarrierSeen
 from services.airshark.analysis.found import Device, Found
+from services.airshark.analysis.gaps import between_channels
 from services.airshark.analysis.model import Model
 from services.airshark.analysis.scene import Scene
 
 NOISE_MHZ_AT_0_DB = 0.38
 """What noise moves a carrier by that is as strong as the noise."""
+ALIKE_DB = 13.0
+"""Base and handset differ by less."""
 SAME_MHZ = 0.8
 WEAKER_BY_DB = 32.0
 CUT_SHARE = 0.5
@@ -34,10 +37,17 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
     found: list[Found] = []
     phones: list[tuple[CarrierSeen, float]] = []
     carriers = believed(scene)
+    gaps = between_channels(scene, carriers)
+    still = [each for each in gaps if each.stands_still]
     for carrier in carriers:
+        if any(gap.shows_as(carrier) for gap in gaps):
+            continue
         features = kind_features(carrier, carriers, scene.air)
         chances = {kind: model.decisions[f"carrier_{kind.value}"].probability(features) for kind in KINDS}
-        if features["moves_mhz"] > MUSIC_MHZ and max(chances.values()) < CLEAR_KIND:
+        if (
+            _without_noise(carrier.wander_mhz, carrier, 0.0) > MUSIC_MHZ
+            and max(chances.values()) < CLEAR_KIND
+        ):
             # Hardly any music moves a carrier that far: what is said for other kinds speaks for a picture.
             picture = sum(chances.values())
             if carrier.is_picture and carrier.over_db > CLEAR_DB:
@@ -47,6 +57,10 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
         if _is_strong(carrier) and total > LEAST_OF_ALL and max(chances.values()) > LEAST_SHARE * total:
             chances = {each: max(chance, chance / total) for each, chance in chances.items()}
         kind = max(chances, key=lambda each: chances[each])
+        if kind is Device.CW and still and not features["alike"]:
+            # Another bare one between two channels: base and handset of a phone.
+            kind = Device.ANALOG_PHONE
+            chances[kind] = max(chances[kind], chances[Device.CW])
         if kind in ISM_KINDS and not BAND_MHZ[0] < carrier.frequency_mhz < BAND_MHZ[1]:
             kind, chances = Device.CW, {Device.CW: sum(chances.values())}
         if chances[kind] < model.decisions[f"carrier_{kind.value}"].least:
@@ -100,29 +114,41 @@ def believed(scene: Scene) -> list[CarrierSeen]:
 
 
 def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], air: Air) -> dict[str, float]:
-    """Returns what tells its kind; with few channels, the other carrier of a phone may not be seen."""
-    noise = NOISE_MHZ_AT_0_DB * 10 ** (-carrier.over_db / 20)
-    narrow = [each for each in carriers if each is not carrier and not each.broad]
-    level = [abs(each.power_dbm - carrier.power_dbm) for each in narrow]
+    """Returns what tells its kind; with few channels, the other carrier of a phone may not be seen.
+
+    What is finer than all radios show, or more than tells anything, is cut off: how fine a radio is says
+    nothing about the device.
+    """
+    others = [each for each in carriers if each is not carrier and not each.broad]
+    level = [abs(each.power_dbm - carrier.power_dbm) for each in others]
+    alike = [each for each, off_db in zip(others, level, strict=True) if off_db < ALIKE_DB]
     return {
+        "still_mhz": _without_noise(carrier.still_mhz, carrier, 0.006),
         "wander_mhz": carrier.wander_mhz,
-        "moves_mhz": float(np.sqrt(max(carrier.wander_mhz**2 - noise**2, 0))),
-        "tails_mhz": carrier.tails_mhz,
+        "smooth_mhz": max(carrier.smooth_mhz, 0.004),
+        "tails_mhz": max(carrier.tails_mhz, 0.03),
         "jumpiness": carrier.jumpiness,
         "spread_mhz": carrier.spread_mhz,
         "width_mhz": carrier.width_mhz,
         "swing_db": carrier.power_swing_db,
-        "over_db": carrier.over_db,
+        "flicker_db": carrier.flicker_db,
+        "over_db": min(carrier.over_db, 32.0),
+        "samples": min(float(carrier.samples), 500.0),
         "presence": carrier.presence,
         "channels": float(len(np.unique(air.centre_mhz))),
         "drift_mhz": abs(carrier.drift_mhz),
         "near_dc": float(carrier.near_dc),
-        "edge_mhz": carrier.edge_mhz,
-        "samples": float(carrier.samples),
-        "others": float(len(narrow)),
-        "other_level_db": min(level, default=60.0),
-        "other_wander_mhz": min((each.wander_mhz for each in narrow), default=1.0),
-    } | carrier.line
+        "edge_mhz": min(carrier.edge_mhz, 2.0),
+        "alike": float(len(alike)),
+        "alike_still_mhz": min((_without_noise(each.still_mhz, each, 0.006) for each in alike), default=0.3),
+        "other_level_db": min([*level, 25.0]),
+    }
+
+
+def _without_noise(moves_mhz: float, carrier: CarrierSeen, least: float) -> float:
+    """Returns how far a carrier moves, less what noise adds."""
+    noise = NOISE_MHZ_AT_0_DB * 10 ** (-carrier.over_db / 20)
+    return max(float(np.sqrt(max(moves_mhz**2 - noise**2, 0))), least)
 
 
 def _believed(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:

@@ -22,6 +22,8 @@ PICTURE_REACH_MHZ, PICTURE_BELOW_DB, PICTURE_PRESENCE = 5.0, 5.0, 0.85
 MAX_SWING_DB = 7.5
 MAX_FADING_DB, FADING_JUMPINESS, FADING_PRESENCE, FADING_SAMPLES = 14.0, 0.6, 0.8, 100
 """A carrier that fades from sample to sample may swing by more, if it is nearly always there."""
+DB_PER_BIN = 17.4
+"""By so much the bins beside a carrier differ for each bin that it lies off the middle between them."""
 SLOW = 0.35
 """Jumpiness below which a broad carrier sweeps instead of showing a picture."""
 
@@ -56,8 +58,12 @@ class CarrierSeen:
     """Share of its samples in which the border of the view cuts it off."""
     tails_mhz: float
     """How far its frequency gets, 3 % to 97 % of the samples: in a still picture, by its synchronisation."""
-    line: dict[str, float]
-    """Its own spectrum: how far the bins beside the strongest one lie below it, and how all that varies."""
+    still_mhz: float
+    """How far its frequency moves, by that measure which the shape of the radio's bins disturbs least."""
+    smooth_mhz: float
+    """How much of that one sample and the next have in common."""
+    flicker_db: float
+    """Standard deviation of its strongest bin."""
 
     @property
     def broad(self) -> bool:
@@ -182,6 +188,9 @@ def _measure(
     jumpiness = float((jumps**2).mean() / (2 * variance)) if variance > 0 and follows.sum() > 4 else 1.0
     third = max(len(seen) // 3, 1)
     some = mine[:: len(mine) // ENOUGH_SAMPLES + 1]
+    around, flicker_db = _around(air, air_rows(peaks, some), float(mid))
+    near_dc = bool(abs(mid - air.centre_mhz[rows[0]]) < 1.6 * air.spacing_mhz)
+    still = wander if near_dc else min(wander, _movement(around, air.spacing_mhz))
     average = np.log10(np.mean(10 ** (picture.smooth_dbm[air_rows(peaks, some)] / 10), axis=0)) * 10
     inside = average > average.max() - 10
     near = inside[max(at - 30, 0) : at + 31]
@@ -202,41 +211,52 @@ def _measure(
         presence=float(presence),
         samples=len(mine),
         drift_mhz=float(np.median(seen[-third:]) - np.median(seen[:third])),
-        near_dc=bool(abs(mid - air.centre_mhz[rows[0]]) < 1.6 * air.spacing_mhz),
+        near_dc=near_dc,
         edge_mhz=float(np.median(peaks.edge_mhz[mine])),
         cut_share=float(peaks.at_edge[mine].mean()),
         tails_mhz=float(np.subtract(*np.percentile(seen, (97, 3)))),
-        line=_line(air, air_rows(peaks, some), float(mid)),
+        still_mhz=still,
+        smooth_mhz=min(float(np.sqrt(variance * max(1 - jumpiness, 0))), still),
+        flicker_db=flicker_db,
     )
     return carrier, owned
 
 
-def _line(air: Air, rows: Ints, frequency_mhz: float) -> dict[str, float]:
-    """Returns the shape of the spectrum around a frequency, in dB, and how much it varies."""
+def _around(air: Air, rows: Ints, frequency_mhz: float) -> tuple[Floats, float]:
+    """Returns the strongest bin around a frequency between its neighbours (n, 3), and how much it varies."""
     bins = air.dbm.shape[1]
     at = int(np.clip(np.rint((frequency_mhz - air.first_bin_mhz[rows[0]]) / air.spacing_mhz), 0, bins - 1))
-    reach = 8
-    around = np.full((len(rows), 2 * reach + 1), np.nan, np.float32)
-    low, high = max(at - reach, 0), min(at + reach + 1, bins)
-    around[:, low - at + reach : high - at + reach] = air.dbm[rows, low:high]
-    mean = 10 * np.log10(np.mean(10 ** (around / 10), axis=0))
-    top = int(np.nanargmax(mean[reach - 2 : reach + 3])) + reach - 2
-    below = mean - mean[top]
-    features = {}
-    for distance in (1, 2, 3, 5):
-        sides = [below[top + sign * distance] for sign in (-1, 1) if 0 <= top + sign * distance < len(below)]
-        sides = [float(each) for each in sides if np.isfinite(each)] or [-40.0]
-        features[f"near_{distance}_db"] = max(sides)
-        features[f"far_{distance}_db"] = min(sides)
-    stronger = top + (1 if top + 1 < len(below) and not below[top + 1] < below[top - 1] else -1)
-    features["top_sd_db"] = _deviation(around[:, top])
-    features["ratio_sd_db"] = _deviation(around[:, top] - around[:, stronger])
-    return features
+    low, high = max(at - 2, 0), min(at + 3, bins)
+    mean = np.mean(10 ** (air.dbm[rows, low:high] / 10), axis=0)
+    top = low + int(mean.argmax())
+    around = np.full((len(rows), 3), np.nan, np.float32)
+    first, last = max(top - 1, 0), min(top + 2, bins)
+    around[:, first - top + 1 : last - top + 1] = air.dbm[rows, first:last]
+    return around, _deviation(around[:, 1])
+
+
+def _movement(around: Floats, spacing_mhz: float) -> float:
+    """Returns how far a carrier moves by the level of its neighbouring bins, as a standard deviation.
+
+    The window of a radio's transform decides how strong they are beside a carrier that stands still, and
+    noise moves each measure too: of both the lower one counts. Between the neighbours the frequency does not
+    jump from side to side, as it does between the strongest and whichever comes next.
+    """
+    below, top, above = around.T
+    both = _deviation((above - below) / DB_PER_BIN)
+    stronger = max((each for each in (below, above) if np.isfinite(each).any()), key=np.mean)
+    ratio = 10 ** ((stronger - top) / 20)
+    one = _deviation(ratio / (1 + ratio))
+    return min(both, one) * spacing_mhz
 
 
 def _deviation(values: Floats) -> float:
-    low, high = np.percentile(values[np.isfinite(values)], (16, 84)) if np.isfinite(values).any() else (0, 0)
-    return float(high - low) / 2
+    """Returns the standard deviation by the middle of the values; infinite if there are none."""
+    values = values[np.isfinite(values)]
+    if len(values) < MIN_SAMPLES:
+        return float("inf")
+    low, high = np.percentile(values, (15, 85))
+    return float(high - low) / 2.07
 
 
 def air_rows(peaks: Peaks, which: Ints) -> Ints:

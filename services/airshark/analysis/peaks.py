@@ -17,6 +17,10 @@ MIN_OVER_MEDIAN_DB = 9.5
 GROW_WITHIN_DB = 10.0
 MIN_OVER_SHOULDERS_DB = 6.0
 SHOULDER_MHZ = (1.4, 2.1)
+MADE_UP_OF, MIDDLE = 56, 28
+"""Bins of the records whose middle bin the driver makes up, and which one that is."""
+OUTSIDE = 5.0
+"""By so much more power the bin on the far side has if a tone lies there."""
 
 
 @dataclass(frozen=True)
@@ -140,11 +144,7 @@ def _measure(
     axis = bins.astype(np.float32)
     mean = part @ axis / total
     strongest = part.argmax(axis=1)
-    each = np.arange(len(part))
-    below = part[each, np.maximum(strongest - 1, 0)]
-    above = part[each, np.minimum(strongest + 1, len(bins) - 1)]
-    ratio = np.sqrt(np.maximum(below, above) / part[each, strongest])
-    fine = strongest + np.where(above > below, 1, -1) * ratio / (1 + ratio)
+    fine = strongest + _offset(part, strongest)
     variance = np.maximum(part @ axis**2 / total - mean**2, 0)
     return Peaks(
         rows,
@@ -157,6 +157,25 @@ def _measure(
         np.minimum(mean, len(bins) - 1 - mean) * air.spacing_mhz,
         inside[:, 0] | inside[:, -1],
     )
+
+
+def _offset(part: Floats, strongest: "npt.NDArray[np.intp]") -> Floats:
+    """Returns where a single tone lies from the strongest bin, in bins."""
+    each, last = np.arange(len(part)), part.shape[1] - 1
+    top = part[each, strongest]
+    below, above = part[each, np.maximum(strongest - 1, 0)], part[each, np.minimum(strongest + 1, last)]
+    ratio = np.sqrt(np.maximum(below, above) / top)
+    offset: Floats = np.where(above > below, 1, -1) * ratio / (1 + ratio)
+    if part.shape[1] != MADE_UP_OF:
+        return offset
+    for side in (-1, 1):
+        # The driver makes the middle bin up of its neighbours: a tone near it shows in these alone.
+        rows = np.flatnonzero(strongest == MIDDLE + side)
+        outer, other = part[rows, MIDDLE + 2 * side], part[rows, MIDDLE - side]
+        across, away = np.sqrt(other / top[rows]), np.sqrt(outer / top[rows])
+        beyond = side * away / (1 + away)
+        offset[rows] = np.where(outer > OUTSIDE * other, beyond, -side * 2 * across / (1 + across))
+    return offset
 
 
 def _none() -> Peaks:

@@ -1,6 +1,6 @@
 """Decides which devices are behind the pulses of a scene."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,7 @@ LEAST_SWEEP_MHZ = 1.0
 STAYS_MHZ = 1.6
 """An oven sweeps further."""
 OF_CHANNEL_MHZ = 1.0
+ALIKE_DB = 6.0
 ON_GRID = 0.14
 """Share of a slot within which a start is on the grid."""
 
@@ -60,7 +61,8 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
             found.append(_fixed(scene, group, kind, confidence, certain))
             if kind is Device.ZIGBEE:
                 free &= ~group.members
-        found += _hoppers(scene, scene.pulses.select(free), model)
+        hoppers = _hoppers(scene, scene.pulses.select(free), model)
+        found = [each for each in found if not _passed_by(each, hoppers)] + hoppers
     trees = model.decisions["microwave"]
     probability = trees.probability(scene.mains)
     if is_oven(scene.mains):
@@ -89,10 +91,12 @@ def _is_part(found: Found, oven: Found, taken_away: bool) -> bool:
 
     Where the oven's own bursts are `taken_away`, what is certain all the same is something else.
     """
+    near = abs(found.center_mhz - oven.center_mhz) < oven.bandwidth_mhz / 2 + OVEN_REACH_MHZ
+    if found.device is Device.UNKNOWN:
+        return near
     if found.confidence >= BEYOND_DOUBT or (taken_away and found.certain):
         return False
-    near = abs(found.center_mhz - oven.center_mhz) < oven.bandwidth_mhz / 2 + OVEN_REACH_MHZ
-    return oven.certain and near and found.device in (Device.ZIGBEE, Device.UNKNOWN)
+    return oven.certain and near and found.device is Device.ZIGBEE
 
 
 def _is_certain(probability: float, trees: Trees) -> bool:
@@ -143,6 +147,14 @@ def _fixed(scene: Scene, group: FixedGroup, kind: Device, confidence: float, cer
     )
 
 
+def _passed_by(found: Found, hoppers: list[Found]) -> bool:
+    """Tells whether an advertiser may be a place where a hopper of its power came by often."""
+    if found.device is not Device.BLE or found.confidence >= BEYOND_DOUBT:
+        return False
+    sure = [each for each in hoppers if each.certain and each.device is not Device.BLE]
+    return any(abs(each.rssi_dbm - found.rssi_dbm) < ALIKE_DB for each in sure)
+
+
 def _one_ble(found: list[Found]) -> list[Found]:
     """Keeps one detection of Bluetooth Low Energy: its three channels and its connections are not told
     apart."""
@@ -153,42 +165,53 @@ def _one_ble(found: list[Found]) -> list[Found]:
     return [each for each in found if each.device is not Device.BLE or each is best]
 
 
+@dataclass(frozen=True)
+class _Answer:
+    """That the pulses of one power may be a kind of hopper."""
+
+    probability: float
+    pulses: Pulses
+    features: dict[str, float]
+    leads: bool
+    """Whether no other kind is likelier for these."""
+
+
 def _hoppers(scene: Scene, pulses: Pulses, model: Model) -> list[Found]:
     """Looks at the pulses of each power for themselves; of each kind, the best answer counts, and another one
     that keeps to other slots."""
-    answers: dict[Device, list[tuple[float, Pulses, dict[str, float]]]] = {}
+    answers: dict[Device, list[_Answer]] = {}
     for group in by_power(pulses):
         features = describe_hops(scene.air, group)
-        for device in HOPPERS:
-            trees = model.decisions[device.value]
-            probability = trees.probability(features)
-            if probability < trees.least:
-                continue
+        chances = {each: model.decisions[each.value].probability(features) for each in HOPPERS}
+        for device, chance in chances.items():
             mine = group.select(_likely(group, device))
-            if len(mine):
-                answers.setdefault(device, []).append((probability, mine, features))
+            leads = chance == max(chances.values())
+            if chance < model.decisions[device.value].least or not len(mine):
+                continue
+            if leads or device is not Device.BLE:
+                answers.setdefault(device, []).append(_Answer(chance, mine, features, leads))
         connection = of_connection(scene.air, group)
         if connection.any():
-            answers.setdefault(Device.BLE, []).append((CONNECTION, group.select(connection), features))
+            answer = _Answer(CONNECTION, group.select(connection), features, leads=True)
+            answers.setdefault(Device.BLE, []).append(answer)
     found = []
-    for device, groups in answers.items():
-        groups.sort(key=lambda each: -each[0])
-        (best, first, features), *others = groups
-        certain = _is_certain(best, model.decisions[device.value])
-        found.append(_hopper(scene, device, best, certain, first, features))
-        for probability, mine, features in others:
-            sure = certain and _is_certain(probability, model.decisions[device.value])
-            if sure and device in SLOTS_S and keep_other_slots(first, mine, SLOTS_S[device]):
-                other = _hopper(scene, device, probability, True, mine, features)
-                found.append(replace(other, another=True))
+    for device, given in answers.items():
+        trees = model.decisions[device.value]
+        best, *others = sorted(given, key=lambda each: -each.probability)
+        # What is as strong all over the band is mostly one hopper: another one must be seen again.
+        certain = _is_certain(best.probability, trees) and best.leads
+        found.append(_hopper(scene, device, best, certain))
+        for other in others:
+            sure = certain and _is_certain(other.probability, trees)
+            if sure and device in SLOTS_S and keep_other_slots(best.pulses, other.pulses, SLOTS_S[device]):
+                found.append(replace(_hopper(scene, device, other, True), another=True))
                 break
     return found
 
 
-def _hopper(
-    scene: Scene, device: Device, probability: float, certain: bool, mine: Pulses, features: dict[str, float]
-) -> Found:
+def _hopper(scene: Scene, device: Device, answer: _Answer, certain: bool) -> Found:
     center, band = BAND_MHZ[device]
+    mine, features = answer.pulses, answer.features
     power = mine.power_dbm
     order = np.sort(power)
     inside = np.searchsorted(order, order + 6.0, side="right") - np.arange(len(order))
@@ -199,7 +222,7 @@ def _hopper(
     in_view = own.duration_s.sum() / max(len(scene.air) * scene.air.interval_s, 1e-3)
     return Found(
         device=device,
-        confidence=probability,
+        confidence=answer.probability,
         certain=certain,
         center_mhz=center,
         bandwidth_mhz=band,

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from services.airshark.simulator.emissions import Bursts, Carrier, Floats, Oven, Transmitter
+from services.airshark.simulator.emissions import Bursts, Carrier, Floats, Oven, Program, Transmitter
 from services.airshark.simulator.waveforms import Modulation
 
 Maker: TypeAlias = "Callable[[float, np.random.Generator], list[Transmitter]]"
@@ -165,43 +165,77 @@ def xbox(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     return [_bursts(start, np.tile(lengths, frames), frequency, Modulation.GFSK_BASIC, rng)]
 
 
+def _between(low: float, high: float, rng: np.random.Generator) -> float:
+    """Returns a size of which each octave is as likely as any other."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _program(low_hz: float, high_hz: float, deviation_mhz: float, rng: np.random.Generator) -> Program:
+    """Returns speech or music that moves a carrier by so much, as a standard deviation."""
+    hertz = np.exp(rng.uniform(np.log(low_hz), np.log(high_hz), 10))
+    loud = rng.uniform(0.2, 1, 10) * (low_hz / hertz) ** rng.uniform(0, 0.7)
+    loud *= deviation_mhz * np.sqrt(2 / (loud**2).sum())
+    return Program(hertz, loud, rng.uniform(size=10))
+
+
 def analog_phone(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
-    """Base and handset, each on a frequency of its own."""
+    """Base and handset, each on a frequency of its own, with speech that moves it by some kilohertz."""
     base = rng.uniform(2403, 2478)
     handset = float(np.clip(base + rng.choice([-1, 1]) * rng.uniform(2, 45), 2402, 2480))
-    wander = rng.uniform(0.0, 0.03)
-    carriers: list[Transmitter] = [Carrier(base, Modulation.TONE, wander, rng.uniform(0.005, 0.03))]
+    wander = _between(0.001, 0.02, rng)
+    noisy = rng.uniform() < 0.4
+
+    def carrier(frequency_mhz: float, gain_db: float) -> Carrier:
+        drift = rng.uniform(0.0, 0.03)
+        if noisy:
+            return Carrier(frequency_mhz, Modulation.TONE, wander, drift_mhz=drift, gain_db=gain_db)
+        speech = _program(200, 3400, wander * rng.uniform(0.6, 1), rng)
+        return Carrier(frequency_mhz, Modulation.TONE, program=speech, drift_mhz=drift, gain_db=gain_db)
+
+    carriers: list[Transmitter] = [carrier(base, 0.0)]
     if rng.uniform() < 0.9:
-        carriers.append(
-            Carrier(handset, Modulation.TONE, wander, rng.uniform(0.005, 0.03), rng.uniform(-10, 0))
-        )
+        carriers.append(carrier(handset, rng.uniform(-10, 0)))
     return carriers
 
 
 def analog_audio(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
-    """Music with its stereo multiplex on one FM carrier; some widen its spectrum rather than move it."""
-    frequency = rng.uniform(2405, 2475)
+    """Music with its stereo multiplex on one FM carrier, 0.2 to 0.5 MHz wide.
+
+    By Carson's rule that is a peak of 0.05 to 0.2 MHz, of which music reaches a fifth to a half on average;
+    some widen its spectrum instead.
+    """
+    frequency, drift = rng.uniform(2405, 2475), rng.uniform(0, 0.01)
     kind = rng.uniform()
-    if kind < 0.25:
-        return [Carrier(frequency, Modulation.MULTIPLEX, rng.uniform(0.0, 0.05), 0.01)]
-    if kind < 0.5:
+    if kind < 0.2:
+        return [Carrier(frequency, Modulation.MULTIPLEX, rng.uniform(0.0, 0.05), drift_mhz=drift)]
+    if kind < 0.4:
         shape = Modulation.MULTIPLEX if rng.uniform() < 0.5 else Modulation.TONE
-        return [Carrier(frequency, shape, rng.uniform(0.05, 0.16), 0.01, fades=True)]
-    return [Carrier(frequency, Modulation.TONE, rng.uniform(0.06, 0.17), 0.01)]
+        return [Carrier(frequency, shape, rng.uniform(0.05, 0.16), drift_mhz=drift, fades=True)]
+    moves = _between(0.022, 0.16, rng)
+    if kind < 0.6:
+        return [Carrier(frequency, Modulation.TONE, moves, drift_mhz=drift)]
+    # The difference of both sides lies around 38 kHz, too fast for neighbouring windows to be alike.
+    slow = rng.uniform(0.5, 1)
+    music = _program(40, 15e3, moves * slow, rng)
+    fast = moves * float(np.sqrt(1 - slow**2))
+    return [Carrier(frequency, Modulation.TONE, fast, music, drift_mhz=drift)]
 
 
 def analog_video(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     """A camera or video sender on one of the four usual channels."""
     frequency = rng.choice([2414.0, 2432.0, 2450.0, 2468.0]) + rng.normal(0, 0.3)
-    # From a still and dim picture to a lively one.
-    moves = rng.uniform(0.2, 0.7) if rng.uniform() < 0.6 else rng.uniform(0.4, 1.6)
+    # From an even picture, which the synchronisation of its lines alone moves, to a lively one.
+    lively = rng.uniform()
+    moves = _between(0.02, 0.2, rng) if lively < 0.15 else rng.uniform(0.2, 0.7)
+    if lively > 0.65:
+        moves = rng.uniform(0.4, 1.6)
     carriers: list[Transmitter] = [Carrier(frequency, Modulation.VIDEO, moves)]
     if rng.uniform() < 0.4:
-        carriers.append(Carrier(frequency, Modulation.DETAIL, 0.5, 0.0, rng.uniform(-14, -3), fades=True))
+        carriers.append(Carrier(frequency, Modulation.DETAIL, 0.5, gain_db=rng.uniform(-14, -3), fades=True))
     if rng.uniform() < 0.3:
         sound_mhz, loss_db = rng.choice([6.0, 6.5]), rng.uniform(14, 28)
         carriers += [
-            Carrier(frequency + side * sound_mhz, Modulation.TONE, 0.08, 0.0, -loss_db) for side in (-1, 1)
+            Carrier(frequency + side * sound_mhz, Modulation.TONE, 0.08, gain_db=-loss_db) for side in (-1, 1)
         ]
     return carriers
 

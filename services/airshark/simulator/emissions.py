@@ -53,13 +53,31 @@ class Bursts:
 
 
 @dataclass(frozen=True)
+class Program:
+    """Speech or music: some tones; all arrays are (k,)."""
+
+    hertz: Floats
+    deviation: Floats
+    """Of the carrier by each tone, in MHz."""
+    phase: Floats
+
+    def deviation_mhz(self, time_s: Floats) -> Floats:
+        """Returns how far they move a carrier at these times."""
+        turns = time_s[:, None] * self.hertz + self.phase
+        deviation: Floats = np.sin(2 * np.pi * turns) @ self.deviation
+        return deviation
+
+
+@dataclass(frozen=True)
 class Carrier:
     """A carrier that never ends."""
 
     frequency_mhz: float
     modulation: Modulation
     wander_mhz: float = 0.0
-    """Standard deviation of the frequency from window to window, from speech or music on it."""
+    """Standard deviation of the frequency from window to window, from what is on it."""
+    program: Program | None = None
+    """Speech or music on it, which moves the frequency slowly enough for neighbouring windows to be alike."""
     drift_mhz: float = 0.0
     """By how much it drifts up and down within half a minute."""
     gain_db: float = 0.0
@@ -71,6 +89,8 @@ class Carrier:
         count = len(time_s)
         frequency = self.frequency_mhz + self.drift_mhz * np.sin(2 * np.pi * time_s / 30)
         frequency = frequency + rng.normal(0, 1, count) * self.wander_mhz
+        if self.program is not None:
+            frequency = frequency + self.program.deviation_mhz(time_s)
         gain = np.full(count, self.gain_db)
         if self.fades:
             gain = gain + 10 * np.log10(rng.exponential(1.0, count) + 1e-3)
