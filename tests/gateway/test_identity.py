@@ -2,7 +2,6 @@
 
 import base64
 import json
-import time
 from typing import Any
 
 import pytest
@@ -71,7 +70,7 @@ def test_others_are_challenged(gateway: Gateway, header: str | None, path: str) 
 
 @pytest.mark.parametrize(
     "claims",
-    [{"exp": int(time.time()) - 100}, {"gen": 7}, {"sub": "nobody"}, {"sub": "web", "kind": "chute"}],
+    [{"exp": 1_000_000_000}, {"gen": 7}, {"sub": "nobody"}, {"sub": "web", "kind": "chute"}],
     ids=str,
 )
 def test_a_token_that_ended_or_was_never_good_is_challenged(gateway: Gateway, claims: dict[str, Any]) -> None:
