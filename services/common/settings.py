@@ -70,6 +70,8 @@ class Settings:
     """PARADROP_HOST_NETWORK: "managed" runs the host's own interfaces, "kept" leaves them alone."""
     allow_monitor_mode: bool
     """PARADROP_ALLOW_MONITOR_MODE: whether chutes may have whole radios to listen."""
+    standin_radio: bool
+    """PARADROP_STANDIN_RADIO: whether something stands in for a radio, on machines without any."""
     spectrum_scenario: Path | None
     """PARADROP_SPECTRUM_SCENARIO: scenario that Airshark simulates until a source is chosen; default none."""
     spectrum_recording: Path | None
@@ -165,6 +167,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         controller_key=_file(environment, "PARADROP_CONTROLLER_KEY"),
         host_network=_choice(environment, "PARADROP_HOST_NETWORK", ("kept", "managed")),
         allow_monitor_mode=_flag(environment, "PARADROP_ALLOW_MONITOR_MODE"),
+        standin_radio=_flag(environment, "PARADROP_STANDIN_RADIO"),
         spectrum_scenario=_file(environment, "PARADROP_SPECTRUM_SCENARIO"),
         spectrum_recording=_file(environment, "PARADROP_SPECTRUM_RECORDING"),
         concurrent_builds=_count(

@@ -37,7 +37,7 @@ async def serving_networks(
     """Serves the networks of this machine's kernel, or of another; `targets` may know other access points."""
     state_dir = await asyncio.to_thread(settings.state_dir, "network")
     async with (
-        wireless.opened(state_dir, settings.runtime) as parts,
+        wireless.opened(state_dir, settings.runtime, stand_in=settings.standin_radio) as parts,
         assembly.opened(settings, parts, host, check_timeout_s) as networks,
     ):
         known = targets or networks.lookup

@@ -16,6 +16,7 @@ from services.common.settings import Settings
 from services.network.adapters.hostfile import YamlHostFile
 from services.network.adapters.links import KernelLinks
 from services.network.adapters.nft import NftFirewall
+from services.network.adapters.standin import LinksWithoutContainers
 from services.network.adapters.store import MIGRATIONS, Store
 from services.network.domain.hostconfig import CHECK_TIMEOUT_S, HostConfigs, Parts
 from services.network.domain.hostgenerate import generate
@@ -67,7 +68,8 @@ async def opened(
     home = await asyncio.to_thread(settings.state_dir, "network")
     lease_dir = home / "leases"
     await asyncio.to_thread(lease_dir.mkdir, 0o755, True, True)
-    host = host or Host(KernelLinks(), NftFirewall())
+    links = LinksWithoutContainers() if settings.standin_radio else KernelLinks()
+    host = host or Host(links, NftFirewall())
     world = World(
         access_points=daemons.access_points,
         dhcp=daemons.servers,

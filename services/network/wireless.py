@@ -17,8 +17,10 @@ from services.network.adapters.lease_files import DnsmasqLeaseFiles
 from services.network.adapters.nl80211 import Nl80211
 from services.network.adapters.radios import KernelRadios
 from services.network.adapters.rule_store import JsonRuleStore
+from services.network.adapters.standin import StandInAir, StandInRadios
 from services.network.domain.access_lists import AccessLists
 from services.network.domain.lease_watch import LeaseBook
+from services.network.domain.ports import Radios
 from services.network.domain.station_book import StationBook
 from services.network.domain.stations import InterfaceGone, RadioCame, StationLeft
 from services.network.domain.wireless import Wireless
@@ -35,7 +37,7 @@ class WirelessParts:
     access_points: HostapdAccessPoints
     servers: DnsmasqServers
     lease_files: DnsmasqLeaseFiles
-    radios: KernelRadios
+    radios: Radios
     book: StationBook
     leases: LeaseBook
     lists: AccessLists
@@ -59,13 +61,15 @@ class WirelessParts:
 
 
 @asynccontextmanager
-async def opened(state_dir: Path, runtime_dir: Path, driver: str = "nl80211") -> AsyncIterator[WirelessParts]:
-    """Keeps all of it for the time of the context.
+async def opened(
+    state_dir: Path, runtime_dir: Path, *, driver: str = "nl80211", stand_in: bool = False
+) -> AsyncIterator[WirelessParts]:
+    """Keeps all of it for the time of the context, with the radios of this machine or one that stands in.
 
     Nothing here fails for want of a radio, a driver or a program: what needs it says so when it is used.
     """
     async with AsyncExitStack() as stack:
-        kernel = await stack.enter_async_context(Nl80211.opened())
+        kernel = await stack.enter_async_context((StandInAir if stand_in else Nl80211).opened())
         lease_files = DnsmasqLeaseFiles()
         book = StationBook(
             kernel, time.time, time.monotonic, lambda interface, mac: leases.of(interface, mac)
@@ -102,13 +106,13 @@ async def opened(state_dir: Path, runtime_dir: Path, driver: str = "nl80211") ->
                 kernel,
                 on_event,
                 lambda interface: lists.commands(interface),
-                driver,
+                kernel.driver if stand_in else driver,
             )
         )
         servers = await stack.enter_async_context(DnsmasqServers.opened(state_dir / "dnsmasq", on_server))
         lists = AccessLists(access_points, JsonRuleStore(state_dir / "access-lists.json"), time.time)
         await lists.load()
-        radios = KernelRadios(kernel)
+        radios: Radios = StandInRadios() if stand_in else KernelRadios(kernel)
         wireless = Wireless(kernel, radios, access_points, book, lists)
         events = asyncio.create_task(_tell_events(kernel, book, access_points, radio_came))
         try:

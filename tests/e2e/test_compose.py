@@ -19,6 +19,7 @@ from typing import Any
 import docker
 import psutil
 import pytest
+from websockets.sync.client import connect
 
 from tests.support.compose import (
     BASE_IMAGE,
@@ -71,7 +72,7 @@ def stack(engine: docker.DockerClient, images: None, tmp_path: Path) -> Iterator
         yield stack
     finally:
         stack.compose("down", "--volumes", "--remove-orphans")
-        for name in (CHUTE, "pdtools-hello", "hello"):
+        for name in (CHUTE, "compose-wifi", "pdtools-hello", "hello"):
             for container in engine.containers.list(all=True, filters={"name": f"^/?{name}-main$"}):
                 container.remove(force=True)
             for network in engine.networks.list(filters={"name": f"^{name}$"}):
@@ -103,6 +104,7 @@ def test_the_whole_node_in_containers(
     _is_closed_to_strangers(stack)
 
     _has_its_sample(stack)
+    _has_an_access_point(stack)
     _print_memory(stack, "after the start")
     port = hello_chute(tmp_path / "chute")
     travel(pdtools, tmp_path / "chute", port, PASSWORD)
@@ -225,6 +227,36 @@ def _has_its_sample(stack: Stack) -> None:
     _remove(stack, "hello")
 
 
+def _has_an_access_point(stack: Stack) -> None:
+    """hostapd answers on the documented paths, and the node says that nothing is on air."""
+    access_point = {
+        "type": "wifi-ap",
+        "dhcp": {"start": 10, "limit": 20, "leasetime": "1h"},
+        "wireless": {"ssid": "Free WiFi", "encryption": "psk2", "key": "a secret key"},
+    }
+    main = {"type": "normal", "interfaces": {"wlan0": access_point}}
+    files = {
+        "paradrop.yaml": json.dumps({"name": "compose-wifi", "services": {"main": main}}),
+        "Dockerfile": f'FROM {BUSYBOX}\nCMD ["sh", "-c", "trap exit TERM; sleep 1000000 & wait"]\n',
+    }
+    _installed(stack, chute_tar(files))
+    network = "/api/v1/chutes/compose-wifi/networks/wlan0"
+    status, state = stack.request("GET", f"{network}/hostapd_status")
+    assert status == 200, state
+    assert [state[key] for key in ("state", "ssid[0]", "num_sta[0]")] == ["ENABLED", "Free WiFi", "0"]
+    renamed = json.dumps({"ssid": "Best Free WiFi"}).encode()
+    assert stack.request("PUT", f"{network}/ssid", renamed) == (200, {"message": "OK"})
+    assert stack.request("GET", f"{network}/ssid")[1]["ssid"] == "Best Free WiFi"
+    assert stack.request("GET", f"{network}/stations") == (200, [])
+    headers = {"Authorization": f"Bearer {stack.token}"}
+    control = f"ws://127.0.0.1:{stack.port}{network}/hostapd_control/ws"
+    with connect(control, additional_headers=headers, proxy=None) as hostapd:
+        hostapd.send("PING")
+        assert hostapd.recv(10) == "PONG\n"
+    assert "radio-standin" in {issue["id"] for issue in stack.request("GET", "/api/v1/info/issues")[1]}
+    _remove(stack, "compose-wifi")
+
+
 def _remove(stack: Stack, chute: str) -> None:
     status, deleted = stack.request("DELETE", f"/api/v1/chutes/{chute}")
     assert status == 200, deleted
@@ -282,11 +314,16 @@ def _install(stack: Stack) -> None:
         "paradrop.yaml": description,
         "Dockerfile": f'FROM {BUSYBOX}\nCMD ["sh", "-c", "trap exit TERM; {write}; sleep 1000000 & wait"]\n',
     }
-    status, change = stack.request("POST", "/api/v1/chutes/", chute_tar(files), "application/x-tar")
+    _installed(stack, chute_tar(files))
+    assert stack.runs(CHUTE)
+
+
+def _installed(stack: Stack, packed: bytes) -> None:
+    status, change = stack.request("POST", "/api/v1/chutes/", packed, "application/x-tar")
     assert status == 200, change
     until(lambda: "end_time" in stack.change(change["change_id"]))
-    assert stack.change(change["change_id"])["status"] == "succeeded", stack.change(change["change_id"])
-    assert stack.runs(CHUTE)
+    ended = stack.change(change["change_id"])
+    assert ended["status"] == "succeeded", json.dumps(ended)
 
 
 def _survives_its_death(stack: Stack, name: str) -> None:

@@ -87,7 +87,7 @@ def runtime() -> Iterator[Path]:
 @pytest.fixture
 async def served(tmp_path: Path, interface: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
     opened = wireless.opened
-    monkeypatch.setattr(wireless, "opened", lambda state, run: opened(state, run, driver="none"))
+    monkeypatch.setattr(wireless, "opened", lambda state, run, **_: opened(state, run, driver="none"))
     async with serving(tmp_path, interface) as running:
         yield running
 
@@ -288,7 +288,7 @@ async def test_without_the_program_the_error_says_what_to_install(
     tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
-    async with wireless.opened(tmp_path, runtime, "none") as parts:
+    async with wireless.opened(tmp_path, runtime, driver="none") as parts:
         config = AccessPointConfig("vwlan7e1b", RadioConfig("phy0"), "Free WiFi")
         with pytest.raises(Unavailable, match="install the package hostapd") as raised:
             await parts.access_points.ensure(config)
@@ -300,7 +300,7 @@ async def test_without_the_program_the_error_says_what_to_install(
 async def test_what_hostapd_cannot_do_is_told_in_its_words_and_leaves_nothing(
     tmp_path: Path, runtime: Path
 ) -> None:
-    async with wireless.opened(tmp_path, runtime, "none") as parts:
+    async with wireless.opened(tmp_path, runtime, driver="none") as parts:
         config = AccessPointConfig("vwlan7e1b", RadioConfig("phy0"), "Free WiFi")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as taken:
             taken.bind(str(runtime / "ap" / "vwlan7e1b"))
@@ -315,7 +315,7 @@ async def test_what_a_crash_left_is_removed(tmp_path: Path, interface: str, runt
     folder = tmp_path / "hostapd"
     folder.mkdir()
     (folder / "hostapd-vwlanold.conf").write_text("interface=vwlanold\n")
-    async with wireless.opened(tmp_path, runtime, "none") as parts:
+    async with wireless.opened(tmp_path, runtime, driver="none") as parts:
         config = AccessPointConfig(interface, RadioConfig("phy0"), "Free WiFi")
         await parts.access_points.ensure(config)
         await parts.access_points.keep_only([interface])

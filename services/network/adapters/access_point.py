@@ -157,7 +157,7 @@ class AccessPoint:
 
     async def _is_ours(self) -> bool:
         """Tells whether the interface has to be made, or was made by us before a crash."""
-        if self._around.driver != "nl80211":
+        if not self._around.interfaces.real:
             return False
         if await self._around.interfaces.find(self.interface) is None:
             return True

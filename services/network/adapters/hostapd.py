@@ -63,7 +63,7 @@ class HostapdAccessPoints:
         """
         for path in (folder, control_dir):
             await asyncio.to_thread(path.mkdir, 0o700, True, True)
-        interfaces = VirtualInterfaces(kernel, real=driver == "nl80211")
+        interfaces = VirtualInterfaces(kernel, real=driver == kernel.driver)
         access_points = cls(Surroundings(folder, control_dir, interfaces, sink, rules_of, driver))
         try:
             yield access_points

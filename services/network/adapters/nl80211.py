@@ -88,6 +88,9 @@ class Nl80211:
     Requests go one after another, as the kernel wants it.
     """
 
+    driver = "nl80211"
+    """By which hostapd runs access points on the interfaces that are made here."""
+
     def __init__(self) -> None:
         self._socket: _Socket | None = None
         self._turn = asyncio.Lock()

@@ -20,13 +20,14 @@ class VirtualInterfaces:
 
     def __init__(self, kernel: Nl80211, *, real: bool) -> None:
         self._kernel = kernel
-        self._real = real
+        self.real = real
+        """Whether interfaces are made here."""
         self._radio_macs: dict[str, str] = {}
         """Interface to the address of the radio that it is on."""
 
     def exists(self, interface: str) -> bool:
         """Tells whether an interface is there; costs nothing."""
-        if not self._real:
+        if not self.real:
             return True
         with contextlib.suppress(DomainError):
             return self._kernel.index(interface) > 0
@@ -34,7 +35,7 @@ class VirtualInterfaces:
 
     async def find(self, interface: str) -> WirelessInterface | None:
         """Returns an interface as the kernel knows it."""
-        if not self._real:
+        if not self.real:
             return None
         return next((found for found in await self._kernel.interfaces() if found.name == interface), None)
 

@@ -10,7 +10,7 @@ from services.node.domain.diagnosis.engine import EngineDown
 from services.node.domain.diagnosis.facts import Check, Facts, Issue
 from services.node.domain.diagnosis.heat import TooHot
 from services.node.domain.diagnosis.memory import MemoryPressure
-from services.node.domain.diagnosis.radios import RadioMissing
+from services.node.domain.diagnosis.radios import RadioMissing, RadioStandsIn
 from services.node.domain.diagnosis.secrets import SecretsReadable
 from services.node.domain.diagnosis.services import ServiceDown
 from services.node.domain.diagnosis.settings import SettingsIgnored
@@ -25,6 +25,7 @@ CHECKS: Sequence[Check] = (
     EngineDown(),
     ServiceDown(),
     RadioMissing(),
+    RadioStandsIn(),
     CertificateExpiring(),
     ControllerCertificateExpiring(),
     SecretsReadable(),

@@ -2,6 +2,9 @@
 
 from services.node.domain.diagnosis.facts import Facts, Issue
 
+STAND_IN = "standin-wifi-0"
+"""Id that the network service gives what stands in for a radio."""
+
 
 class RadioMissing:
     """The host configuration uses a radio that is not there."""
@@ -16,4 +19,19 @@ class RadioMissing:
             "error",
             f"The host configuration uses radios that are not there: {', '.join(missing)}.",
             "Plug the card in again, load its driver, or take it out of the host configuration.",
+        )
+
+
+class RadioStandsIn:
+    """Access points run on a radio that is not there."""
+
+    def check(self, facts: Facts) -> Issue | None:
+        """Returns an issue that says so: everything else looks as with a radio."""
+        if STAND_IN not in facts.radios:
+            return None
+        return Issue(
+            "radio-standin",
+            "warning",
+            "A stand-in takes the place of a radio: access points answer, and nothing is on air.",
+            "This is meant for labs. Unset PARADROP_STANDIN_RADIO to use the radios of this machine.",
         )

@@ -1,0 +1,91 @@
+"""Access points without a radio: the real service and hostapd in a network namespace, with nothing on air."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+from paradrop.network.v1 import network_pb2 as pb
+from paradrop.network.v1 import wireless_pb2 as wpb
+from paradrop.network.v1.wireless_pb2_grpc import WirelessServiceStub
+
+from tests.network.conftest import Namespace, Namespaces, needs_root
+from tests.network.served import CHUTES, Served, reason_of, wanted
+from tests.network.test_hostapd import needs_hostapd
+from tests.support.publisher import Publisher
+from tests.support.settings import settings_in
+
+pytestmark = [needs_root, needs_hostapd]
+
+CHUTE = "captive-portal"
+WHERE = {"chute": CHUTE, "network": "wlan0"}
+
+
+@pytest.fixture
+def space(namespaces: Namespaces) -> Namespace:
+    return namespaces.make()
+
+
+@pytest.fixture
+async def served(tmp_path: Path, space: Namespace) -> AsyncIterator[Served]:
+    with settings_in(tmp_path) as settings:
+        settings.prepare()
+        publisher = await asyncio.to_thread(Publisher, settings.public_dir)
+        environment = os.environ | {
+            "PARADROP_HOME": str(settings.home),
+            "PARADROP_RUNTIME": str(settings.runtime),
+            "PARADROP_STANDIN_RADIO": "1",
+        }
+        service = await asyncio.create_subprocess_exec(
+            *("ip", "netns", "exec", space.name),
+            # As docker-compose.yml runs it: root with three of its powers.
+            *("setpriv", "--bounding-set=-all,+net_admin,+net_raw,+net_bind_service"),
+            *("--inh-caps=-all", "--no-new-privs"),
+            *(Path(sys.executable).with_name("paradrop"), "serve", "network"),
+            env=environment,
+        )
+        try:
+            async with grpc.aio.insecure_channel(settings.addresses["network"]) as channel:
+                async with asyncio.timeout(20):
+                    await channel.channel_ready()
+                yield Served(channel, publisher)
+        finally:
+            service.terminate()
+            await service.wait()
+
+
+async def test_an_access_point_answers_while_nothing_is_on_air(served: Served, space: Namespace) -> None:
+    network = wanted(
+        "wlan0",
+        type="wifi-ap",
+        wireless={"ssid": "Free WiFi", "key": "a secret key"},
+        dhcp={"start": 10, "limit": 5, "leasetime": "1h"},
+    )
+    await served.services.apply(CHUTE, network)
+    # The container is on another machine, as far as the service can see.
+    container = CHUTES.ChuteContainer(service="main", pid=4_000_000)
+    attach = CHUTES.AttachChuteNetworksRequest(chute=CHUTE, containers=[container])
+    await served.services("AttachChuteNetworks", attach)
+
+    owner = served.client()
+    status = (await owner("GetHostapdStatus", pb.GetHostapdStatusRequest(**WHERE))).status
+    assert (status["state"], status["ssid[0]"], status["num_sta[0]"]) == ("ENABLED", "Free WiFi", "0")
+    assert (await owner("SetSsid", pb.SetSsidRequest(**WHERE, ssid="Other"))).message == "OK"
+    assert (await owner("GetSsid", pb.GetSsidRequest(**WHERE))).settings["ssid"] == "Other"
+    assert not (await owner("ListStations", pb.ListStationsRequest(**WHERE))).stations
+    assert '"vwlan' in space.run("ip", "-j", "link")
+
+    radios = WirelessServiceStub(served.channel)
+    token = served.publisher.token("admin", role="owner")
+    metadata = [("authorization", f"Bearer {token}")]
+    listed = await radios.ListRadios(wpb.ListRadiosRequest(), metadata=metadata)
+    assert [radio.name for radio in listed.radios] == ["standin-wifi-0"]
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await radios.ScanRadio(wpb.ScanRadioRequest(radio="standin0"), metadata=metadata)
+    assert reason_of(refused.value) == "RADIO_REFUSED"
+
+    await served.services("ReleaseChuteNetworks", CHUTES.ReleaseChuteNetworksRequest(chute=CHUTE))
+    assert "vwlan" not in space.run("ip", "-j", "link")
