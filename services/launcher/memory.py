@@ -43,6 +43,11 @@ def bound_heap() -> None:
 def give_back() -> None:
     """Returns what starting up has left unused to the system: about 15 MB. Blocking, some 20 ms."""
     gc.collect()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Returns what is free in the heap to the system; glibc itself does so at its end alone. Blocking."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)

@@ -10,10 +10,12 @@ from services.common.tracing import exporting
 from services.launcher import parts
 from services.launcher.lifetime import until_signal
 from services.launcher.lock import locked
-from services.launcher.memory import SETTLED_S, bound_heap, give_back, unmap_code
+from services.launcher.memory import SETTLED_S, bound_heap, give_back, trim_heap, unmap_code
 from services.launcher.ports import check_port
 
 log = structlog.get_logger()
+
+TRIM_INTERVAL_S = 60.0
 
 
 async def run_part(part: str, settings: Settings) -> None:
@@ -39,9 +41,20 @@ async def _run_part(part: str, settings: Settings) -> None:
     async with parts.running(part, settings) as certificate:
         log.info("serving", part=part)
         await asyncio.to_thread(give_back)
-        await asyncio.sleep(SETTLED_S)
+        staying_small = asyncio.create_task(stay_small())
+        try:
+            if certificate is None:
+                await asyncio.Event().wait()
+            await until_renewed(certificate)
+            log.info("stopping to start with a new certificate", part=part)
+        finally:
+            staying_small.cancel()
+
+
+async def stay_small() -> None:
+    """Lets go, until cancelled, of what only the start or some use since has needed."""
+    await asyncio.sleep(SETTLED_S)
+    while True:
+        await asyncio.to_thread(trim_heap)
         await asyncio.to_thread(unmap_code)
-        if certificate is None:
-            await asyncio.Event().wait()
-        await until_renewed(certificate)
-        log.info("stopping to start with a new certificate", part=part)
+        await asyncio.sleep(TRIM_INTERVAL_S)

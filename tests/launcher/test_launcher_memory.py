@@ -106,3 +106,37 @@ print(private_kib() - before)
 def test_the_memory_in_which_passwords_are_hashed_goes_back() -> None:
     ran = subprocess.run([sys.executable, "-c", HASHES], capture_output=True, text=True, check=True)
     assert int(ran.stdout) < 4096, "KiB stay"
+
+
+USED = """
+import asyncio
+from pathlib import Path
+from services.launcher import part
+
+def private_mib():
+    rollup = Path("/proc/self/smaps_rollup").read_text()
+    return int(rollup.partition("Private_Dirty:")[2].split()[0]) // 1024
+
+async def main():
+    part.SETTLED_S = part.TRIM_INTERVAL_S = 0.05
+    part.bound_heap()
+    staying_small = asyncio.create_task(part.stay_small())
+    await asyncio.sleep(0.2)
+    before = private_mib()
+    # The last one keeps the end of the heap where it is.
+    blocks = [b"x" * (64 * 1024 + n) for n in range(1000)]
+    used, last = private_mib(), blocks.pop()
+    blocks.clear()
+    await asyncio.sleep(0.5)
+    print(used - before, private_mib() - before)
+    staying_small.cancel()
+
+asyncio.run(main())
+"""
+
+
+def test_a_part_gives_back_what_it_has_used_for_a_while() -> None:
+    ran = subprocess.run([sys.executable, "-c", USED], capture_output=True, text=True, check=True)
+    used, kept = map(int, ran.stdout.split())
+    assert used > 50, ran.stdout
+    assert kept < 10, ran.stdout

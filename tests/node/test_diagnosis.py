@@ -34,7 +34,7 @@ WRONG = {
     "clock-not-synchronised": ({"clock_synchronised": False}, "warning", "clock"),
     "engine-down": ({"engine_available": False}, "error", "engine"),
     "service-down": ({"services": {"chutes": "NOT_SERVING"}}, "error", "chutes (NOT_SERVING)"),
-    "radio-standin": ({"radios": ["standin-wifi-0"], "wanted_radios": []}, "warning", "nothing is on air"),
+    "radio-standin": ({"wanted_radios": ["standin-wifi-0"]}, "warning", "nothing is on air"),
     "radio-missing": ({"wanted_radios": ["usb-wifi-0"]}, "error", "usb-wifi-0"),
     "certificate-expiring": ({"certificate_ends_s": NOW_S + 3 * DAY_S}, "warning", "3 days"),
     "controller-certificate-expiring": (

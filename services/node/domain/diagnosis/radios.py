@@ -11,7 +11,7 @@ class RadioMissing:
 
     def check(self, facts: Facts) -> Issue | None:
         """Returns one issue for all of them."""
-        missing = sorted(set(facts.wanted_radios) - set(facts.radios))
+        missing = sorted(set(facts.wanted_radios) - {STAND_IN, *facts.radios})
         if not missing:
             return None
         return Issue(
@@ -23,15 +23,15 @@ class RadioMissing:
 
 
 class RadioStandsIn:
-    """Access points run on a radio that is not there."""
+    """The host configuration uses what stands in for a radio."""
 
     def check(self, facts: Facts) -> Issue | None:
         """Returns an issue that says so: everything else looks as with a radio."""
-        if STAND_IN not in facts.radios:
+        if STAND_IN not in facts.wanted_radios:
             return None
         return Issue(
             "radio-standin",
             "warning",
             "A stand-in takes the place of a radio: access points answer, and nothing is on air.",
-            "This is meant for labs. Unset PARADROP_STANDIN_RADIO to use the radios of this machine.",
+            "Leave it so in a lab; else unset PARADROP_STANDIN_RADIO and name radios in its place.",
         )
