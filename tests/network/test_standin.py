@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from paradrop.network.v1 import network_pb2 as pb
 from paradrop.network.v1 import wireless_pb2 as wpb
@@ -43,7 +44,7 @@ async def served(tmp_path: Path, space: Namespace) -> AsyncIterator[Served]:
             *("ip", "netns", "exec", space.name),
             # As docker-compose.yml runs it: root with three of its powers.
             *("setpriv", "--bounding-set=-all,+net_admin,+net_raw,+net_bind_service"),
-            *("--inh-caps=-all", "--no-new-privs"),
+            *("--inh-caps=-all", "--no-new-privs", "--regid=10001", "--clear-groups"),
             *(Path(sys.executable).with_name("paradrop"), "serve", "network"),
             env=environment,
         )
@@ -55,6 +56,12 @@ async def served(tmp_path: Path, space: Namespace) -> AsyncIterator[Served]:
         finally:
             service.terminate()
             await service.wait()
+
+
+def daemons(space: Namespace) -> dict[str, int]:
+    """Returns the process ids of what serves in a namespace, by program."""
+    found = map(psutil.Process, map(int, space.run("ip", "netns", "pids", space.name).split()))
+    return {process.name(): process.pid for process in found if process.name() in ("dnsmasq", "hostapd")}
 
 
 async def test_an_access_point_answers_while_nothing_is_on_air(served: Served, space: Namespace) -> None:
@@ -69,6 +76,12 @@ async def test_an_access_point_answers_while_nothing_is_on_air(served: Served, s
     container = CHUTES.ChuteContainer(service="main", pid=4_000_000)
     attach = CHUTES.AttachChuteNetworksRequest(chute=CHUTE, containers=[container])
     await served.services("AttachChuteNetworks", attach)
+
+    # dnsmasq says that it is ready before it has done without the rights that it lacks.
+    running = daemons(space)
+    assert running.keys() == {"dnsmasq", "hostapd"}
+    await asyncio.sleep(1)
+    assert daemons(space) == running
 
     owner = served.client()
     status = (await owner("GetHostapdStatus", pb.GetHostapdStatusRequest(**WHERE))).status

@@ -187,7 +187,8 @@ class DnsmasqServers:
         await asyncio.to_thread(ready.unlink, True)
         argv = [
             *(program, "--keep-in-foreground", f"--conf-file={file}", f"--pid-file={ready}"),
-            *("--user=root", "--group=root", "--log-facility=-"),
+            # With a group, even its own, it would need the right to change groups.
+            *("--user=root", "--group=", "--log-facility=-"),
         ]
         server = _Server(config, Supervised(f"dnsmasq {config.interface}", argv))
         self._running[config.interface] = server
