@@ -60,8 +60,9 @@ async def served(tmp_path: Path, space: Namespace) -> AsyncIterator[Served]:
 
 def daemons(space: Namespace) -> dict[str, int]:
     """Returns the process ids of what serves in a namespace, by program."""
-    found = map(psutil.Process, map(int, space.run("ip", "netns", "pids", space.name).split()))
-    return {process.name(): process.pid for process in found if process.name() in ("dnsmasq", "hostapd")}
+    pids = set(map(int, space.run("ip", "netns", "pids", space.name).split()))
+    found = {process.name(): process.pid for process in psutil.process_iter() if process.pid in pids}
+    return {name: pid for name, pid in found.items() if name in ("dnsmasq", "hostapd")}
 
 
 async def test_an_access_point_answers_while_nothing_is_on_air(served: Served, space: Namespace) -> None:
