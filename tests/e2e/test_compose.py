@@ -104,8 +104,8 @@ def test_the_whole_node_in_containers(
     _is_closed_to_strangers(stack)
 
     _has_its_sample(stack)
-    _has_an_access_point(stack)
     _print_memory(stack, "after the start")
+    _has_an_access_point(stack)
     port = hello_chute(tmp_path / "chute")
     travel(pdtools, tmp_path / "chute", port, PASSWORD)
     stack.log_in(NEW_PASSWORD)
