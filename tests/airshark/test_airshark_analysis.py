@@ -166,6 +166,7 @@ def test_a_recorded_carrier_outside_the_band_of_phones_is_just_a_carrier(name: s
     (track,) = analyzer.devices()
     assert track.device is Device.CW
     assert abs(track.center_mhz - 5645) < 1
+    assert track.confidence <= 1
     # What was found is not among what could not be judged.
     assert "cw" not in {each["device"] for each in analyzer.not_judged()}
 

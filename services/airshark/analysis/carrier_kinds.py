@@ -62,7 +62,7 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
             kind = Device.ANALOG_PHONE
             chances[kind] = max(chances[kind], chances[Device.CW])
         if kind in ISM_KINDS and not BAND_MHZ[0] < carrier.frequency_mhz < BAND_MHZ[1]:
-            kind, chances = Device.CW, {Device.CW: sum(chances.values())}
+            kind, chances = Device.CW, {Device.CW: min(sum(chances.values()), 1.0)}
         if chances[kind] < model.decisions[f"carrier_{kind.value}"].least:
             continue
         if kind is Device.ANALOG_PHONE:
