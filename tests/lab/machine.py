@@ -38,7 +38,7 @@ PROGRAMS = {
     "pgrep": "procps",
 }
 """Program to the Debian package that has it."""
-BOOT_TIMEOUT_S = 120
+BOOT_TIMEOUT_S = 240
 MEMORY_MIB = 1024
 GUEST_ADDRESS = "10.0.2.15"
 
