@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from services.airshark.analysis.air import Air
-from services.airshark.analysis.carriers import WIDE_MHZ, CarrierSeen
+from services.airshark.analysis.carriers import MAX_SILENCE, WIDE_MHZ, CarrierSeen
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.gaps import between_channels
 from services.airshark.analysis.model import Model
@@ -156,6 +156,9 @@ def _believed(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
         return False
     # The skirt of a carrier just outside the view, and that part of a busy Wi-Fi channel which is in view.
     if carrier.spread_mhz > WIDE_MHZ and (carrier.edge_mhz < 2.5 or carrier.cut_share > CUT_SHARE):
+        return False
+    # A Wi-Fi network that sends nearly all the time still pauses between its frames.
+    if carrier.broad and carrier.silence > MAX_SILENCE:
         return False
     if carrier.edge_mhz < 0.3:
         return False

@@ -24,6 +24,7 @@ MAX_FADING_DB, FADING_JUMPINESS, FADING_PRESENCE, FADING_SAMPLES = 14.0, 0.6, 0.
 """A carrier that fades from sample to sample may swing by more, if it is nearly always there."""
 DB_PER_BIN = 17.4
 """By so much the bins beside a carrier differ for each bin that it lies off the middle between them."""
+SILENCE_BELOW_DB, MAX_SILENCE = 10.0, 0.12
 SLOW = 0.35
 """Jumpiness below which a broad carrier sweeps instead of showing a picture."""
 
@@ -56,6 +57,8 @@ class CarrierSeen:
     edge_mhz: float
     cut_share: float
     """Share of its samples in which the border of the view cuts it off."""
+    silence: float
+    """Share of the samples in which nothing in view is nearly as strong: what never ends leaves none."""
     tails_mhz: float
     """How far its frequency gets, 3 % to 97 % of the samples: in a still picture, by its synchronisation."""
     still_mhz: float
@@ -214,6 +217,7 @@ def _measure(
         near_dc=near_dc,
         edge_mhz=float(np.median(peaks.edge_mhz[mine])),
         cut_share=float(peaks.at_edge[mine].mean()),
+        silence=float((strongest < power - SILENCE_BELOW_DB).mean()),
         tails_mhz=float(np.subtract(*np.percentile(seen, (97, 3)))),
         still_mhz=still,
         smooth_mhz=min(float(np.sqrt(variance * max(1 - jumpiness, 0))), still),

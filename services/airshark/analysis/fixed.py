@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.airshark.analysis.air import Air, Bools, Floats
+from services.airshark.analysis.air import Air, Bools, Ints, Times
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.rhythm import grid_strength, stretches
 
@@ -16,7 +16,9 @@ ZIGBEE_FIRST_MHZ, ZIGBEE_STEP_MHZ, ZIGBEE_LAST_MHZ = 2405.0, 5.0, 2480.0
 BLE_ADVERTISING_MHZ = (2402.0, 2426.0, 2480.0)
 GAP_S = 192e-6
 ALIKE_DB = 3.0
-MAX_GROUPS = 5
+REACH_DB, CELL_DB = 6.0, 1.0
+MAX_GROUPS, MAX_OF_CHANNELS = 5, 5
+NEAR_CHANNEL_MHZ = 0.5
 MIN_SURPRISE = 1.9
 
 
@@ -40,17 +42,14 @@ def find_fixed(air: Air, pulses: Pulses, free: Bools) -> list[FixedGroup]:
     """Returns up to five groups, the largest first."""
     groups: list[FixedGroup] = []
     free = free & narrow_pulses(pulses)
-    for _ in range(MAX_GROUPS):
-        centre = _densest(pulses, free)
-        if centre is None:
+    for number in range(MAX_GROUPS + MAX_OF_CHANNELS):
+        densest = _densest(pulses, free, of_channels=number >= MAX_GROUPS)
+        if densest is None:
             break
-        members = free & (np.abs(pulses.frequency_mhz - centre) < REACH_MHZ)
-        if not members.any():
-            break  # The median of two places is neither.
+        centre, middle = densest
         # What hops has other powers there than what stays.
-        power = pulses.power_dbm[members]
-        middle = _mode(power)
-        members &= np.abs(pulses.power_dbm - middle) < 6
+        members = free & (np.abs(pulses.frequency_mhz - centre) < REACH_MHZ)
+        members &= np.abs(pulses.power_dbm - middle) < REACH_DB
         if members.sum() < MIN_PULSES:
             break
         groups.append(FixedGroup(centre, members, _describe(air, pulses, members, free, centre)))
@@ -58,36 +57,54 @@ def find_fixed(air: Air, pulses: Pulses, free: Bools) -> list[FixedGroup]:
     return groups
 
 
-def _mode(values: Floats) -> float:
-    order = np.sort(values)
-    inside = np.searchsorted(order, order + 4.0, side="right") - np.arange(len(order))
-    at = int(inside.argmax())
-    return float(np.median(order[at : at + int(inside[at])]))
+def _densest(pulses: Pulses, free: Bools, of_channels: bool) -> tuple[float, float] | None:
+    """Returns the frequency, and the power, at which most pulses are more than are beside it with that power.
 
-
-def _densest(pulses: Pulses, free: Bools) -> float | None:
-    frequency = pulses.frequency_mhz[free]
+    Other networks, and the skirts of what is strong, have pulses there as well, but of other powers.
+    """
+    frequency, power = pulses.frequency_mhz[free], pulses.power_dbm[free]
     if len(frequency) < MIN_PULSES:
         return None
-    low = float(frequency.min()) - 6
-    cells = np.bincount(((frequency - low) / CELL_MHZ).astype(np.int64), minlength=1)
-    cells = np.pad(cells, 24)
-    low -= 24 * CELL_MHZ
-    reach = int(REACH_MHZ / CELL_MHZ)
-    near = np.convolve(cells, np.ones(2 * reach + 1), "same")
-    wide, inner = (int(each / CELL_MHZ) for each in reversed(NEIGHBOURS_MHZ))
-    around = np.convolve(cells, np.ones(2 * wide + 1), "same") - np.convolve(
-        cells, np.ones(2 * inner + 1), "same"
-    )
-    expected = around * (2 * reach + 1) / (2 * (wide - inner))
+    wide, inner, reach = (int(each / CELL_MHZ) for each in (*reversed(NEIGHBOURS_MHZ), REACH_MHZ))
+    alike = int(ALIKE_DB / CELL_DB)
+    low_mhz = float(frequency.min()) - (wide + 1) * CELL_MHZ
+    low_dbm = float(power.min()) - (alike + 1) * CELL_DB
+    column = ((frequency - low_mhz) / CELL_MHZ).astype(np.int64)
+    row = ((power - low_dbm) / CELL_DB).astype(np.int64)
+    # With empty cells all around, so that every sum below is one of whole slices.
+    rows, columns = int(row.max()) + alike + 1, int(column.max()) + wide + 1
+    cells = np.bincount(row * columns + column, minlength=rows * columns).reshape(rows, columns)
+    sums = cells.cumsum(axis=0)
+    sums = (sums[2 * alike + 1 :] - sums[: -2 * alike - 1]).cumsum(axis=1)
+    first, end = wide + 1, columns - wide
+
+    def within(reach: int) -> Ints:
+        found: Ints = sums[:, first + reach : end + reach] - sums[:, first - reach - 1 : end - reach - 1]
+        return found
+
+    near = within(reach)
+    expected = (within(wide) - within(inner)) * ((2 * reach + 1) / (2 * (wide - inner)))
     surprise = (near - expected - 1) / np.sqrt(expected + 1)
     surprise[near < MIN_PULSES] = -np.inf
-    at = int(surprise.argmax())
-    if surprise[at] < MIN_SURPRISE:
+    low_mhz, low_dbm = low_mhz + (first + 0.5) * CELL_MHZ, low_dbm + (alike + 1.5) * CELL_DB
+    if of_channels:
+        surprise[:, ~_near_channels(low_mhz + np.arange(surprise.shape[1]) * CELL_MHZ)] = -np.inf
+    best = int(surprise.argmax())
+    if surprise.flat[best] < MIN_SURPRISE:
         return None
-    centre = low + (at + 0.5) * CELL_MHZ
-    close = frequency[np.abs(frequency - centre) < REACH_MHZ + CELL_MHZ]
-    return float(np.median(close))
+    at_row, at_column = divmod(best, surprise.shape[1])
+    centre, middle = low_mhz + at_column * CELL_MHZ, low_dbm + at_row * CELL_DB
+    same_place = np.abs(frequency - centre) < REACH_MHZ + CELL_MHZ
+    close = np.logical_and(same_place, np.abs(power - middle) < ALIKE_DB + CELL_DB)
+    return float(np.median(frequency[close])), float(np.median(power[close]))
+
+
+def _near_channels(frequency_mhz: Times) -> Bools:
+    """Tells what is near the middle of a channel of ZigBee."""
+    channels = np.arange(ZIGBEE_FIRST_MHZ, ZIGBEE_LAST_MHZ + 1, ZIGBEE_STEP_MHZ)
+    off_mhz = np.abs(frequency_mhz[:, None] - channels).min(axis=1)
+    near: Bools = off_mhz < NEAR_CHANNEL_MHZ
+    return near
 
 
 def _describe(air: Air, pulses: Pulses, members: Bools, free: Bools, centre: float) -> dict[str, float]:
