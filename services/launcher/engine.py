@@ -232,8 +232,9 @@ def _has_ended(process: psutil.Process) -> bool:
         try:
             process.wait(0)
         except psutil.TimeoutExpired:
-            # After a crash of ours it belongs to process 1, which in a container often buries nobody.
-            return bool(process.status() == psutil.STATUS_ZOMBIE)
+            # After a crash of ours it belongs to process 1, which in a container often buries nobody. One of
+            # ours is buried by us, and not before the last of its threads has ended.
+            return not isinstance(process, psutil.Popen) and process.status() == psutil.STATUS_ZOMBIE
     return True
 
 
