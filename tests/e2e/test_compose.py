@@ -39,6 +39,7 @@ from tests.support.pdtools import Pdtools, install_pdtools
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 PARTS = ("auth", "network", "airshark", "chutes", "node", "bridge", "gateway")
+AIRSHARK, CHUTES = "/api/v1/airshark/status", "/api/v1/chutes/"
 ROOT_PARTS = {"chutes", "network"}
 """Without root the one could not use the engine's socket, nor the other alter networks."""
 IMAGES = ("service", "network", "airshark", "gateway")
@@ -332,11 +333,13 @@ def _survives_its_death(stack: Stack, name: str) -> None:
     # As a crash does it: what is killed through the engine is not started again.
     os.kill(before, 9)
     if name != "gateway":
-        rest = "/api/v1/airshark/status" if name == "chutes" else "/api/v1/chutes/"
+        rest = AIRSHARK if name == "chutes" else CHUTES
         assert stack.answers(rest), f"{name} takes others with it"
     until(lambda: _pid(container) not in (0, before))
     until(lambda: stack.runs(CHUTE))
     until(lambda: stack.answers("/healthz"))
+    # The health may be that of half a second ago, and the next death must not meet one that comes back.
+    until(lambda: stack.answers(AIRSHARK) and stack.answers(CHUTES))
 
 
 def _upgrade(stack: Stack, engine: docker.DockerClient) -> None:
