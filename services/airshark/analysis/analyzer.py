@@ -7,9 +7,8 @@ import numpy as np
 
 from services.airshark.analysis.air import Air, Timeline
 from services.airshark.analysis.broadband import find_jammer
-from services.airshark.analysis.carrier_kinds import believed, find_carrier_devices
+from services.airshark.analysis.carrier_kinds import find_carrier_devices
 from services.airshark.analysis.found import Device, Found
-from services.airshark.analysis.gaps import find_in_gaps
 from services.airshark.analysis.lifecycle import Lifecycle, Track
 from services.airshark.analysis.mains import MIN_VISIT_S
 from services.airshark.analysis.model import Model, load_model
@@ -146,7 +145,7 @@ class Analyzer:
 
 def _decide(scene: Scene, model: Model) -> list[Found]:
     jammers = find_jammer(scene)
-    carriers = find_carrier_devices(scene, model) + find_in_gaps(scene, believed(scene))
+    carriers = find_carrier_devices(scene, model)
     if not any(each.device is Device.ANALOG_VIDEO for each in carriers):
         carriers += scene.scanned
     # The border of a jammer, seen from the next channel, is broad and steady as a picture is.

@@ -7,7 +7,7 @@ import numpy as np
 from services.airshark.analysis.air import Air
 from services.airshark.analysis.carriers import MAX_SILENCE, WIDE_MHZ, CarrierSeen
 from services.airshark.analysis.found import Device, Found
-from services.airshark.analysis.gaps import between_channels
+from services.airshark.analysis.gaps import between_channels, found_music
 from services.airshark.analysis.model import Model
 from services.airshark.analysis.scene import Scene
 
@@ -78,7 +78,7 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
         found.append(
             _found(scene, Device.ANALOG_PHONE, pair[0][0], confidence, [carrier for carrier, _ in pair])
         )
-    return found
+    return found + [found_music(scene, gap) for gap in gaps if gap.moves]
 
 
 def _is_strong(carrier: CarrierSeen) -> bool:

@@ -78,11 +78,6 @@ def between_channels(scene: Scene, believed: list[CarrierSeen]) -> list[Between]
     return found
 
 
-def find_in_gaps(scene: Scene, believed: list[CarrierSeen]) -> list[Found]:
-    """Returns the music between channels; a bare carrier there may be anything."""
-    return [_found(scene, each) for each in between_channels(scene, believed) if each.moves]
-
-
 def _at_edge(scene: Scene, centre_mhz: float, side: int) -> CarrierSeen | None:
     """Returns what is steady in the outermost bins of a channel, on one side."""
     return next(
@@ -99,7 +94,8 @@ def _at_edge(scene: Scene, centre_mhz: float, side: int) -> CarrierSeen | None:
     )
 
 
-def _found(scene: Scene, gap: Between) -> Found:
+def found_music(scene: Scene, gap: Between) -> Found:
+    """Returns the audio sender that moves a carrier between channels; a bare one there may be anything."""
     stronger = max(gap.below, gap.above, key=lambda each: each.power_dbm)
     times = scene.air.time_s[scene.air.centre_mhz == stronger.centre_mhz]
     return Found(
