@@ -14,6 +14,8 @@ SERVICES = ("auth", "network", "airshark", "chutes", "node")
 MAX_UNIX_PATH_BYTES = 100
 WEB_DOMAIN = "chute.paradrop.org"
 """Below it each chute has a host name of its own."""
+STANDIN_RADIO_ID = "standin-wifi-0"
+"""What stands in for a radio, where the setting for it is on."""
 DEFAULT_LISTEN = "127.0.0.1:8080"
 DEFAULT_MAX_UPLOAD_MIB = 1024
 DEFAULT_CONCURRENT_BUILDS = 2
@@ -38,7 +40,8 @@ class Settings:
     listen_port: int
     """PARADROP_LISTEN: where Envoy listens."""
     admin_password: str | None = field(repr=False)
-    """Password of the default user at the first start."""
+    """PARADROP_ADMIN_PASSWORD, or the content of the file PARADROP_ADMIN_PASSWORD_FILE: password of the
+    default user at the first start."""
     tls_cert: Path | None
     tls_key: Path | None
     """PARADROP_TLS_CERT and PARADROP_TLS_KEY: PEM files; both or none."""

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from services.common.errors import FailedPrecondition
+from services.common.settings import STANDIN_RADIO_ID
 from services.network.adapters.kernel import in_host
 from services.network.adapters.link_reading import MARK
 from services.network.adapters.links import KernelLinks
@@ -31,8 +32,8 @@ from services.network.domain.stations import (
 
 log = structlog.get_logger()
 
-PHY, RADIO_ID = "standin0", "standin-wifi-0"
-ALIAS = f"{MARK}{RADIO_ID}"
+PHY = "standin0"
+ALIAS = f"{MARK}{STANDIN_RADIO_ID}"
 MAX_ACCESS_POINTS = 8
 CHANNELS = tuple(
     Channel(number, 2407 + 5 * number, disabled=False, no_initiate=False, radar=False, max_power_dbm=20.0)
@@ -123,7 +124,7 @@ class StandInRadios:
         return [
             Radio(
                 phy=PHY,
-                id=RADIO_ID,
+                id=STANDIN_RADIO_ID,
                 mac="",
                 interface=None,
                 channels_2g=tuple(channel.number for channel in CHANNELS),
@@ -152,4 +153,4 @@ class LinksWithoutContainers(KernelLinks):
 
     async def process_mark(self, pid: int) -> str | None:
         """Returns the same for all: processes of containers cannot be seen."""
-        return RADIO_ID
+        return STANDIN_RADIO_ID

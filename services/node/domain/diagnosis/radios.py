@@ -1,9 +1,7 @@
 """Issues of radios."""
 
+from services.common.settings import STANDIN_RADIO_ID
 from services.node.domain.diagnosis.facts import Facts, Issue
-
-STAND_IN = "standin-wifi-0"
-"""Id that the network service gives what stands in for a radio."""
 
 
 class RadioMissing:
@@ -11,7 +9,7 @@ class RadioMissing:
 
     def check(self, facts: Facts) -> Issue | None:
         """Returns one issue for all of them."""
-        missing = sorted(set(facts.wanted_radios) - {STAND_IN, *facts.radios})
+        missing = sorted(set(facts.wanted_radios) - {STANDIN_RADIO_ID, *facts.radios})
         if not missing:
             return None
         return Issue(
@@ -27,7 +25,7 @@ class RadioStandsIn:
 
     def check(self, facts: Facts) -> Issue | None:
         """Returns an issue that says so: everything else looks as with a radio."""
-        if STAND_IN not in facts.wanted_radios:
+        if STANDIN_RADIO_ID not in facts.wanted_radios:
             return None
         return Issue(
             "radio-standin",
