@@ -30,6 +30,13 @@ async def later():
 '''
 
 
+def python(folder: Path, program: str) -> str:
+    """Returns what a program prints that runs in a folder."""
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=60)
+    return ran.stdout
+
+
 def run(root: Path, what: str) -> None:
     """Runs the script on a folder, as the build of the images does."""
     call = f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); import lean, pathlib; lean.{what}"
@@ -75,15 +82,8 @@ def test_libraries_lose_docstrings_and_nothing_else(tmp_path: Path) -> None:
 def test_python_takes_the_bytecode_for_the_module(tmp_path: Path) -> None:
     (tmp_path / "small.py").write_text(LIBRARY + "print(checked.__doc__, __cached__)\n")
     run(tmp_path, "compile_all")
-    shown = subprocess.run(
-        [sys.executable, "-c", "import small"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert shown.stdout.split() == ["None", importlib.util.cache_from_source(str(tmp_path / "small.py"))]
+    shown = python(tmp_path, "import small")
+    assert shown.split() == ["None", importlib.util.cache_from_source(str(tmp_path / "small.py"))]
 
 
 def test_machine_code_without_symbols_runs(tmp_path: Path) -> None:
@@ -96,12 +96,5 @@ def test_machine_code_without_symbols_runs(tmp_path: Path) -> None:
     assert cut.stat().st_size < whole.stat().st_size / 2
     assert cut.stat().st_mode == whole.stat().st_mode
     assert (tmp_path / "notes").read_bytes() == b"\x7fELF but a text"
-    loaded = subprocess.run(
-        [sys.executable, "-c", "import _yaml, sys; print(_yaml.get_version_string())"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert loaded.stdout[0].isdigit()
+    loaded = python(tmp_path, "import _yaml, sys; print(_yaml.get_version_string())")
+    assert loaded[0].isdigit()

@@ -1,6 +1,7 @@
 """What the node tells about itself, over a real socket and about the machine the test runs on."""
 
 import asyncio
+import itertools
 import json
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -135,17 +136,20 @@ async def test_watching_telemetry_needs_a_sound_interval(node: Node) -> None:
             await call.read()
 
 
+def _counting(max_age_s: float) -> Cached[node_pb2.GetTelemetryResponse]:
+    """Reports whose time is their number."""
+    numbers = itertools.count(1)
+
+    async def report() -> node_pb2.GetTelemetryResponse:
+        return node_pb2.GetTelemetryResponse(time=next(numbers))
+
+    return Cached(report, max_age_s)
+
+
 async def test_a_watch_reports_at_once_and_then_in_its_interval() -> None:
     from services.node.rpc.streams import reports
 
-    made = 0
-
-    async def report() -> node_pb2.GetTelemetryResponse:
-        nonlocal made
-        made += 1
-        return node_pb2.GetTelemetryResponse(time=made)
-
-    stream: AsyncIterator = reports(Cached(report, 0.1), 0.2)
+    stream: AsyncIterator = reports(_counting(0.1), 0.2)
     began_s = asyncio.get_running_loop().time()
     times = [(await anext(stream)).report.time for _ in range(2)]
     assert times == [1, 2]
@@ -156,14 +160,7 @@ async def test_a_watch_reports_at_once_and_then_in_its_interval() -> None:
 async def test_a_watch_never_repeats_a_report_however_long_that_may_be_kept() -> None:
     from services.node.rpc.streams import reports
 
-    made = 0
-
-    async def report() -> node_pb2.GetTelemetryResponse:
-        nonlocal made
-        made += 1
-        return node_pb2.GetTelemetryResponse(time=made)
-
-    telemetry = Cached(report, 60)
+    telemetry = _counting(60)
     await telemetry.get()
     streams = [reports(telemetry, 1), reports(telemetry, 1)]
     told = [[(await anext(stream)).report.time for stream in streams] for _ in range(2)]
