@@ -382,6 +382,23 @@ async def test_what_is_allowed_no_longer_does_not_run_again(bench: Bench) -> Non
         assert (change.failure.reason, change.failure.undone) == ("PRIVILEGED_NOT_ALLOWED", True)
 
 
+async def test_configurations_that_wait_do_not_take_each_other_back(served: Served) -> None:
+    client = served.client()
+    await upload(client, name="web", version=1, services={"main": {}})
+    described = {"name": "web", "version": 2, "description": "second", "services": {"main": {}}}
+    files = {"paradrop.yaml": yaml.safe_dump(described), "Dockerfile": "FROM scratch\n"}
+    asked = [
+        await client.update("web", chute_tar(files)),
+        await client.call_id("SetChuteConfig", chute="web", config=struct({"environment": {"A": "1"}})),
+        await client.call_id("SetChuteConfig", chute="web", config=struct({"web": {"port": 80}})),
+    ]
+    for change_id in asked:
+        await client.done(change_id)
+    shown = await config(client)
+    assert (shown["version"], shown["description"]) == (2, "second")
+    assert (shown["environment"], shown["web"]) == ({"A": "1"}, {"service": "main", "port": 80})
+
+
 async def test_a_configuration_that_does_not_run_is_taken_back(served: Served) -> None:
     client = served.client()
     await upload(client, name="web", services={"main": {"environment": {"A": "1"}}})

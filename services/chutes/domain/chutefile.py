@@ -35,7 +35,7 @@ def read_definition(document: Mapping[str, Any]) -> Definition:
         }
     except InvalidArgument as error:
         raise (in_old_words(error) if old else error) from None
-    return Definition(spec, _without_secrets(document), read_download(document), credentials)
+    return Definition(spec, without_secrets(document), read_download(document), credentials)
 
 
 def _check_services(spec: ChuteSpec) -> None:
@@ -93,7 +93,7 @@ def _credentials(name: str, service: Mapping[str, Any]) -> Credentials | None:
     return Credentials(user or "", secret or "")
 
 
-def _without_secrets(document: Mapping[str, Any]) -> dict[str, Any]:
+def without_secrets(document: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a description without where files come from and without credentials."""
     kept = {key: value for key, value in document.items() if key not in ("download", "credentials")}
     if kept.get("config"):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.chutes.domain.chute import Chute
-from services.chutes.domain.chutefile import read_definition
+from services.chutes.domain.chutefile import read_definition, without_secrets
 from services.chutes.domain.chuteforms import OLD_FORM_SERVICE, as_old_form, with_networks
 from services.chutes.domain.chuteyaml import invalid, plain_mapping
 from services.chutes.domain.errors import config_missing
@@ -57,6 +57,16 @@ def read(chute: Chute, body: Mapping[str, Any]) -> Definition:
     if named not in (None, chute.name):
         raise invalid(f"config.name cannot be changed: {_READ_ONLY['name']}.", "config.name")
     return read_definition({**_whole(chute, given, present), "name": chute.name})
+
+
+def partial(body: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Returns what has to be read again when its turn comes, for changes before it may alter the rest.
+
+    None for a body that says all by itself. Credentials are left out.
+    """
+    if "services" in body:
+        return None
+    return without_secrets({key: value for key, value in plain_mapping(body).items() if key not in _READ_ONLY})
 
 
 def _whole(chute: Chute, given: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, Any]:

@@ -247,7 +247,13 @@ class ChuteManager:
             configured(self._registry.find(name), definition.spec, 0)
 
         request = Request(
-            "restart", name, user, spec=definition.spec, credentials=definition.credentials, terms=terms
+            "restart",
+            name,
+            user,
+            spec=definition.spec,
+            document=configuration.partial(document),
+            credentials=definition.credentials,
+            terms=terms,
         )
         return request, check
 

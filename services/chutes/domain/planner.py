@@ -77,9 +77,9 @@ def situation_of(
     old = installed.get(request.chute)
     if old is not None:
         require_access(old.name, old.owner, request.user)
-    if request.spec is not None:
-        refuse_shared_names(request.spec, [chute.spec for chute in installed.values()])
     new = wanted(change, old)
+    if new is not None and request.spec is not None:
+        refuse_shared_names(new.spec, [chute.spec for chute in installed.values()])
     if new is not None and new.desired == "running":
         others = [chute.spec for chute in installed.values() if chute.desired == "running"]
         refuse_too_much([*(spec for spec in others if spec.name != new.name), new.spec], new.name)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from services.chutes.domain import configuration
 from services.chutes.domain.change import Change, Request
 from services.chutes.domain.chute import Chute, Version, image_tags, is_newer
 from services.chutes.domain.errors import (
@@ -31,7 +32,8 @@ def wanted(change: Change, old: Chute | None) -> Chute | None:
     if request.type == "start" and old.desired == "running":
         raise chute_running(old.name)
     if request.spec is not None:
-        return configured(old, request.spec, change.id)
+        spec = configuration.read(old, request.document).spec if request.document else request.spec
+        return configured(old, spec, change.id)
     environment = request.environment or old.environment
     return replace(old, desired="running", environment=environment)
 
