@@ -118,12 +118,14 @@ async def _parts(
     )
     observer = NodeObserver(channels["chutes"], settings.service_token_file, outbox, inventory)
 
+    processors = readings.ProcessorLoad()
+
     async def report() -> node_pb2.GetTelemetryResponse:
         facts = await chutes.facts()
         return documents.to_telemetry(await asyncio.to_thread(readings.telemetry, facts))
 
     async def status() -> node_pb2.GetStatusResponse:
-        return documents.to_status(await asyncio.to_thread(readings.status))
+        return documents.to_status(await asyncio.to_thread(readings.status, processors))
 
     telemetry, load = Cached(report, TELEMETRY_AGE_S), Cached(status, STATUS_AGE_S)
     around = Surroundings(

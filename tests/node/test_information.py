@@ -4,7 +4,9 @@ import asyncio
 import itertools
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -104,6 +106,18 @@ def test_a_machine_without_disks_and_interfaces_still_has_the_keys(monkeypatch: 
 def test_a_process_that_is_gone_is_null() -> None:
     report = readings.telemetry([ChuteFacts("gone", "running", 2**22 + 1)])
     assert report["chutes"][0]["process"] is None
+
+
+def test_the_load_is_told_by_whatever_thread_reads_it() -> None:
+    load = readings.ProcessorLoad()
+    for _ in range(2):
+        until = time.process_time() + 0.1
+        while time.process_time() < until:
+            pass
+        with ThreadPoolExecutor(1) as threads:
+            percents = threads.submit(readings.status, load).result()["cpu_load"]
+        assert len(percents) == psutil.cpu_count()
+        assert 0 < max(percents) <= 100
 
 
 async def test_status_is_the_documented_document(node: Node) -> None:

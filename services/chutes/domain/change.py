@@ -81,8 +81,9 @@ class Request:
     download: Download | None = None
     """Where the files are, as long as they have to be fetched."""
     document: Mapping[str, Any] | None = None
-    """What was said of a chute whose files have to be fetched; it goes before what they say. For a restart with another
-    configuration: the part that was given, to be joined with what the chute is when its turn comes."""
+    """What was said of a chute whose files have to be fetched; it goes before what they say.
+
+    For a restart with another configuration: what was given, to be joined with the chute as it is then."""
     credentials: Mapping[str, Credentials] = field(default_factory=dict)
     """Service to who fetches its image."""
 

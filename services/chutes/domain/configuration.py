@@ -66,7 +66,9 @@ def partial(body: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     if "services" in body:
         return None
-    return without_secrets({key: value for key, value in plain_mapping(body).items() if key not in _READ_ONLY})
+    return without_secrets(
+        {key: value for key, value in plain_mapping(body).items() if key not in _READ_ONLY}
+    )
 
 
 def _whole(chute: Chute, given: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,11 +48,33 @@ def telemetry(chutes: Sequence[ChuteFacts]) -> dict[str, Any]:
     }
 
 
-def status() -> dict[str, Any]:
-    """Returns the document of the status socket; load is that since the call before."""
+class ProcessorLoad:
+    """Load of each processor since it was last asked for, by any thread; psutil keeps one for each."""
+
+    def __init__(self) -> None:
+        self._before = psutil.cpu_times(percpu=True)
+
+    def percents(self) -> list[int]:
+        """Returns whole percents, one for each processor."""
+        before, self._before = self._before, psutil.cpu_times(percpu=True)
+        return [_percent(then, now) for then, now in zip(before, self._before, strict=False)]
+
+
+def _percent(then: Any, now: Any) -> int:
+    # Time in guests is part of the user's.
+    passed = {
+        name: now_s - getattr(then, name) for name, now_s in now._asdict().items() if "guest" not in name
+    }
+    total_s = sum(passed.values())
+    idle_s = passed["idle"] + passed["iowait"]
+    return min(100, max(0, round(100 * (1 - idle_s / total_s)))) if total_s > 0 else 0
+
+
+def status(load: ProcessorLoad) -> dict[str, Any]:
+    """Returns the document of the status socket."""
     addresses, counters = psutil.net_if_addrs(), psutil.net_io_counters(pernic=True)
     return {
-        "cpu_load": [round(load) for load in psutil.cpu_percent(percpu=True)],
+        "cpu_load": load.percents(),
         "mem": _fields(psutil.virtual_memory(), ("total", "available", "free", "cached", "buffers")),
         "disk": {usage.pop("mountpoint"): usage for usage in _disk_usage()},
         "network": {
