@@ -3,15 +3,12 @@
 from dataclasses import dataclass
 from enum import IntFlag
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from services.airshark.domain.formats import RecordType
-from services.airshark.domain.power import bins_dbm
-
-Floats: TypeAlias = "npt.NDArray[np.float32]"
+from services.airshark.domain.power import Floats, bins_dbm
 
 
 class Flag(IntFlag):
@@ -103,7 +100,8 @@ class SampleBlock:
         starts = np.flatnonzero(moved)
         # Two floats as one whole number, which can be compared and sorted at once.
         keys = np.stack((first[starts], spacing[starts]), axis=1).view(np.uint64).reshape(-1)
-        different, which = np.unique(keys, return_inverse=True)
+        different = np.unique(keys)
+        which = np.searchsorted(different, keys)
         lengths = np.diff(starts, append=len(first))
         return _axis(different.view(np.float32).reshape(-1, 2), self.bin_count), np.repeat(which, lengths)
 

@@ -75,9 +75,8 @@ class Decoder:
         for layout, found in by_layout.items():
             rows = [piece[run.start : run.end].reshape(run.count, -1) for run, _ in found]
             index = [np.arange(first, first + run.count, dtype=np.int64) for run, first in found]
-            whole = rows[0] if len(rows) == 1 else np.concatenate(rows)
-            records = whole.view(layout.dtype).reshape(-1)
-            yield self._block(layout, records, np.concatenate(index), wall_time_s)
+            records = _joined(rows).view(layout.dtype).reshape(-1)
+            yield self._block(layout, records, _joined(index), wall_time_s)
 
     def _block(
         self, layout: Layout, records: Any, index: "npt.NDArray[np.int64]", wall_time_s: float
@@ -99,7 +98,7 @@ class Decoder:
             tsf_us=tsf_us,
             max_exp=np.bitwise_and(records["max_exp"], 15),
             magnitudes=magnitudes,
-            flags=np.where(stepped, np.uint16(Flag.TSF_STEP), np.uint16(0)),
+            flags=stepped * np.uint16(Flag.TSF_STEP),
             **values,
         )
         self._judge(block, bad_width)
@@ -134,12 +133,15 @@ class Decoder:
             Flag.BAD_WIDTH: bad_width,
         }
         for flag, where in found.items():
-            if where.any():
+            if count := int(np.count_nonzero(where)):
                 block.flags[where] |= np.uint16(flag)
-                self.counts[str(flag.name).lower()] += int(where.sum())
-        steps = int(np.count_nonzero(block.flags & Flag.TSF_STEP))
-        if steps:
+                self.counts[str(flag.name).lower()] += count
+        if steps := int(np.count_nonzero(block.flags & Flag.TSF_STEP)):
             self.counts["tsf_step"] += steps
+
+
+def _joined(parts: list[Any]) -> Any:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _either(halves: "npt.NDArray[np.bool_]") -> "npt.NDArray[np.bool_]":

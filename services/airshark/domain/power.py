@@ -4,24 +4,27 @@ A sample as a whole has the power `noise floor + RSSI`; each bin has its share o
 
     P[i] = noise + rssi + 20 log10(b[i]) - 10 log10(sum of b[k]^2),    b[i] = data[i] << max_exp
 
-The shift cancels wherever `data[i]` is not 0, so a table over `data` is enough. A bin of 0 counts as a
+The shift cancels wherever `data[i]` is not 0, so the logarithm of `data` is enough. A bin of 0 counts as a
 magnitude of 1 after the shift, as in other tools: it reads 20 log10(2^max_exp) dB below a bin of 1. An
 impossible `max_exp` counts as 0. HT40 records are two samples side by side, each with a sum of its own.
 """
+
+from functools import cache
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from services.airshark.domain.formats import MAX_PLAUSIBLE_EXPONENT
 
+Magnitudes: TypeAlias = "npt.NDArray[np.uint8]"
+Floats: TypeAlias = "npt.NDArray[np.float32]"
+
 SILENT_DBM = -200.0
 """What bins read in a sample without any energy; such a sample is flagged `ALL_ZERO`."""
 
-ROWS_AT_ONCE = 4096
-"""So many samples and what is made of them stay in a processor's caches."""
-
-_WORD = 8
-"""Bins that are looked at together; all numbers of bins are multiples of it."""
+BINS_AT_ONCE = 2048 * 56
+"""So many bins and what is made of them stay in a processor's caches."""
 
 _SHIFT_DB = np.where(np.arange(16) <= MAX_PLAUSIBLE_EXPONENT, np.arange(16) * 20 * np.log10(2), 0).astype(
     np.float32
@@ -29,65 +32,69 @@ _SHIFT_DB = np.where(np.arange(16) <= MAX_PLAUSIBLE_EXPONENT, np.arange(16) * 20
 """What a shift takes off, by `max_exp`."""
 
 
-def _pair_table() -> "npt.NDArray[np.float64]":
-    """Returns 20 log10 of two neighbouring bins, two floats in the place of a double, by both bins' bytes."""
+def by_logarithm(magnitudes: Magnitudes, decibels: Floats) -> None:
+    """Turns magnitudes, which `decibels` holds as floats, into dB; what is 0 becomes minus infinity."""
+    with np.errstate(divide="ignore"):
+        np.log10(decibels, out=decibels)
+    decibels *= 20
+
+
+def by_table(magnitudes: Magnitudes, decibels: Floats) -> None:
+    """Writes the dB of magnitudes, an even number in each row; what is 0 becomes 0 dB."""
+    # The table has an entry for every pair, so nothing is out of range; "clip" is the mode without a copy.
+    np.take(_pairs(), magnitudes.view(np.uint16), mode="clip", out=decibels.view(np.float64))
+
+
+@cache
+def _pairs() -> "npt.NDArray[np.float64]":
+    """Returns the dB of two neighbouring bins, two floats in the place of a double, by both bins' bytes.
+
+    Half a megabyte, made when it is needed first.
+    """
     table = np.zeros(256, np.float32)
     table[1:] = 20 * np.log10(np.arange(1, 256))
     pairs = np.arange(65536, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
     return np.ascontiguousarray(table[pairs]).view(np.float64).reshape(-1)
 
 
-# Half a megabyte, made when the first sample is looked at.
-_pairs: "npt.NDArray[np.float64] | None" = None
+def _numpy_has_fast_log10() -> bool:
+    """Tells whether numpy has a log10 made for this processor; elsewhere it computes one after the other."""
+    kinds = np.lib.introspect.opt_func_info("^log10$", "float32").get("log10", {})
+    return any(not kind["current"].startswith("baseline") for kind in kinds.values())
+
+
+_to_decibels = by_logarithm if _numpy_has_fast_log10() else by_table
 
 
 def bins_dbm(
-    magnitudes: "npt.NDArray[np.uint8]",
-    total_dbm: "npt.NDArray[np.float32]",
+    magnitudes: Magnitudes,
+    total_dbm: Floats,
     max_exp: "npt.NDArray[np.uint8]",
-) -> "npt.NDArray[np.float32]":
+) -> Floats:
     """Returns the power of each bin; (n, bins) of magnitudes, (n, halves) of totals, (n,) of shifts.
 
-    What reads or writes every bin goes over all rows in one call: a call for each row would cost more.
+    What reads or writes every bin goes over many rows in one call: a call for each row would cost more.
     """
-    global _pairs
-    if _pairs is None:
-        _pairs = _pair_table()
-    count, bin_count = magnitudes.shape
-    width = bin_count // total_dbm.shape[1]
-    result = np.empty((count, bin_count), np.float32)
-    for start in range(0, count, ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
-        data = np.ascontiguousarray(magnitudes[rows])
-        part = result[rows]
-        # The table has an entry for every pair, so nothing is out of range; "clip" is the mode without a
-        # copy.
-        np.take(_pairs, data.view(np.uint16), mode="clip", out=part.view(np.float64))
-        halves = data.reshape(-1, width).astype(np.float32)
+    width = magnitudes.shape[1] // total_dbm.shape[1]
+    data = np.ascontiguousarray(magnitudes).reshape(-1, width)
+    base, sums = total_dbm.reshape(-1).copy(), np.empty(len(data), np.float32)
+    result = np.empty(data.shape, np.float32)
+    rows_at_once = BINS_AT_ONCE // width
+    scratch = np.empty((min(rows_at_once, len(data)), width), np.float32)
+    for start in range(0, len(data), rows_at_once):
+        rows = slice(start, start + rows_at_once)
+        part = data[rows]
+        work = scratch[: len(part)]
+        np.copyto(work, part)
         # Not a product of matrices: the library for these starts threads.
-        sums = np.einsum("ij,ij->i", halves, halves)
-        base = total_dbm[rows].reshape(-1) - 10 * np.log10(np.maximum(sums, 1))
+        np.einsum("ij,ij->i", work, work, out=sums[rows])
+        base[rows] -= 10 * np.log10(np.maximum(sums[rows], 1))
+        _to_decibels(part, work)
+        np.add(work, base[rows, None], out=result[rows])
+    zeros = np.flatnonzero(data == 0)
+    if len(zeros):
         silent = sums == 0
+        base -= np.repeat(_SHIFT_DB[max_exp & 15], len(data) // len(max_exp))
         base[silent] = SILENT_DBM
-        levels = part.reshape(-1, width)
-        levels += base[:, None]
-        _lower_zeros(levels, data, max_exp[rows], silent)
-    return result
-
-
-def _lower_zeros(
-    levels: "npt.NDArray[np.float32]",
-    data: "npt.NDArray[np.uint8]",
-    max_exp: "npt.NDArray[np.uint8]",
-    silent: "npt.NDArray[np.bool_]",
-) -> None:
-    """Lowers bins of 0 by the shift that they have not had; a half without any energy is silent already."""
-    zero = (data == 0).reshape(-1, _WORD)
-    words = np.flatnonzero(zero.view(np.uint64).reshape(-1) != 0)
-    if not len(words):
-        return
-    found = np.flatnonzero(zero.take(words, axis=0))
-    bins = words[found // _WORD] * _WORD + found % _WORD
-    rows = bins // levels.shape[1]
-    shifts = np.where(silent, np.float32(0), np.repeat(_SHIFT_DB[max_exp & 15], len(levels) // len(max_exp)))
-    levels.reshape(-1)[bins] -= shifts[rows]
+        result.reshape(-1)[zeros] = base[zeros // width]
+    return result.reshape(magnitudes.shape)
