@@ -5,6 +5,7 @@
 --           the path or of the body
 --   keys    keys that the body may have; absent if it may have any
 --   body    whether the call takes a JSON body
+--   renamed keys of the body to the fields that they are read as; absent if there are none
 --   shape   "object" or "array" if the body must be one
 --   unwrap  key of the reply whose value is the whole answer
 
@@ -108,14 +109,14 @@ local function clean_path(route, headers)
   return is_utf8(unescaped(wanted))
 end
 
--- Returns the keys of the outermost object and how deep the text is nested; nil if it cannot be JSON. What the values
--- are is the business of the transcoder, which is less strict: it takes keys without quotes and in single ones.
+-- Returns the keys of the outermost object, where they are, and how deep the text is nested; nil if it cannot be JSON. What
+-- the values are is the business of the transcoder, which is less strict: it takes keys without quotes and in single ones.
 local function scan(text)
-  local keys, depth, deepest, position, key_next = {}, 0, 0, 1, false
+  local keys, places, depth, deepest, position, key_next = {}, {}, 0, 0, 1, false
   while true do
     local at, _, token = text:find("([{}%[%],:\"'])", position)
     if not at then
-      return depth == 0 and keys or nil, deepest
+      return depth == 0 and keys or nil, places, deepest
     end
     if token == "'" or (token == ":" and depth == 1 and key_next) or (depth == 0 and deepest > 0) then
       return nil
@@ -132,7 +133,7 @@ local function scan(text)
         return nil
       end
       if depth == 1 and key_next then
-        keys[#keys + 1] = text:sub(at + 1, closing - 1)
+        keys[#keys + 1], places[#places + 1] = text:sub(at + 1, closing - 1), at
         key_next = false
       end
       position = closing + 1
@@ -160,9 +161,20 @@ local function unknown_key(keys, allowed)
   end
 end
 
+local function renamed(text, keys, places, names)
+  for index = #keys, 1, -1 do
+    local key, at = keys[index], places[index]
+    if names[key] then
+      text = text:sub(1, at) .. names[key] .. text:sub(at + 1 + #key)
+    end
+  end
+  return text
+end
+
 local function check_body(handle, route, headers)
   local content_type = (headers:get("content-type") or ""):match("^%s*([^;%s]*)"):lower()
-  local allowed, kind, shape = route:get("keys"), route:get("kind"), route:get("shape")
+  local allowed, names = route:get("keys"), route:get("renamed")
+  local kind, shape = route:get("kind"), route:get("shape")
   -- Waits for all of it, or answers 413. Other objects of before are no longer valid then.
   local body = handle:body()
   if not body then
@@ -180,7 +192,7 @@ local function check_body(handle, route, headers)
   if not is_utf8(text) then
     return refuse(handle, "400", "JSON_INVALID", "The body must be JSON in UTF-8.")
   end
-  local keys, depth = scan(text)
+  local keys, places, depth = scan(text)
   -- The transcoder leaves a call open whose body has another shape.
   if not keys or (SHAPES[shape] and not text:find(SHAPES[shape])) then
     local wanted = SHAPES[shape] and "one JSON " .. shape or "JSON"
@@ -192,6 +204,9 @@ local function check_body(handle, route, headers)
   local unknown = allowed and unknown_key(keys, allowed)
   if unknown then
     return refuse(handle, "400", "FIELD_UNKNOWN", "The body may not have the field '" .. unknown .. "'.", unknown)
+  end
+  if names then
+    body:setBytes(renamed(text, keys, places, names))
   end
   if kind == "login" then
     local username = text:match('"username"%s*:%s*("[^"\\%c]*")') or '"paradrop"'

@@ -14,6 +14,13 @@ IMPORT_RPC = "paradrop.chutes.v1.ChuteArchiveService.ImportChute"
 SHARED_RPCS = ("paradrop.node.v1.NodeService.GetHardware", "paradrop.node.v1.NodeService.GetTelemetry")
 """What many watch and no call changes: requests at the same moment may share an answer, see shared.lua."""
 
+ENVIRONMENT_KEYS = {"environment": "variables"}
+RENAMED_KEYS = {
+    "paradrop.chutes.v1.ChuteService.StartChute": ENVIRONMENT_KEYS,
+    "paradrop.chutes.v1.ChuteService.RestartChute": ENVIRONMENT_KEYS,
+}
+"""Keys of bodies that are read as another field: one that takes numbers as well, and an empty environment."""
+
 LOGIN_RPC = "paradrop.auth.v1.AuthService.LoginLocal"
 UPLOAD_TYPE = "application/x-tar"
 ARCHIVE_TYPE = "application/gzip"
@@ -41,6 +48,11 @@ class Route:
     def shares_answers(self) -> bool:
         """Whether requests at the same moment may share an answer."""
         return self.binding.rpc in SHARED_RPCS
+
+    @property
+    def renamed_keys(self) -> dict[str, str]:
+        """Keys of the body to the fields that they are read as."""
+        return RENAMED_KEYS.get(self.binding.rpc, {})
 
     @property
     def kind(self) -> str:

@@ -9,6 +9,7 @@ from google.protobuf import json_format, struct_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chutes.domain import logs, watch
+from services.common.documents import to_struct
 from tests.chutes.bench import spec, web_spec
 from tests.chutes.client import Client, refusal
 from tests.chutes.served import Served
@@ -332,6 +333,14 @@ async def test_an_environment_replaces_the_author_s(served: Served) -> None:
     assert served.bench.engine.running["web-main"].plan.environment["A"] == "1"
     await client.done(await client.call_id("RestartChute", chute="web"))
     assert (await client.call("GetChute", chute="web")).chute.environment == {"A": "1"}
+    variables = to_struct({"A": 1, "B": True, "C": None, "D": 1.5})
+    await client.done(await client.call_id("RestartChute", chute="web", variables=variables))
+    shown = (await client.call("GetChute", chute="web")).chute.environment
+    assert shown == {"A": "1", "B": "true", "C": "", "D": "1.5"}
+    refused = await _refused(client.call("RestartChute", chute="web", variables=to_struct({"A": []})))
+    assert refused == ("INVALID_ARGUMENT", "ENVIRONMENT_INVALID", "environment.A")
+    await client.done(await client.call_id("RestartChute", chute="web", variables=to_struct({})))
+    assert (await client.call("GetChute", chute="web")).chute.environment == {}
     refused = await _refused(client.call("RestartChute", chute="web", environment={"A=B": "1"}))
     assert refused == ("INVALID_ARGUMENT", "ENVIRONMENT_INVALID", "environment.A=B")
     large = {f"V{number}": "x" for number in range(201)}
@@ -356,7 +365,7 @@ BAD_CHANGES = [
     (CHANGE | {"user": {"name": "root"}}, "change.user"),
     (CHANGE | {"colour": "red"}, "change.colour"),
     (CHANGE | {"environment": {"A": "1"}}, "change.environment"),
-    (CHANGE | {"updateType": "restart", "environment": {"A": 1}}, "change.environment"),
+    (CHANGE | {"updateType": "restart", "environment": {"A": []}}, "change.environment"),
     (CHANGE | {"updateType": "restart", "environment": "A"}, "change.environment"),
 ]
 

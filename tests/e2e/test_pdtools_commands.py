@@ -442,9 +442,12 @@ def test_the_life_of_a_chute(node: Callable[..., str], stack: Stack, tmp_path: P
     assert "success" in node("start-chute", "passing")
     assert "success" in node("restart-chute", "passing")
     assert described()["state"] == "running"
-    added = editor(tmp_path, 'echo "COLOUR: green" > "$1"')
+    added = editor(tmp_path, 'echo "{COLOUR: green, PORT: 8080, DEBUG: true}" > "$1"')
     assert "success" in node("edit-chute-variables", "passing", editor=added)
-    assert described()["environment"] == {"COLOUR": "green"}
+    assert described()["environment"] == {"COLOUR": "green", "PORT": "8080", "DEBUG": "true"}
+    emptied = editor(tmp_path, 'echo "{}" > "$1"')
+    assert "success" in node("edit-chute-variables", "passing", editor=emptied)
+    assert described()["environment"] == {}
     altered = editor(tmp_path, "sed -i \"s/A: '1'/A: '2'/\" \"$1\"")
     assert "success" in node("edit-chute-configuration", "passing", editor=altered)
     configuration = stack.node.request("GET", "/api/v1/chutes/passing/config").json

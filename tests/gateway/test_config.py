@@ -65,7 +65,7 @@ class TestDescriptors:
         start = binding(bindings, "StartChute")
         assert (logs.method, logs.service, logs.server_streaming) == ("GET", "chutes", True)
         assert logs.query_keys == ("service", "tail", "follow", "since", "until")
-        taken = ("environment", "dry_run")
+        taken = ("environment", "dry_run", "variables")
         assert (start.body, start.body_keys, start.query_keys) == ("*", taken, ("dry_run",))
         assert binding(bindings, "ListSshKeys").unwrap == "keys"
         assert binding(bindings, "RemoveStation").variables == ("chute", "network", "mac")

@@ -54,6 +54,18 @@ def test_a_call(gateway: Gateway, channel: grpc.Channel, metadata) -> None:
     assert gateway.doubles.last.request.chute == "web"
 
 
+def test_a_message_that_cannot_be_read_is_refused_with_a_reason(
+    gateway: Gateway, channel: grpc.Channel, metadata
+) -> None:
+    with pytest.raises(grpc.RpcError) as error:
+        channel.unary_unary(PATH)(b"\xff", metadata=metadata)
+
+    info = error_details_pb2.ErrorInfo()
+    assert rpc_status.from_call(error.value).details[0].Unpack(info)
+    assert (error.value.code(), info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_MALFORMED")
+    assert not gateway.doubles.calls
+
+
 def test_every_service_answers(gateway: Gateway, channel: grpc.Channel, metadata) -> None:
     auth_pb2_grpc.AuthServiceStub(channel).ListUsers(auth_pb2.ListUsersRequest(), metadata=metadata)
     network_pb2_grpc.NetworkServiceStub(channel).ListDevices(

@@ -1,7 +1,9 @@
 """What is wrong with what somebody asks for, whatever is installed."""
 
 from collections.abc import Mapping
+from typing import Any
 
+from services.chutes.domain import chutefields
 from services.chutes.domain.spec import ChuteSpec
 from services.common.errors import InvalidArgument
 
@@ -21,6 +23,18 @@ def require_images(spec: ChuteSpec) -> None:
                 field=f"services.{name}.type",
                 service=name,
             )
+
+
+def read_environment(given: Mapping[str, Any]) -> dict[str, str]:
+    """Returns an environment whose values are given as in a paradrop.yaml, or raises which is wrong."""
+    for name, value in given.items():
+        if isinstance(value, dict | list):
+            raise InvalidArgument(
+                f"The variable {name!r} of an environment must be a text, a number or a boolean.",
+                reason="ENVIRONMENT_INVALID",
+                field=f"environment.{name}",
+            )
+    return chutefields.environment(given)
 
 
 def check_environment(environment: Mapping[str, str]) -> None:

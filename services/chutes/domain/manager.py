@@ -148,7 +148,7 @@ class ChuteManager:
             if command in ("start", "restart"):
                 self._refuse_too_much(prospect.spec)
 
-        replaced = dict(environment) if environment else None
+        replaced = None if environment is None else dict(environment)
         return Request(command, name, user, environment=replaced, terms=terms), check
 
     async def install(

@@ -34,7 +34,7 @@ def wanted(change: Change, old: Chute | None) -> Chute | None:
     if request.spec is not None:
         spec = configuration.read(old, request.document).spec if request.document else request.spec
         return configured(old, spec, change.id)
-    environment = request.environment or old.environment
+    environment = old.environment if request.environment is None else request.environment
     return replace(old, desired="running", environment=environment)
 
 

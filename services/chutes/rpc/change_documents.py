@@ -7,6 +7,7 @@ from typing import Any, ClassVar, get_args
 from google.protobuf import struct_pb2
 
 from services.chutes.domain.change import NODE_NAME
+from services.chutes.domain.demands import read_environment
 from services.chutes.domain.manager import Command
 from services.chutes.domain.spec import Definition
 from services.chutes.rpc.documents import FIELD, read_description, told_of_config
@@ -140,9 +141,9 @@ def _flag(document: Mapping[str, Any], key: str) -> bool:
 def _environment(value: Any) -> Mapping[str, str] | None:
     if value is None:
         return None
-    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-        raise _wrong("environment", "must be an object of texts")
-    return value
+    if not isinstance(value, dict) or any(isinstance(item, dict | list) for item in value.values()):
+        raise _wrong("environment", "must be an object of texts, numbers and booleans")
+    return read_environment(value)
 
 
 def _wrong(key: str, what: str) -> InvalidArgument:

@@ -10,6 +10,7 @@ from paradrop.type.v1 import stream_pb2
 
 from services.chutes.domain.access import may_see
 from services.chutes.domain.change import Terms
+from services.chutes.domain.demands import read_environment
 from services.chutes.domain.folderport import Folders
 from services.chutes.domain.logs import DEFAULT_TAIL, LogEvent, LogReader
 from services.chutes.domain.manager import ChuteManager, Command
@@ -102,7 +103,7 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
     async def StartChute(self, request: pb.StartChuteRequest, context: Any) -> pb.StartChuteResponse:
         """Starts a stopped chute."""
         terms = terms_of(context)
-        return await self._command(pb.StartChuteResponse, "start", request, terms, request.environment)
+        return await self._command(pb.StartChuteResponse, "start", request, terms, _environment(request))
 
     async def StopChute(self, request: pb.StopChuteRequest, context: Any) -> pb.StopChuteResponse:
         """Stops a running chute."""
@@ -111,7 +112,7 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
     async def RestartChute(self, request: pb.RestartChuteRequest, context: Any) -> pb.RestartChuteResponse:
         """Creates the containers of a chute anew."""
         terms = terms_of(context, request.force)
-        return await self._command(pb.RestartChuteResponse, "restart", request, terms, request.environment)
+        return await self._command(pb.RestartChuteResponse, "restart", request, terms, _environment(request))
 
     async def DeleteChute(self, request: pb.DeleteChuteRequest, context: Any) -> pb.DeleteChuteResponse:
         """Removes a chute."""
@@ -126,7 +127,7 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
         terms: Terms,
         environment: Mapping[str, str] | None = None,
     ) -> Reply:
-        asked = (command, request.chute, current_principal(), dict(environment or {}), terms)
+        asked = (command, request.chute, current_principal(), environment, terms)
         return await answer(
             reply, self._chutes.command, self._chutes.preview, *asked, dry_run=request.dry_run
         )
@@ -217,6 +218,12 @@ class ChuteServicer(chutes_pb2_grpc.ChuteServiceServicer):
         events = self._logs.read(chute, request.service, tail, request.follow, span)
         async for response in with_end(_log_responses(events), lambda end: pb.StreamLogsResponse(end=end)):
             yield response
+
+
+def _environment(request: pb.StartChuteRequest | pb.RestartChuteRequest) -> Mapping[str, str] | None:
+    if request.HasField("variables"):
+        return read_environment(from_struct(request.variables))
+    return dict(request.environment) or None
 
 
 async def _list_responses(
