@@ -1,6 +1,7 @@
 """The bridge: an ASGI server behind Envoy."""
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -150,6 +151,11 @@ async def _no_socket(websocket: WebSocket) -> None:
     await deny(websocket, pages.missing())
 
 
+def _is_trouble(record: logging.LogRecord) -> bool:
+    """Tells whether a line of uvicorn's is worth keeping: it says this of refused handshakes too."""
+    return "without completing handshake" not in record.getMessage()
+
+
 class _Server(uvicorn.Server):
     """A server that leaves signals to the process it is part of, and sleeps while nobody asks."""
 
@@ -190,6 +196,7 @@ async def _serving(app: Starlette, settings: Settings) -> AsyncIterator[None]:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )
+    logging.getLogger("uvicorn.error").addFilter(_is_trouble)
     server = _Server(config)
     listener = await asyncio.to_thread(_listen, settings.bridge_address)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

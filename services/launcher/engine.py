@@ -71,6 +71,7 @@ class EngineKeeper:
     ) -> None:
         self._given = settings.docker_host
         self._address = settings.docker_host or daemon_address
+        self._starts_here = self._address == daemon_address
         self._daemon = daemon
         self._record = settings.home / "dockerd.json"
         self._logs = settings.home / "logs"
@@ -86,7 +87,8 @@ class EngineKeeper:
 
     async def prepare(self) -> None:
         """Finds or starts the engine; afterwards `report` says how that went. Raises nothing."""
-        self._own = await asyncio.to_thread(processes.recall, self._record)
+        if self._starts_here:
+            self._own = await asyncio.to_thread(processes.recall, self._record)
         self.report = await asyncio.to_thread(ask, self._address)
         if not self.report.problem:
             return

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -338,8 +339,10 @@ class TestEverySocket:
 
 
 @pytest.mark.parametrize("path", ["/ws/none", "/sockjs/none", "/ws/changes/1", "/ws/"])
-def test_an_unknown_socket_is_404(gateway: Gateway, path: str) -> None:
+def test_an_unknown_socket_is_404(gateway: Gateway, path: str, caplog: pytest.LogCaptureFixture) -> None:
     assert refused(gateway, path).status_code == 404
+    # What a client asks in vain is no trouble of the node.
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 @pytest.mark.parametrize("ending", ["close", "reset"])

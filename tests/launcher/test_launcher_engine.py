@@ -129,6 +129,12 @@ async def test_the_engine_of_a_killed_run_is_adopted(machine: Machine) -> None:
     killed.kill()
     await killed.wait()
     assert await machine.answers()
+    elsewhere = replace(machine.settings, docker_host=f"unix://{machine.folder}/other.sock")
+    keeper = replace(machine, settings=elsewhere).keeper(ensure=False)
+    await keeper.prepare()
+    assert not keeper.is_own
+    await keeper.stop()
+    assert await machine.answers()
     keeper = machine.keeper(ensure=False)
     await keeper.prepare()
     assert keeper.report.problem == ""
