@@ -181,7 +181,8 @@ def _first_web_files(folder: Path) -> None:
 def _script(origins: tuple[str, ...]) -> bytes:
     # Settings let only letters of URLs into an origin: as JSON it is a Lua string too.
     table = ", ".join(f"[{json.dumps(origin)}] = true" for origin in origins)
-    return f"local ORIGINS = {{{table}}}\n".encode() + Path(__file__).with_name("filter.lua").read_bytes()
+    scripts = [Path(__file__).with_name(name).read_text() for name in ("errors.lua", "filter.lua")]
+    return "\n".join([f"local ORIGINS = {{{table}}}", *scripts]).encode()
 
 
 def _environment() -> Environment:

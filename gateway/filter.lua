@@ -1,4 +1,5 @@
--- What the transcoder leaves to do for /api/v1. ORIGINS, the pages of elsewhere that may act, is written before this.
+-- What the transcoder leaves to do for /api/v1. ORIGINS, the pages of elsewhere that may act, and errors.lua are written
+-- before this.
 -- The route's metadata says what applies to the call:
 --   kind    "call", "stream", "upload", "download" or "login"
 --   query   query parameters that may be given; all others are dropped, so that none can stand in for a part of
@@ -20,28 +21,15 @@ local SHAPES = {object = "^%s*{", array = "^%s*%["}
 -- A level of a free document is three of the message it becomes, and readers of messages take a hundred.
 local MAX_DEPTH = 30
 local SAFE_METHODS = {GET = true, HEAD = true, OPTIONS = true}
-local BODY_COMPLETES = {["401"] = true, ["429"] = true, ["503"] = true}
+local BODY_COMPLETES = {["400"] = true, ["401"] = true, ["429"] = true, ["503"] = true}
 local GRPC_HEADERS = {"grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding"}
 local CODES = {["400"] = 3, ["403"] = 7, ["415"] = 3, ["500"] = 13}
 
-local function quoted(text)
-  return '"' .. text:gsub('[%c"\\\127-\255]', function(char) return ("\\u%04x"):format(char:byte()) end) .. '"'
-end
-
 local function refuse(handle, status, reason, message, field)
-  local metadata, violation = "{}", ""
-  if field then
-    metadata = '{"field":' .. quoted(field) .. "}"
-    violation = ',{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":'
-      .. quoted(field) .. ',"description":' .. quoted(message) .. "}]}"
-  end
   handle:streamInfo():dynamicMetadata():set("paradrop", "json", true)
   handle:respond(
     {[":status"] = status, ["content-type"] = "application/json"},
-    ('{"code":%d,"message":%s,"details":[{"@type":"type.googleapis.com/google.rpc.ErrorInfo",'
-      .. '"reason":"%s","domain":"paradrop","metadata":%s}%s]}'):format(
-      CODES[status], quoted(message), reason, metadata, violation
-    )
+    error_json(CODES[status], reason, message, field)
   )
 end
 
@@ -261,7 +249,10 @@ local function cut_out(text, key)
   return text:sub(1, #opening) == opening and text:sub(#opening + 1, -2) or text
 end
 
-local function complete_error(handle, text, status, kind)
+local function complete_error(handle, text, status, kind, names)
+  if status == "400" then
+    return text:find('"REQUEST_INVALID"', 1, true) and explained(text, names) or text
+  end
   local delay = text:match('"retryDelay":%s*"(%d+)')
   if delay then
     handle:headers():replace("retry-after", delay)
@@ -279,6 +270,7 @@ end
 function envoy_on_response(handle)
   local headers, route = handle:headers(), handle:metadata()
   local status, kind, unwrap = headers:get(":status"), route:get("kind"), route:get("unwrap")
+  local names = route:get("renamed")
   if status == "401" and kind ~= "login" and not headers:get("grpc-status") then
     headers:replace("www-authenticate", 'Basic realm="Login Required"')
   end
@@ -299,7 +291,7 @@ function envoy_on_response(handle)
     return
   end
   local text = body:getBytes(0, body:length())
-  local wanted = failed and complete_error(handle, text, status, kind) or unwrap and cut_out(text, unwrap) or text
+  local wanted = failed and complete_error(handle, text, status, kind, names) or unwrap and cut_out(text, unwrap) or text
   if head or wanted ~= text then
     body:setBytes(head and "" or wanted)
     handle:headers():replace("content-length", #wanted)

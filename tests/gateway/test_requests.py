@@ -188,11 +188,44 @@ def test_the_terms_of_an_upload_are_in_the_query(gateway: Gateway, method: str, 
     assert last.metadata["idempotency-key"] == "key-1"
 
 
-def test_a_query_parameter_of_the_wrong_type_is_400(gateway: Gateway) -> None:
-    answer = gateway.request("GET", "/api/v1/changes?page_size=many")
+WRONG_TYPES = [
+    ("POST", "/api/v1/password/change", '{"password": 12345678}', "password", "password must be a text."),
+    ("POST", "/api/v1/auth/local", '{"password": {"a": 1}}', "password", "password may not be an object."),
+    ("POST", START, '{"environment": "x"}', "environment", "environment must be an object."),
+    ("POST", START, '{"dry_run": "x"}', "dry_run", "dry_run must be true or false."),
+    ("POST", "/api/v1/users", '{"role": "X"}', "role",
+     "role must be one of the values of paradrop.auth.v1.Role, see /reference."),
+    ("PUT", "/api/v1/audio/sinks/a/volume", '["x"]', "volume[0]", "volume[0] must be a number."),
+    ("GET", "/api/v1/changes?page_size=many", None, "page_size", "page_size must be a whole number."),
+    ("GET", "/api/v1/chutes/web/logs?since=noon", None, "since",
+     "since must be a time such as 2026-01-31T12:00:00Z."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path", "body", "field", "message"), WRONG_TYPES)
+def test_a_value_of_the_wrong_type_is_told_by_its_field(
+    gateway: Gateway, method: str, path: str, body: str | None, field: str, message: str
+) -> None:
+    answer = gateway.request(method, path, body)
+
+    assert (answer.status, answer.reason, answer.json["message"]) == (400, "REQUEST_INVALID", message)
+    assert answer.json["details"][1]["fieldViolations"] == [{"field": field, "description": message}]
+    assert answer.headers["content-length"] == str(len(answer.body))
+    assert not gateway.doubles.calls
+
+
+def test_a_list_where_none_may_be_is_400(gateway: Gateway) -> None:
+    answer = gateway.request("POST", START, '{"environment": []}')
 
     assert (answer.status, answer.reason) == (400, "REQUEST_INVALID")
-    assert "page_size" in answer.json["message"]
+    assert answer.json["message"] == "A value of the body is a list where none may be."
+
+
+def test_a_path_that_no_text_is_says_so(gateway: Gateway) -> None:
+    answer = gateway.request("GET", "/api/v1/chutes/%00")
+
+    assert (answer.status, answer.reason) == (400, "PATH_INVALID")
+    assert answer.json["message"] == "The path must be text without control characters."
 
 
 def test_an_id_that_is_no_number_is_400(gateway: Gateway) -> None:
