@@ -38,7 +38,7 @@ class HttpBinding:
     body_shape: str
     """"object" or "array" if the body must be one, else ""."""
     body_keys: tuple[str, ...]
-    """Keys that a body may have; empty if the annotation does not bind the whole request."""
+    """Keys that a body may have; empty if it may have any."""
     query_keys: tuple[str, ...]
     """Query parameters that may be given: fields of the request that neither path nor body fills."""
     unwrap: str
@@ -147,11 +147,25 @@ def _binding(
         template=template,
         body=rule.body,
         body_shape=_shape(rule.body, request),
-        body_keys=_keys(others) if rule.body == "*" else (),
+        body_keys=_body_keys(rule.body, others, messages),
         query_keys=_keys(_in_query(rule.body, others)),
         unwrap=reply[rule.response_body].json_name if rule.response_body else "",
         client_streaming=method.client_streaming,
         server_streaming=method.server_streaming,
+    )
+
+
+def _body_keys(
+    body: str,
+    fields: list[FieldDescriptorProto],
+    messages: dict[str, descriptor_pb2.DescriptorProto],
+) -> tuple[str, ...]:
+    if body == "*":
+        return _keys(fields)
+    bound = next((field.type_name for field in fields if field.name == body), "")
+    # Google's are free documents.
+    return (
+        _keys(list(messages[bound].field)) if bound in messages and not bound.startswith(".google.") else ()
     )
 
 

@@ -214,6 +214,17 @@ def test_a_value_of_the_wrong_type_is_told_by_its_field(
     assert not gateway.doubles.calls
 
 
+@pytest.mark.parametrize(
+    "path", ["airshark/source", "airshark/analysis", "chutes/web/networks/wlan0/access_list"]
+)
+def test_a_key_of_settings_that_is_not_known_is_told(gateway: Gateway, path: str) -> None:
+    answer = gateway.request("PUT", f"/api/v1/{path}", '{"loop_": true}')
+
+    assert (answer.status, answer.reason) == (400, "FIELD_UNKNOWN")
+    assert answer.json["details"][1]["fieldViolations"][0]["field"] == "loop_"
+    assert not gateway.doubles.calls
+
+
 def test_a_list_where_none_may_be_is_400(gateway: Gateway) -> None:
     answer = gateway.request("POST", START, '{"environment": []}')
 
