@@ -4,6 +4,7 @@ They are what `GET /api/v1/config/settings` shows. What decides where this node 
 to say: those are shown as they are, and a file that sets one is told so.
 """
 
+import difflib
 import os
 import re
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from services.common.settings import Settings
+from services.common.settings import PREFIX, Settings, setting_names
 
 Value = bool | int | str | None
 Kind = Literal["boolean", "whole number", "text", "text or None"]
@@ -63,7 +64,7 @@ def load_options(settings: Settings, environment: Mapping[str, str] = os.environ
     fixed, defaults = _fixed(settings), _defaults()
     kinds = {name: _kind(value) for name, value in defaults.items()}
     values: dict[str, Value] = dict(defaults)
-    problems: list[Problem] = []
+    problems = list(_misspelt(environment))
     for where, name, text in [*_from_files(settings, environment, problems), *_from_environment(environment)]:
         if name in fixed:
             problems.append(Problem(where, f"{name} has no effect: {fixed[name]!r} follows from PARADROP_*."))
@@ -76,6 +77,16 @@ def load_options(settings: Settings, environment: Mapping[str, str] = os.environ
                 shown = "" if name in SECRET else f", not {text!r}"
                 problems.append(Problem(where, f"{name} must be a {kinds[name]}{shown}."))
     return Options(MappingProxyType(dict(sorted((values | fixed).items()))), tuple(problems))
+
+
+def _misspelt(environment: Mapping[str, str]) -> Iterator[Problem]:
+    # Only what is like a setting: chutes, containers and clients have variables of this beginning too.
+    known = [name.removeprefix(PREFIX) for name in setting_names()]
+    for name in sorted(environment):
+        given = name.removeprefix(PREFIX)
+        if given != name and given not in known:
+            for likely in difflib.get_close_matches(given, known, 1, 0.8):
+                yield Problem(name, f"there is no such setting; {PREFIX}{likely} may be meant.")
 
 
 def _from_files(

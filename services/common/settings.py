@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 SERVICES = ("auth", "network", "airshark", "chutes", "node")
 """In the order of their calls: none calls one that comes after it."""
 
+PREFIX = "PARADROP_"
 MAX_UNIX_PATH_BYTES = 100
 WEB_DOMAIN = "chute.paradrop.org"
 """Below it each chute has a host name of its own."""
@@ -182,6 +184,26 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         addresses=addresses,
         internal_tls=internal_tls,
     )
+
+
+class _Asked(dict[str, str]):
+    """An empty environment that remembers what was looked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Notes a name."""
+        self.names.add(name)
+        return default
+
+
+def setting_names() -> list[str]:
+    """Returns the names of all settings that begin with `PREFIX`."""
+    asked = _Asked()
+    load_settings(asked)
+    return sorted(name for name in asked.names if name.startswith(PREFIX))
 
 
 def _default_home(environment: Mapping[str, str]) -> str:

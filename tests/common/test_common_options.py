@@ -49,6 +49,14 @@ def test_the_environment_wins_over_the_file_and_the_file_over_what_is_built_in(t
     assert options.values["concurrent_builds"] is False
 
 
+def test_a_misspelt_setting_of_ours_is_told(tmp_path: Path) -> None:
+    others = dict.fromkeys(("PARADROP_PASSWORD", "PARADROP_API_TOKEN", "PARADROP_NETWORK_HOST"), "x")
+    options = load(tmp_path / "home", PARADROP_CORS_ORIGIN="https://a", PARADROP_GRACE_S="4", **others)
+    assert [str(problem) for problem in options.problems] == [
+        "PARADROP_CORS_ORIGIN: there is no such setting; PARADROP_CORS_ORIGINS may be meant."
+    ]
+
+
 def test_later_files_win(tmp_path: Path) -> None:
     (tmp_path / "settings.ini").write_text("[base]\nlocal_domain = here\ndebug_mode = true\n")
     snap = tmp_path / "snap"

@@ -25,7 +25,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     folder = tmp_path_factory.mktemp("spectrum")
     no_engine = f"unix://{folder}/no-engine.sock"
     with running_node(
-        folder / "home", PARADROP_SPECTRUM_SCENARIO=str(KITCHEN), PARADROP_DOCKER_URL=no_engine
+        folder / "home", PARADROP_SPECTRUM_SCENARIO=str(KITCHEN), DOCKER_HOST=no_engine
     ) as node:
         yield node
 
@@ -93,3 +93,16 @@ def test_another_band_shows_what_was_measured_there(page: Page) -> None:
     page.wait_for_timeout(1500)
     # The simulated radio stays in the other band, and nothing is made up for this one.
     assert not page.evaluate(LIT)
+
+
+def test_without_a_source_nothing_is_said_of_the_air(page: Page, node: NodeProcess) -> None:
+    before = node.request("GET", "/api/v1/airshark/source").json["settings"]
+    node.request("PUT", "/api/v1/airshark/source", json_body={"kind": "SOURCE_KIND_NONE"})
+    try:
+        page.reload()
+        expect(page.locator("#problem")).to_contain_text("Nothing can be shown", timeout=PATIENCE_S * 1000)
+        expect(page.locator("#devices-note")).to_have_text("Nothing listens, so nothing is known.")
+        page.wait_for_timeout(500)
+        expect(page.locator("#devices-note")).to_have_text("Nothing listens, so nothing is known.")
+    finally:
+        node.request("PUT", "/api/v1/airshark/source", json_body=before)

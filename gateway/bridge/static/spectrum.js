@@ -37,7 +37,7 @@ const CHANNELS = [
 
 const find = (id) => document.getElementById(id);
 const palette = makePalette([[8, 12, 40], [30, 60, 140], [20, 140, 150], [120, 200, 80], [250, 220, 60], [255, 255, 240]]);
-const view = { paused: false, pointer: null, now: new Uint8Array(COLUMNS), most: new Uint8Array(COLUMNS), low: 2400, high: 2500 };
+const view = { hears: false, paused: false, pointer: null, now: new Uint8Array(COLUMNS), most: new Uint8Array(COLUMNS), low: 2400, high: 2500 };
 const devices = new Map();
 let streams = [];
 let qualityTimer = 0;
@@ -167,6 +167,8 @@ function showReading() {
 
 function showSource(source) {
   const kind = SOURCE_KINDS[source.kind];
+  view.hears = Boolean(kind) && source.state !== "STATE_LOST";
+  countDevices();
   if (source.state === "STATE_LOST") {
     complain(`The source of samples was lost: ${source.problem}`);
   } else {
@@ -202,8 +204,13 @@ function showDevice(detection) {
     cell(row, new Date(each.first_seen).toLocaleTimeString() + (each.active ? "" : ", gone"));
   }
   find("devices").hidden = !known.length;
-  const active = known.filter((each) => each.active).length;
-  text("devices-note", active ? `${active} on the air now.` : "Nothing disturbs Wi-Fi now.");
+  countDevices();
+}
+
+function countDevices() {
+  const active = [...devices.values()].filter((each) => each.active).length;
+  const none = view.hears ? "Nothing disturbs Wi-Fi now." : "Nothing listens, so nothing is known.";
+  text("devices-note", active ? `${active} on the air now.` : none);
 }
 
 async function showQuality() {
@@ -270,8 +277,8 @@ function start() {
   });
   listen(`${API}/detections/watch`, {
     detection: ({ detection }) => showDevice(detection),
-      synced: () => {
-      if (!devices.size) text("devices-note", "Nothing disturbs Wi-Fi now.");
+    synced: () => {
+      countDevices();
       // Only now does the analysis begin that the quality of channels comes from.
       clearInterval(qualityTimer);
       qualityTimer = setInterval(showQuality, QUALITY_EVERY_MS);
