@@ -169,7 +169,7 @@ def backup(file: Path) -> None:
 
     with _explained():
         size_bytes = back_up(load_settings().home, file.absolute())
-    click.echo(f"{file}: {size_bytes / 1e6:.1f} MB")
+    click.echo(f"{file}: {size_bytes / 1e3:,.0f} kB")
 
 
 @main.command()

@@ -128,7 +128,7 @@ class Settings:
         return path
 
     def prepare(self) -> None:
-        """Makes the folders that several services share."""
+        """Makes the folders that several services share, or raises `SettingError`."""
         for path in (
             self.home,
             self.public_dir,
@@ -136,7 +136,14 @@ class Settings:
             self.service_token_file.parent,
             self.runtime,
         ):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                name = "PARADROP_RUNTIME" if path == self.runtime else "PARADROP_HOME"
+                raise SettingError(
+                    f"The folder {path} cannot be made ({error.strerror}); set {name} to a folder that this "
+                    "user may write to."
+                ) from error
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:

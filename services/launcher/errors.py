@@ -11,6 +11,9 @@ def explain(error: BaseException) -> str:
     """Returns one line about an error; the type is named where the text alone would be a riddle."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, OSError) and error.strerror:
+        # Its own text begins with a number that says nothing to an operator.
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     text = " ".join(str(error).split())
     if text and (isinstance(error, OSError) or type(error).__module__.startswith(OURS)):
         return text

@@ -17,7 +17,13 @@ def locked(home: Path, *, shared: bool = False) -> Iterator[None]:
 
     Services in processes of their own share the folder with each other, but not with a whole node.
     """
-    descriptor = os.open(home / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(home / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartError(
+            f"The state folder {home} cannot be written to ({error.strerror}); make it writable to this "
+            "user, or set PARADROP_HOME to another folder."
+        ) from error
     try:
         try:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

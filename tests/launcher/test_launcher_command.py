@@ -4,10 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from tests.support.node import free_port
 
 COMMAND = Path(sys.executable).with_name("paradrop")
 
@@ -40,6 +44,33 @@ def test_a_wrong_setting_is_one_line_that_names_it(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1
         assert "PARADROP_LISTEN" in done.stderr
+
+
+@pytest.mark.parametrize("home", ["/proc/paradrop", "/dev/null"])
+def test_a_state_folder_that_cannot_be_is_one_line_that_says_what_to_do(tmp_path: Path, home: str) -> None:
+    done = paradrop(tmp_path, "run", PARADROP_HOME=home, PARADROP_LISTEN=f"127.0.0.1:{free_port()}")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: The folder {home} cannot be made (")
+    assert "set PARADROP_HOME to" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_node_does_not_run_because_another_s_gateway_answers(tmp_path: Path) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"services": {"chutes": "SERVING"}}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever).start()
+        done = paradrop(tmp_path, "status", PARADROP_LISTEN=f"127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert (done.returncode, "is not running" in done.stdout) == (3, True)
+    assert "gateway   ok" in done.stdout
 
 
 def test_status_of_nothing(tmp_path: Path) -> None:

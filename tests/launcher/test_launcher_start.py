@@ -39,7 +39,8 @@ def test_an_address_of_another_machine_is_refused(tmp_path: Path) -> None:
 def test_an_explanation_is_one_line() -> None:
     assert explain(StartError("auth does\nnot start")) == "auth does not start"
     assert explain(SettingError("wrong")) == explain(Unavailable("wrong")) == "wrong"
-    assert explain(OSError(13, "Permission denied", "/x")) == "[Errno 13] Permission denied: '/x'"
+    assert explain(OSError(13, "Permission denied", "/x")) == "/x: Permission denied"
+    assert explain(OSError(28, "No space left on device")) == "No space left on device"
     assert explain(ExceptionGroup("several", [KeyError("a"), KeyError("b")])) == "KeyError: 'a'"
     assert explain(ValueError()) == "ValueError"
 
