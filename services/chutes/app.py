@@ -1,6 +1,7 @@
 """Builds the chute service and runs it."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -48,7 +49,7 @@ from services.chutes.rpc.processes import ChuteProcessServicer
 from services.chutes.rpc.uploads import ChuteUploadServicer
 from services.common.channels import open_channel
 from services.common.database import Database
-from services.common.files import write_atomically
+from services.common.files import damaged, write_atomically
 from services.common.identity import TokenVerifier
 from services.common.server import Register, serving
 from services.common.settings import Settings
@@ -146,7 +147,10 @@ def servicers(world: World, domain: Domain, uploads: Uploads, imports: Imports) 
 
 
 def _node_id(path: Path) -> str:
-    """Returns the random name by which this node knows its own things in the engine."""
+    """Returns the random name by which this node knows its own things, or raises `StateError`."""
     if not path.exists():
         write_atomically(path, secrets.token_hex(8).encode())
-    return path.read_text().strip()
+    text = path.read_bytes().decode(errors="replace").strip()
+    if not re.fullmatch(r"[\w-]{1,64}", text, re.ASCII):
+        raise damaged(path, "it holds no name of a node")
+    return text

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from services.common.errors import ResourceExhausted
+from services.common.files import StateError, damaged
 from services.common.reserve import Reserve
 
 T = TypeVar("T")
 
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _NO_ROOM = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
@@ -19,12 +21,13 @@ class Database:
     """One SQLite file in WAL mode behind one lock.
 
     `migrations` are SQL scripts; script number n brings `user_version` from n to n + 1. They are only ever
-    appended to.
+    appended to. Raises `StateError` if the file is damaged or of a later version of this software.
     """
 
     def __init__(
         self, path: Path, migrations: Sequence[str], synchronous: Literal["FULL", "NORMAL"] = "FULL"
     ) -> None:
+        self._path = path
         self._lock = threading.Lock()
         self._reserve = Reserve(path.with_name(f"{path.name}-reserve"))
         self._reserve.balance()
@@ -38,16 +41,22 @@ class Database:
             # Some of what is deleted was secret: it is overwritten as far as that costs no more writes.
             self._connection.execute("PRAGMA secure_delete = FAST")
             self._migrate(migrations)
-        except BaseException:
+        except BaseException as error:
             # Also undoes what a migration that failed half-way has done.
             self._connection.close()
+            self._refuse_damage(error)
             raise
+
+    def _refuse_damage(self, error: BaseException) -> None:
+        if isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorcode", None) in _DAMAGED:
+            raise damaged(self._path, str(error)) from error
 
     def _migrate(self, migrations: Sequence[str]) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version > len(migrations):
-            raise RuntimeError(
-                f"The database has schema {version}; this version knows only {len(migrations)}."
+            raise StateError(
+                f"{self._path} is of a later version of Paradrop (schema {version}, here {len(migrations)}); "
+                "install that version, or put a backup back with 'paradrop restore'."
             )
         for number, script in enumerate(migrations[version:], start=version + 1):
             self._connection.executescript(f"BEGIN; {script}; PRAGMA user_version = {number}; COMMIT;")
@@ -83,6 +92,7 @@ class Database:
                 self._connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode in _NO_ROOM:
                 raise _disk_full() from error
+            self._refuse_damage(error)
             raise
         return result
 

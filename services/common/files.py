@@ -8,6 +8,18 @@ PRIVATE_DIR = 0o700
 READABLE = 0o644
 
 
+class StateError(Exception):
+    """Something that the node keeps cannot be used; the message names the file and says what to do."""
+
+
+def damaged(path: Path, why: str) -> StateError:
+    """Returns the error about a file that does not hold what it should."""
+    return StateError(
+        f"{path} cannot be used ({why}); put a backup back with 'paradrop restore', or move the file away to "
+        "begin anew without what it holds."
+    )
+
+
 def write_atomically(path: Path, content: bytes, mode: int = PRIVATE) -> None:
     """Replaces a file so that a reader, or a power loss, sees the old or the new content whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -17,6 +17,7 @@ from services.auth.adapters.publication import Publication
 from services.auth.adapters.service_token import RENEW_AFTER_S, keeping_service_token
 from services.auth.domain.tokens import INTERNAL_TOKEN_LIFE_S, USER_TOKEN_LIFE_S
 from services.common.errors import Unauthenticated
+from services.common.files import StateError
 from services.common.identity import SYSTEM, Principal, Role, TokenVerifier
 from services.common.settings import SettingError
 from tests.support.auth import Clock, Domain
@@ -52,9 +53,10 @@ class TestKey:
         pem = generate_private_key(SECP256R1()).private_bytes(
             Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
         )
-        (tmp_path / "key.pem").write_bytes(pem)
-        with pytest.raises(RuntimeError, match="no Ed25519 key"):
-            SigningKey.open(tmp_path / "key.pem")
+        for content in (pem, b"\xff nothing", b""):
+            (tmp_path / "key.pem").write_bytes(content)
+            with pytest.raises(StateError, match=r"key\.pem holds no Ed25519 key"):
+                SigningKey.open(tmp_path / "key.pem")
 
 
 class TestMint:

@@ -15,6 +15,7 @@ from services.chutes.adapters.folders import CHUTE_UID, DiskFolders
 from services.chutes.adapters.tokens import AuthTokens
 from services.chutes.app import _node_id
 from services.common.errors import DomainError
+from services.common.files import StateError
 from tests.chutes.bench import Crash
 
 
@@ -91,6 +92,10 @@ def test_a_node_keeps_its_id(tmp_path: Path) -> None:
     first = _node_id(tmp_path / "node-id")
     assert len(first) == 16
     assert _node_id(tmp_path / "node-id") == first
+    for content in (b"", b"\xff\xfe", b"a b"):
+        (tmp_path / "node-id").write_bytes(content)
+        with pytest.raises(StateError, match="node-id cannot be used"):
+            _node_id(tmp_path / "node-id")
 
 
 async def test_an_auth_service_that_is_away_is_told(tmp_path: Path) -> None:

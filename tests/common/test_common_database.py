@@ -1,6 +1,7 @@
 """SQLite files: migrations, transactions, durability settings."""
 
 import asyncio
+import os
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 
 from services.common.database import Database
 from services.common.errors import ResourceExhausted
+from services.common.files import StateError
 from services.common.reserve import RESERVE_BYTES
 from tests.support.small_disk import MEBIBYTE, fill, small_disk
 
@@ -61,9 +63,31 @@ def test_a_failed_migration_leaves_the_schema_before_it(path: Path) -> None:
 
 def test_a_newer_file_is_not_touched(path: Path) -> None:
     Database(path, [FIRST, SECOND]).close()
-    with pytest.raises(RuntimeError, match="schema 2"):
+    with pytest.raises(StateError, match=r"test\.sqlite3 is of a later version .*schema 2"):
         Database(path, [FIRST])
     Database(path, [FIRST, SECOND]).close()
+
+
+def test_a_damaged_file_is_named_with_what_to_do(path: Path) -> None:
+    wanted = r"test\.sqlite3 cannot be used \(.*paradrop restore"
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(StateError, match=wanted):
+        Database(path, [FIRST])
+    path.unlink()
+    database = Database(path, [FIRST])
+    database.call(
+        lambda connection: connection.executemany(
+            "INSERT INTO things VALUES (?)", [(f"{number} {'x' * 90}",) for number in range(1000)]
+        )
+    )
+    database.close()
+    content = bytearray(path.read_bytes())
+    content[4096 * 3 :] = os.urandom(len(content) - 4096 * 3)
+    path.write_bytes(content)
+    database = Database(path, [FIRST])
+    with pytest.raises(StateError, match=wanted):
+        database.call(lambda connection: connection.execute("SELECT * FROM things").fetchall())
+    database.close()
 
 
 def test_a_failed_transaction_leaves_nothing(path: Path) -> None:

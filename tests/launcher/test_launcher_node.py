@@ -163,7 +163,7 @@ def test_a_part_that_cannot_start_is_one_clear_line(node: NodeProcess) -> None:
     (node.home / "auth" / "auth.sqlite3").write_bytes(b"not a database" * 100)
     broken = run_again(node)
     assert broken.returncode == 1
-    assert re.fullmatch(r"Error: auth does not start: .*not a database\n", broken.stderr)
+    assert re.fullmatch(r"Error: auth does not start: /.*auth\.sqlite3 cannot be used .*\n", broken.stderr)
     assert not [path for path in node.home.rglob("*") if path.is_socket()]
 
 

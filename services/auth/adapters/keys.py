@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import OKPAlgorithm
 from jwt.utils import base64url_encode
 
-from services.common.files import write_atomically
+from services.common.files import StateError, write_atomically
 from services.common.identity import ALGORITHM
 
 
@@ -31,16 +31,19 @@ class SigningKey:
 
     @classmethod
     def open(cls, path: Path) -> "SigningKey":
-        """Reads the key, or makes one at the first start."""
+        """Reads the key, or makes one at the first start; raises `StateError` if the file holds no key."""
         try:
             pem = path.read_bytes()
         except FileNotFoundError:
             made = Ed25519PrivateKey.generate()
             write_atomically(path, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
             return cls(made)
-        key = load_pem_private_key(pem, password=None)
+        try:
+            key = load_pem_private_key(pem, password=None)
+        except ValueError:
+            key = None
         if not isinstance(key, Ed25519PrivateKey):
-            raise RuntimeError(f"{path} holds no Ed25519 key; remove it, and all users log in again.")
+            raise StateError(f"{path} holds no Ed25519 key; move it away, and all users log in again.")
         return cls(key)
 
     def sign(self, claims: Mapping[str, Any]) -> str:
