@@ -1,5 +1,4 @@
--- What the transcoder leaves to do for /api/v1. ORIGINS, the pages of elsewhere that may act, and errors.lua are written
--- before this.
+-- What the transcoder leaves to do for /api/v1. Before it stand ORIGINS, the pages of elsewhere that may act, and errors.lua.
 -- The route's metadata says what applies to the call:
 --   kind    "call", "stream", "upload", "download" or "login"
 --   query   query parameters that may be given; all others are dropped, so that none can stand in for a part of
@@ -257,9 +256,11 @@ local function complete_error(handle, text, status, kind, names)
   if delay then
     handle:headers():replace("retry-after", delay)
   end
-  -- gRPC knows one code for what is too much and what is too large.
+  -- gRPC knows one code for what is too much, what is too large, and a full disk.
   if text:find('"UPLOAD_TOO_LARGE"', 1, true) or text:find("Received message larger than max", 1, true) then
     handle:headers():replace(":status", "413")
+  elseif text:find('"DISK_FULL"', 1, true) then
+    handle:headers():replace(":status", "507")
   elseif kind == "login" and status == "401" and text:sub(1, 1) == "{" then
     local username = (handle:streamInfo():dynamicMetadata():get("paradrop") or {})["username"] or '"paradrop"'
     return '{"username":' .. username .. ',"success":false,' .. text:sub(2)

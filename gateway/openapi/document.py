@@ -29,6 +29,7 @@ ERRORS = {
     "500": "The node met an unexpected error; its log has the details.",
     "501": "This part of the node is not built.",
     "503": "A part of the node does not answer now, such as the Docker engine or a radio.",
+    "507": "The disk of the node is full.",
 }
 
 

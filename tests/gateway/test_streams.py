@@ -257,6 +257,13 @@ class TestUpload:
 
         assert (answer.status, answer.reason) == (413, "UPLOAD_TOO_LARGE")
 
+    def test_a_full_disk_is_507(self, gateway: Gateway) -> None:
+        gateway.doubles.replies[UPLOAD] = ResourceExhausted("full", reason="DISK_FULL")
+
+        answer = gateway.request("POST", "/api/v1/chutes/", b"x", TAR)
+
+        assert (answer.status, answer.reason) == (507, "DISK_FULL")
+
     def test_other_exhaustion_stays_429(self, gateway: Gateway) -> None:
         gateway.doubles.replies[UPLOAD] = ResourceExhausted("busy", reason="QUEUE_FULL")
 
