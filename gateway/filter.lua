@@ -170,12 +170,12 @@ local function check_body(handle, route, headers)
     end
     return
   end
-  if not JSON_TYPES[content_type] and not content_type:find("+json", 1, true) then
-    return refuse(
-      handle, "415", "CONTENT_TYPE_NOT_SUPPORTED", "The body must be JSON; send content type application/json."
-    )
-  end
   local text = body:getBytes(0, body:length())
+  local is_tar = text:sub(258, 262) == "ustar"
+  if is_tar or not JSON_TYPES[content_type] and not content_type:find("+json", 1, true) then
+    local advice = is_tar and "a tar is sent with content type application/x-tar." or "send content type application/json."
+    return refuse(handle, "415", "CONTENT_TYPE_NOT_SUPPORTED", "The body must be JSON; " .. advice)
+  end
   if not is_utf8(text) then
     return refuse(handle, "400", "JSON_INVALID", "The body must be JSON in UTF-8.")
   end

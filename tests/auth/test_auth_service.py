@@ -360,7 +360,7 @@ async def test_nothing_is_written_for_a_request(service: Service) -> None:
 async def test_a_folder_that_cannot_be_written_is_said_at_the_start(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
-    with settings_in(blocked) as settings, pytest.raises(OSError, match="file"):
+    with settings_in(blocked) as settings, pytest.raises(SettingError, match="file cannot be made"):
         async with running(settings):
             pytest.fail("it started")
 

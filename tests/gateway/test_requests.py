@@ -2,6 +2,8 @@
 
 import json
 import socket
+import tarfile
+from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
@@ -278,6 +280,16 @@ def test_other_types_are_415(gateway: Gateway, content_type: str, method: str, p
 
     assert (answer.status, answer.reason) == (415, "CONTENT_TYPE_NOT_SUPPORTED")
     assert not gateway.doubles.calls
+
+
+def test_a_tar_of_another_type_is_told_its_type(gateway: Gateway) -> None:
+    content = BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("paradrop.yaml"))
+    for content_type in ("application/x-www-form-urlencoded", "application/octet-stream", "application/json"):
+        answer = gateway.request("POST", "/api/v1/chutes", content.getvalue(), {"content-type": content_type})
+        assert (answer.status, answer.reason) == (415, "CONTENT_TYPE_NOT_SUPPORTED")
+        assert "application/x-tar" in answer.json["message"]
 
 
 NO_OBJECTS = ["[1]", '"text"', "12", "null", "true", "{", "{}}", "nonsense", " ", "\x00", "{}{}", '{"k']
