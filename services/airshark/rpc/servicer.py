@@ -208,7 +208,7 @@ def _to_recording(recording: Recording) -> pb.Recording:
     return pb.Recording(
         name=recording.name,
         size_bytes=recording.size_bytes,
-        start_time=to_timestamp(recording.start_time_s),
+        start_time=to_timestamp(recording.start_time_s) if recording.start_time_s else None,
         active=recording.active,
         radio=recording.radio,
         source_kind=kind,
