@@ -1,4 +1,4 @@
-"""The pages: what runs here, the spectrum, and the reference of the API."""
+"""The pages: the portal, which is files, and the reference of the API."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,8 +13,8 @@ from gateway.bridge import replies
 
 Page = Callable[[Request], Awaitable[Response]]
 
-STATIC = Path(__file__).with_name("static")
-TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+PORTAL = Path(__file__).parents[2] / "portal"
+TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -25,13 +25,13 @@ HEADERS = {
 
 
 async def index(_: Request) -> Response:
-    """Says what runs here."""
-    return HTMLResponse(await asyncio.to_thread(_rendered, "index"), headers=HEADERS)
+    """Shows what runs here."""
+    return await _file(PORTAL / "index.html")
 
 
 async def spectrum(_: Request) -> Response:
     """Shows the spectrum live."""
-    return HTMLResponse(await asyncio.to_thread(_rendered, "spectrum"), headers=HEADERS)
+    return await _file(PORTAL / "spectrum.html")
 
 
 async def api_reference(_: Request) -> Response:
@@ -53,11 +53,13 @@ async def api_openapi(_: Request) -> Response:
 
 async def static(request: Request) -> Response:
     """Returns a file that the pages need."""
-    file = STATIC / request.path_params["name"]
-    content = await asyncio.to_thread(_read, file) if file.parent == STATIC else None
-    if content is None:
-        return missing()
-    return Response(content, media_type=TYPES.get(file.suffix), headers=HEADERS)
+    file = PORTAL / request.path_params["name"]
+    return await _file(file) if file.parent == PORTAL and file.suffix in TYPES else missing()
+
+
+async def _file(file: Path) -> Response:
+    content = await asyncio.to_thread(_read, file)
+    return missing() if content is None else Response(content, media_type=TYPES[file.suffix], headers=HEADERS)
 
 
 def _read(file: Path) -> bytes | None:

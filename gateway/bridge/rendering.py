@@ -19,18 +19,6 @@ def version() -> str:
 
 
 @cache
-def index() -> str:
-    """Returns what the first page holds."""
-    return _environment().get_template("index.html.j2").render(version=version())
-
-
-@cache
-def spectrum() -> str:
-    """Returns the page that shows the spectrum; it holds nothing of this node yet."""
-    return _environment().get_template("spectrum.html.j2").render()
-
-
-@cache
 def api_reference() -> str:
     """Returns the page that explains every RPC and REST path."""
     content = reference.build(descriptors.load())

@@ -1,0 +1,75 @@
+// Calls the API that other programs use. The browser knows user and password: it asked for them.
+
+// The origin, since a page opened with user and password in its address may not fetch relative to it.
+const BASE = `${location.origin}/api/v1`;
+const AGAIN_AFTER_MS = 2000;
+
+export class Refused extends Error {
+  constructor(status, content) {
+    super(content?.message || `The node answered ${status}.`);
+    this.reason = content?.details?.find((each) => each.reason)?.reason;
+  }
+}
+
+async function answer(method, path, { body, type = "application/json", signal } = {}) {
+  const headers = body === undefined ? {} : { "content-type": type };
+  try {
+    return await fetch(BASE + path, { method, headers, body, signal });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Refused(0, { message: "The node does not answer; try again in a moment." });
+  }
+}
+
+async function content(reply) {
+  const text = await reply.text();
+  let value;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    value = null;
+  }
+  if (!reply.ok) throw new Refused(reply.status, value);
+  return value;
+}
+
+export const get = async (path, signal) => content(await answer("GET", path, { signal }));
+export const remove = async (path) => content(await answer("DELETE", path));
+export const send = async (method, path, value = {}) => content(await answer(method, path, { body: JSON.stringify(value) }));
+export const upload = async (method, path, tar) => content(await answer(method, path, { body: tar, type: "application/x-tar" }));
+
+// Hands each object of a stream to `handle` until the stream ends.
+export async function read(path, signal, handle) {
+  const reply = await answer("GET", path, { signal });
+  if (!reply.ok) return content(reply);
+  const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return null;
+    const lines = (rest + value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) if (line) handle(JSON.parse(line));
+  }
+}
+
+// The same, and begins anew when the stream breaks off: `restart` is called before each begin.
+export async function follow(path, signal, handle, restart = () => {}) {
+  while (!signal.aborted) {
+    try {
+      restart();
+      await read(path, signal, handle);
+    } catch (error) {
+      if (signal.aborted || error.reason) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER_MS));
+  }
+}
+
+// Does something at once and then again and again, while somebody looks.
+export async function repeat(periodMs, signal, act) {
+  while (!signal.aborted) {
+    if (!document.hidden) await act();
+    await new Promise((resolve) => setTimeout(resolve, periodMs));
+  }
+}
