@@ -1,6 +1,6 @@
 // What was asked of the node, and how far it has come.
 
-import { get, read, repeat, send } from "./api.js";
+import { follow, get, repeat, send } from "./api.js";
 import { action, el, state, table, when } from "./dom.js";
 
 const REFRESH_MS = 3000;
@@ -28,18 +28,26 @@ export async function show(place, id, signal) {
   const step = el("span", {}, "Waiting.");
   const lines = el("pre", { className: "lines" });
   place.replaceChildren(el("section", { className: "change" }, el("p", {}, `Change ${id} `, bar, " ", step), lines));
+  const over = new AbortController();
   let end = null;
-  await read(`/changes/${id}/watch`, signal, ({ progress, change, ended }) => {
-    const known = ended ?? change;
-    if (progress) {
-      lines.append(`${progress.message}\n`);
-      lines.scrollTop = lines.scrollHeight;
-    }
-    if (known) {
-      bar.value = known.percent;
-      step.replaceChildren(state(known.status), ` ${known.failure?.message ?? known.waiting?.message ?? known.step}`);
-    }
-    if (ended) end = ended;
-  });
+  try {
+    await follow(`/changes/${id}/watch`, AbortSignal.any([signal, over.signal]), ({ progress, change, ended }) => {
+      const known = ended ?? change;
+      if (progress) {
+        lines.append(`${progress.message}\n`);
+        lines.scrollTop = lines.scrollHeight;
+      }
+      if (known) {
+        bar.value = known.percent;
+        step.replaceChildren(state(known.status), ` ${known.failure?.message ?? known.waiting?.message ?? known.step}`);
+      }
+      if (ended) {
+        end = ended;
+        over.abort();
+      }
+    }, () => lines.replaceChildren());
+  } catch (error) {
+    if (!over.signal.aborted) throw error;
+  }
   return end;
 }

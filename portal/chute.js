@@ -52,7 +52,7 @@ function showAbout(place, chute) {
       ["Owner", chute.owner?.name], ["Installed", when(chute.create_time)]]),
     table(["Service", "State", "Health", "Ports"], Object.entries(chute.services).map(([service, each]) => [
       service, state(each.state), each.health ?? "",
-      (each.ports ?? []).map((port) => `${port.host_port} to ${port.container_port}`).join(", "),
+      (each.ports ?? []).filter((port) => port.host_port).map((port) => `${port.host_port} to ${port.container_port}`).join(", "),
     ]), "It has no services."));
 }
 

@@ -1,15 +1,15 @@
 """People look at the spectrum in a browser: a whole node with a simulated radio, and a real Chromium."""
 
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Response, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from tests.support.node import PASSWORD, NodeProcess, running_node
+from tests.support.browser import browsing
+from tests.support.node import NodeProcess, running_node
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -32,22 +32,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
 
 @pytest.fixture
 def page(node: NodeProcess) -> Iterator[Page]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("this test needs a browser: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_context(http_credentials={"username": "paradrop", "password": PASSWORD}).new_page()
-        wrong: list[str] = []
-        refused: list[Response] = []
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("response", lambda answer: refused.append(answer) if answer.status >= 400 else None)
-        page.goto(f"http://{node.target}/spectrum")
+    with browsing(node, "/spectrum") as page:
         yield page
-        browser.close()
-        assert not wrong
-        # A browser learns from a refusal that a password is wanted.
-        assert {answer.status for answer in refused} <= {401}
 
 
 def until(page: Page, expression: str) -> None:

@@ -55,7 +55,7 @@ def test_basic_becomes_a_token(gateway: Gateway) -> None:
         "Bearer " + "x" * 10_000,
     ],
 )
-@pytest.mark.parametrize("path", [LIST, "/", "/reference", "/static/page.css"])
+@pytest.mark.parametrize("path", [LIST, "/", "/reference", "/static/portal.css"])
 def test_others_are_challenged(gateway: Gateway, header: str | None, path: str) -> None:
     headers = {} if header is None else {"authorization": header}
 

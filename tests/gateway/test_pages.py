@@ -6,6 +6,7 @@ import pytest
 
 from gateway import descriptors
 from gateway.bridge import reference
+from gateway.bridge.pages import PORTAL
 from tests.gateway.conftest import Gateway
 
 
@@ -17,7 +18,19 @@ class TestPages:
         assert answer.status == 200
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         assert b"Paradrop" in answer.body
-        assert b'href="/reference"' in answer.body
+        assert b'src="/static/portal.js"' in answer.body
+
+    def test_scripts_find_what_they_import(self, gateway: Gateway) -> None:
+        wanted = {"portal.js", "header.js", "spectrum.js"}
+        read: set[str] = set()
+        while missing := wanted - read:
+            name = missing.pop()
+            answer = gateway.request("GET", f"/static/{name}")
+            assert answer.status == 200, name
+            assert answer.headers["content-type"].startswith("text/javascript")
+            wanted |= set(re.findall(r'from "\./([\w.]+)"', answer.body.decode()))
+            read.add(name)
+        assert {file.name for file in PORTAL.glob("*.js")} == read
 
     @pytest.mark.parametrize("path", ["/", "/spectrum", "/reference"])
     def test_a_page_needs_nothing_from_elsewhere(self, gateway: Gateway, path: str) -> None:
@@ -30,7 +43,7 @@ class TestPages:
             assert gateway.request("GET", link).status == 200, link
         assert "default-src 'none'" in page.headers["content-security-policy"]
 
-    @pytest.mark.parametrize("name", ["none.css", "x/page.css", "..%2fapp.py", "..%2f..%2fconfig.py"])
+    @pytest.mark.parametrize("name", ["none.css", "x/portal.css", "..%2fgateway%2fconfig.py", "..%2fREADME.md"])
     def test_only_files_of_the_pages_are_served(self, gateway: Gateway, name: str) -> None:
         answer = gateway.request("GET", f"/static/{name}")
 
