@@ -43,7 +43,9 @@ class TestPages:
             assert gateway.request("GET", link).status == 200, link
         assert "default-src 'none'" in page.headers["content-security-policy"]
 
-    @pytest.mark.parametrize("name", ["none.css", "x/portal.css", "..%2fgateway%2fconfig.py", "..%2fREADME.md"])
+    @pytest.mark.parametrize(
+        "name", ["none.css", "x/portal.css", "..%2fgateway%2fconfig.py", "..%2fREADME.md"]
+    )
     def test_only_files_of_the_pages_are_served(self, gateway: Gateway, name: str) -> None:
         answer = gateway.request("GET", f"/static/{name}")
 
