@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DATA = {".j2", ".lua", ".css", ".js", ".json", ".sql"}
+DATA = {".j2", ".lua", ".css", ".html", ".js", ".json", ".sql", ".svg"}
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_all_files_of_the_packages_are_in_it(wheel: Path) -> None:
         names = set(archive.namelist())
     wanted = {
         str(path.relative_to(ROOT))
-        for package in ("services", "gateway")
+        for package in ("services", "gateway", "portal")
         for path in (ROOT / package).rglob("*")
         if path.suffix in {".py", *DATA} and "__pycache__" not in path.parts
     }
