@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import grpc
@@ -34,12 +34,14 @@ from services.common.tls import Certificate, certificate_of
 
 
 @asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[Certificate | None]:
+async def running(
+    settings: Settings, make_hasher: Callable[[], Argon2Hasher] = Argon2Hasher
+) -> AsyncIterator[Certificate | None]:
     """Serves for the time of the context, and publishes keys and principals before it begins."""
     await asyncio.to_thread(settings.prepare)
     folder = await asyncio.to_thread(settings.state_dir, "auth")
     key = await asyncio.to_thread(SigningKey.open, folder / "signing-key.pem")
-    hasher = await asyncio.to_thread(Argon2Hasher)
+    hasher = await asyncio.to_thread(make_hasher)
     async with SqliteStore.opened(folder / "auth.sqlite3") as store:
         publication = Publication(settings.public_dir)
         directory = Directory(store, publication)

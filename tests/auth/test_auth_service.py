@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import sqlite3
 import stat
 import time
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -305,6 +307,15 @@ async def test_a_weak_password_setting_stops_the_first_start(tmp_path: Path) -> 
     with settings_in(tmp_path) as settings:
         async with service_with(settings) as service:
             await service.login()
+
+
+async def test_passwords_are_stored_at_the_full_cost(tmp_path: Path) -> None:
+    with settings_in(tmp_path) as settings:
+        async with running(settings):
+            pass
+        with closing(sqlite3.connect(settings.home / "auth" / "auth.sqlite3")) as database:
+            (stored,) = database.execute("SELECT password_hash FROM users").fetchone()
+    assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
 async def test_secrets_are_private_and_never_in_clear(

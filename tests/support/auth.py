@@ -50,10 +50,10 @@ class Clock:
 
 
 class CountingHasher(Argon2Hasher):
-    """Argon2, and how often it was asked to verify; a test can hold back its answers."""
+    """Argon2 at the least cost, and how often it was asked to verify; a test can hold back its answers."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(memory_cost_kib=8)
         self.verified = 0
         self.answers = asyncio.Event()
         self.answers.set()
@@ -169,7 +169,8 @@ class Service:
 
 @asynccontextmanager
 async def service_with(settings: Settings) -> AsyncIterator[Service]:
-    async with running(settings), grpc.aio.insecure_channel(settings.addresses["auth"]) as channel:
+    address = settings.addresses["auth"]
+    async with running(settings, CountingHasher), grpc.aio.insecure_channel(address) as channel:
         yield Service(settings, channel)
 
 

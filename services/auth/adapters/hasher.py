@@ -20,8 +20,8 @@ MAX_WAITING = 32
 class Argon2Hasher:
     """Hashes passwords without holding up anything else."""
 
-    def __init__(self) -> None:
-        self._argon2 = PasswordHasher(TIME_COST, MEMORY_COST_KIB, PARALLELISM)
+    def __init__(self, memory_cost_kib: int = MEMORY_COST_KIB) -> None:
+        self._argon2 = PasswordHasher(TIME_COST, memory_cost_kib, PARALLELISM)
         self._places = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
         self.dummy = self._argon2.hash("the password of nobody")
