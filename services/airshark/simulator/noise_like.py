@@ -93,4 +93,4 @@ def gaussian(density_mw: Floats, rng: np.random.Generator) -> "npt.NDArray[np.co
     """Returns noise of these powers per bin; (n, 56)."""
     scale = np.sqrt(density_mw / 2)
     values = rng.standard_normal((len(density_mw), BINS, 2), dtype=np.float32)
-    return ((values[..., 0] + 1j * values[..., 1]) * scale).astype(np.complex64)
+    return (values.view(np.complex64)[..., 0] * scale).astype(np.complex64)

@@ -126,16 +126,16 @@ def records(
     power = (spectrum.real**2 + spectrum.imag**2).sum(axis=1)
     added = rng.standard_normal((len(spectrum), BINS, 2), dtype=np.float32) * np.sqrt(0.5)
     added *= np.sqrt(power * 10 ** (front.distortion_db / 10))[:, None, None]
-    spectrum = spectrum + added[..., 0] + 1j * added[..., 1]
+    spectrum = spectrum + added.view(np.complex128)[..., 0]
     power_dbm = 10 * np.log10(power)
     magnitude = np.abs(spectrum.real) + np.abs(spectrum.imag)
     # The gain control brings strong signals to the same level; weak ones get the most gain there is.
     over_floor = np.maximum(power_dbm - front.floor_dbm, 0)
     target = 900 * 10 ** (-0.5 * np.exp(-over_floor / 12)) * rng.uniform(0.85, 1.15, len(power_dbm))
     scaled = np.minimum(magnitude / np.sqrt(10 ** (power_dbm / 10))[:, None] * target[:, None], 4095)
-    whole = scaled.astype(np.int64)
+    whole = scaled.astype(np.int16)
     peak = whole.max(axis=1)
-    shift = np.maximum(np.ceil(np.log2(np.maximum(peak + 1, 2))) - 8, 0).astype(np.int64)
+    shift = np.maximum(np.ceil(np.log2(np.maximum(peak + 1, 2))) - 8, 0).astype(np.int16)
     bins = whole >> shift[:, None]
     bins[:, DC_BIN] = (bins[:, DC_BIN - 1] + bins[:, DC_BIN + 1]) // 2
     out = np.zeros(len(time_s), RECORD)
