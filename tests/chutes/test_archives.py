@@ -301,7 +301,7 @@ class TestPause:
     async def test_containers_stand_still_while_the_data_is_read(self, served: Served) -> None:
         client, engine = served.client(), served.bench.engine
         await client.done(await client.upload(GOOD))
-        (served.node.folders.data("web") / "large").write_bytes(os.urandom(30_000_000))
+        (served.node.folders.data("web") / "large").write_bytes(os.urandom(8_000_000))
         seen = set()
         async for _ in client.exporting("web", pause=True):
             status = engine.running["web-main"].status
@@ -358,7 +358,7 @@ class TestPause:
 async def test_a_chute_that_changes_meanwhile_has_no_whole_archive(served: Served) -> None:
     client = served.client()
     await client.done(await client.upload(GOOD))
-    (served.node.folders.data("web") / "large").write_bytes(os.urandom(30_000_000))
+    (served.node.folders.data("web") / "large").write_bytes(os.urandom(8_000_000))
     call = client.exporting("web")
     pieces = aiter(call)
     archive = (await anext(pieces)).data
@@ -400,7 +400,7 @@ async def test_a_large_chute_needs_little_memory(served: Served) -> None:
 async def test_only_a_few_are_made_at_once(served: Served) -> None:
     client = served.client()
     await client.done(await client.upload(GOOD))
-    (served.node.folders.data("web") / "large").write_bytes(os.urandom(30_000_000))
+    (served.node.folders.data("web") / "large").write_bytes(os.urandom(8_000_000))
     calls = [client.exporting("web") for _ in range(exporter.MAX_PARALLEL)]
     for call in calls:
         await call.read()

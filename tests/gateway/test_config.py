@@ -33,6 +33,12 @@ def binding(bindings: list[HttpBinding], rpc: str) -> HttpBinding:
     return next(item for item in bindings if item.rpc.endswith(f".{rpc}"))
 
 
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is written when nothing is set."""
+    return render(tmp_path_factory.mktemp("home"))
+
+
 def render(tmp_path: Path, **environment: str) -> dict[str, Any]:
     settings = load_settings({"PARADROP_HOME": str(tmp_path), **environment})
     return parsed(write_config(settings, tmp_path / "out"))
@@ -143,8 +149,8 @@ class TestRoutes:
 
 
 class TestConfig:
-    def test_filters_stand_in_their_order(self, tmp_path: Path) -> None:
-        filters = [item["name"].rpartition(".")[2] for item in manager(render(tmp_path))["http_filters"]]
+    def test_filters_stand_in_their_order(self, config: dict[str, Any]) -> None:
+        filters = [item["name"].rpartition(".")[2] for item in manager(config)["http_filters"]]
 
         assert filters == [
             *("cors", "grpc_web", "basic", "jwt_authn", "ext_authz", "lua"),
@@ -157,8 +163,8 @@ class TestConfig:
         address = config["static_resources"]["listeners"][0]["address"]["socket_address"]
         assert address == {"address": "::1", "port_value": 8443}
 
-    def test_no_tcp_port_is_opened_for_administration(self, tmp_path: Path) -> None:
-        assert render(tmp_path)["admin"]["address"].keys() == {"pipe"}
+    def test_no_tcp_port_is_opened_for_administration(self, config: dict[str, Any]) -> None:
+        assert config["admin"]["address"].keys() == {"pipe"}
 
     def test_services_are_found_on_sockets_and_on_other_hosts(self, tmp_path: Path) -> None:
         tls = {"PARADROP_INTERNAL_TLS": "/tls/gateway"}
@@ -175,8 +181,8 @@ class TestConfig:
         assert endpoints["auth"] == {"pipe": {"path": str(tmp_path / "run" / "auth.sock")}}
         assert [name for name, cluster in clusters.items() if "transport_socket" in cluster] == ["chutes"]
 
-    def test_cors_is_for_configured_origins_only(self, tmp_path: Path) -> None:
-        without = manager(render(tmp_path))["route_config"]["virtual_hosts"][0]
+    def test_cors_is_for_configured_origins_only(self, tmp_path: Path, config: dict[str, Any]) -> None:
+        without = manager(config)["route_config"]["virtual_hosts"][0]
         origins = "https://a.example,http://b:1"
         with_two = manager(render(tmp_path, PARADROP_CORS_ORIGINS=origins))["route_config"]["virtual_hosts"][
             0
@@ -191,8 +197,8 @@ class TestConfig:
         script = (tmp_path / "out" / "filter.lua").read_text()
         assert 'local ORIGINS = {["https://a.example"] = true, ["http://b:1"] = true}\n' in script
 
-    def test_streams_have_no_timeout_and_other_calls_have(self, tmp_path: Path) -> None:
-        routes = manager(render(tmp_path))["route_config"]["virtual_hosts"][0]["routes"]
+    def test_streams_have_no_timeout_and_other_calls_have(self, config: dict[str, Any]) -> None:
+        routes = manager(config)["route_config"]["virtual_hosts"][0]["routes"]
 
         timeouts = {
             (
@@ -210,15 +216,15 @@ class TestConfig:
             ("upload", "120s"),
         }
 
-    def test_no_request_meets_the_end_of_an_idle_connection(self, tmp_path: Path) -> None:
-        bridge = next(c for c in render(tmp_path)["static_resources"]["clusters"] if c["name"] == "bridge")
+    def test_no_request_meets_the_end_of_an_idle_connection(self, config: dict[str, Any]) -> None:
+        bridge = next(c for c in config["static_resources"]["clusters"] if c["name"] == "bridge")
 
         (options,) = bridge["typed_extension_protocol_options"].values()
         idle_timeout = options["common_http_protocol_options"]["idle_timeout"]
         assert float(idle_timeout.removesuffix("s")) < KEEP_ALIVE_S
 
-    def test_only_logins_health_and_preflights_pass_without_credentials(self, tmp_path: Path) -> None:
-        routes = manager(render(tmp_path))["route_config"]["virtual_hosts"][0]["routes"]
+    def test_only_logins_health_and_preflights_pass_without_credentials(self, config: dict[str, Any]) -> None:
+        routes = manager(config)["route_config"]["virtual_hosts"][0]["routes"]
 
         def is_open(route: dict[str, Any]) -> bool:
             config = route.get("typed_per_filter_config", {}).get("envoy.filters.http.ext_authz", {})
