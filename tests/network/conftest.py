@@ -5,6 +5,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,13 @@ class Namespace:
         """Tells whether a ping is answered."""
         command = ["ip", "netns", "exec", self.name, "busybox", "ping", "-c1", "-W1", address]
         return subprocess.run(command, capture_output=True, timeout=10).returncode == 0
+
+
+def reached(*tries: tuple[Namespace, str]) -> list[str]:
+    """Pings from several namespaces at once and returns which addresses answer."""
+    with ThreadPoolExecutor() as threads:
+        answers = threads.map(lambda one: one[0].reaches(one[1]), tries)
+    return [address for (_, address), answer in zip(tries, answers, strict=True) if answer]
 
 
 class Namespaces:

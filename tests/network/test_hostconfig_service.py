@@ -4,12 +4,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from paradrop.network.v1 import hostconfig_pb2 as pb
 from paradrop.network.v1 import network_pb2
 
 from services.common.documents import to_struct
 from services.network.domain.hostdiff import MASK
+from services.network.rpc import hostconfig
 from tests.network.documents import example
 from tests.network.served import Client, Served, document, serve
 
@@ -159,11 +161,17 @@ async def test_keys_are_shown_to_owners_alone_and_survive_the_way_back(tmp_path:
         assert [(d.before.string_value, d.after.string_value) for d in keys] == [(MASK, MASK)]
 
 
+@pytest.fixture
+def short_probation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hostconfig, "MIN_CONFIRM_S", 2)
+
+
+@pytest.mark.usefixtures("short_probation")
 async def test_a_version_that_nobody_confirms_is_taken_back(tmp_path: Path) -> None:
     async with serve(tmp_path) as served:
         admin = served.client()
         before = await config(admin)
-        on = await put(served, example(lan__ipaddr="10.9.0.1"), 4, confirm_timeout_s=5)
+        on = await put(served, example(lan__ipaddr="10.9.0.1"), 4, confirm_timeout_s=2)
         assert (on.state, on.waits_for_confirmation, on.version) == (PROBATION, True, 2)
         request = pb.ApplyHostConfigRequest(config=to_struct(example()), change_id=5)
         assert await served.services.refused("ApplyHostConfig", request) == (
@@ -184,15 +192,16 @@ async def test_a_version_that_nobody_confirms_is_taken_back(tmp_path: Path) -> N
         )
 
 
+@pytest.mark.usefixtures("short_probation")
 async def test_a_confirmed_version_stays(tmp_path: Path) -> None:
     async with serve(tmp_path) as served:
         admin = served.client()
-        await put(served, example(lan__ipaddr="10.9.0.1"), 4, confirm_timeout_s=5)
+        await put(served, example(lan__ipaddr="10.9.0.1"), 4, confirm_timeout_s=2)
         refused = pb.ConfirmHostConfigRequest(version=1)
         assert (await admin.refused("ConfirmHostConfig", refused))[1] == "HOST_CONFIG_NOT_ON_PROBATION"
         confirmed = await admin("ConfirmHostConfig", pb.ConfirmHostConfigRequest(version=2))
         assert (confirmed.status.state, confirmed.status.version) == (CONFIRMED, 2)
-        await asyncio.sleep(5.2)
+        await asyncio.sleep(2.2)
         assert (await status(admin)).state == CONFIRMED
 
 

@@ -13,6 +13,7 @@ from paradrop.node.v1 import audio_pb2_grpc, node_pb2_grpc
 
 from services.common.settings import Settings
 from services.node import app
+from services.node.adapters import chutes, lines, neighbours
 from tests.support.identity import Issuer
 from tests.support.settings import settings_in
 
@@ -41,6 +42,13 @@ def reason_of(error: grpc.aio.AioRpcError) -> tuple[str, str]:
     assert status is not None
     assert status.details[0].Unpack(info)
     return error.code().name, info.reason
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits but a moment for the other services: none of them is there."""
+    for module in (chutes, lines, neighbours):
+        monkeypatch.setattr(module, "TIMEOUT_S", 0.2)
 
 
 @pytest.fixture

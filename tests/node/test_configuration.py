@@ -11,6 +11,8 @@ from services.node.adapters.provision_file import JsonProvisionFile
 from services.node.domain.provision import Provision
 from tests.node.conftest import Node
 
+pytestmark = pytest.mark.usefixtures("alone")
+
 
 def wanted(**changes: str) -> node_pb2.SetProvisionRequest:
     parameters = {"router_id": "r1", "apitoken": "t0ken", "pdserver": "grpc://127.0.0.1:1"}

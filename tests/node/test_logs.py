@@ -13,6 +13,8 @@ from paradrop.node.v1 import node_pb2
 from services.common.ring import RING, LogLine, LogRing, keep_line, service_of
 from tests.node.conftest import Node
 
+pytestmark = pytest.mark.usefixtures("alone")
+
 
 def add(message: str, level: str = "info", service: str = "chutes", age_s: float = 0.0) -> None:
     RING.add(LogLine(time.time() - age_s, service, level, message))

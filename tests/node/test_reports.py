@@ -17,7 +17,15 @@ from paradrop.node.v1 import node_pb2, node_pb2_grpc
 
 from services.common.errors import InvalidArgument
 from services.node import app
-from services.node.adapters import controller_api, key_files, reports, self_provision, sysfs, zerotier
+from services.node.adapters import (
+    controller_api,
+    controllers,
+    key_files,
+    reports,
+    self_provision,
+    sysfs,
+    zerotier,
+)
 from tests.fakes.cloud import Cloud, running_cloud
 from tests.gateway.doubles import Doubles, Keys
 from tests.node.linked import tell_news
@@ -55,6 +63,8 @@ async def world_at(
 ) -> AsyncIterator[World]:
     for module in (controller_api, reports, self_provision):
         monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(reports, "STATES_PAUSE_S", 0.05)
+    monkeypatch.setattr(controllers, "WAIT_S", 1.0)
     home = folder / "home"
     home.mkdir(exist_ok=True)
     with settings_in(home) as settings, running_cloud() as cloud:
@@ -215,16 +225,24 @@ async def test_an_update_of_the_node_is_the_nodes_own(world: World) -> None:
     assert asked == [False]
 
 
-async def test_the_host_configuration_says_how_often_the_load_is_reported(world: World) -> None:
+async def test_the_host_configuration_says_how_often_the_load_is_reported(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked() -> int:
+        return len([call for call in world.doubles.calls if call.rpc == HOST_CONFIG])
+
+    monkeypatch.setattr(reports, "LEAST_TELEMETRY_INTERVAL_S", 0.1)
     config = network_pb2.GetHostConfigResponse()
-    config.config.update({"telemetry": {"enabled": True, "interval": 1}})
+    config.config.update({"telemetry": {"enabled": True, "interval": 0.1}})
     world.doubles.replies[HOST_CONFIG] = config
     await world.provision()
     await until(lambda: len(world.cloud.told("POST", "/telemetry")) >= 2)
-    config.config.update({"telemetry": {"enabled": False, "interval": 1}})
-    await asyncio.sleep(1.2)
+    config.config.update({"telemetry": {"enabled": False, "interval": 0.1}})
+    # What was begun before has been sent once the node has asked anew.
+    asked_before = asked()
+    await until(lambda: asked() > asked_before)
     before = len(world.cloud.told("POST", "/telemetry"))
-    await asyncio.sleep(1.5)
+    await until(lambda: asked() > asked_before + 10)
     assert len(world.cloud.told("POST", "/telemetry")) == before
 
 
