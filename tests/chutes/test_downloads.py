@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import tarfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -201,7 +201,7 @@ def _escaping() -> bytes:
     ("content", "reason"),
     [
         (bytes(MAX_DOWNLOAD_BYTES + 1), "DOWNLOAD_TOO_LARGE"),
-        (_bomb(), "DOWNLOAD_TOO_LARGE"),
+        (_bomb, "DOWNLOAD_TOO_LARGE"),
         (b"", "TAR_CORRUPT"),
         (b"<html>this is not a chute</html>" * 100, "TAR_CORRUPT"),
         (gzip.compress(TAR)[:-20], "DOWNLOAD_FAILED"),
@@ -215,9 +215,9 @@ def _escaping() -> bytes:
     ],
 )  # fmt: skip
 async def test_bad_files_are_refused_and_leave_nothing(
-    content: bytes, reason: str | None, node: Served, server: FilesServer
+    content: bytes | Callable[[], bytes], reason: str | None, node: Served, server: FilesServer
 ) -> None:
-    server.files["/web.tar"] = content
+    server.files["/web.tar"] = content if isinstance(content, bytes) else content()
     if reason is None:
         # The request names the chute, and what it says goes before the file.
         await install(node.client(), name="web", download={"url": server.url("/web.tar")})
