@@ -10,7 +10,7 @@ import pytest
 from gateway import descriptors
 from tests.support.node import NodeProcess
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.apart]
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 SEED = "20261125"

@@ -171,7 +171,7 @@ def office(lab: LabNode) -> Iterator[Callable[..., str]]:
                     "proto": "static",
                     "ipaddr": "10.8.0.1",
                     "netmask": "255.255.255.0",
-                    "dhcp": {"start": 50, "limit": 10, "leasetime": "1h"},
+                    "dhcp": {"start": 50, "limit": 9, "leasetime": "1h"},
                 }
             ],
         }
@@ -184,7 +184,7 @@ def office(lab: LabNode) -> Iterator[Callable[..., str]]:
 def test_vlans_of_a_chute_and_of_the_host(lab: LabNode, office: Callable[..., str]) -> None:
     before = traces(lab)
     network = wanted(
-        "vlan0", type="vlan", vlan_id=7, ipv4_network="192.168.160.0/24", dhcp={"start": 50, "limit": 10}
+        "vlan0", type="vlan", vlan_id=7, ipv4_network="192.168.160.0/24", dhcp={"start": 50, "limit": 9}
     )
     (cached,) = lab.apply("wired", [network])
     container = lab.attach("wired")
