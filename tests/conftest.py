@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,20 @@ class Chains(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         chain: str = self._chains[nodeid]
         return chain
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Tells which chains took longest: no run of several workers is shorter than those."""
+    chains: dict[str, str] = _cache(config).get(CHAINS, {})
+    seconds: Counter[tuple[str, str]] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if worker := getattr(report, "worker_id", ""):
+                seconds[worker, chains[report.nodeid]] += report.duration
+    if seconds and config.option.durations:
+        terminalreporter.write_sep("=", "longest chains")
+        for (worker, chain), took_s in seconds.most_common(10):
+            terminalreporter.write_line(f"{took_s:.0f}s on {worker}: {chain}")
 
 
 def _cost(item: pytest.Item) -> int:
