@@ -11,6 +11,7 @@ QUIET_PERCENT = 15
 MIN_SAMPLES = 8
 ENOUGH_SAMPLES = 600
 """So many, spread over the time, tell how quiet a bin is."""
+MIN_IN_VISIT = 60
 MIN_OVER_DB = 4.5
 NEAR_MHZ = 1.2
 MIN_PRESENCE = 0.6
@@ -18,6 +19,7 @@ STEADY_SHARE = 0.6
 PICTURE_MHZ = 0.17
 """A carrier that moves by more carries a picture."""
 WIDE_MHZ = 1.3
+BORDER_MHZ = 0.5
 PICTURE_REACH_MHZ, PICTURE_BELOW_DB, PICTURE_PRESENCE = 5.0, 5.0, 0.85
 MAX_SWING_DB = 7.5
 MAX_FADING_DB, FADING_JUMPINESS, FADING_PRESENCE, FADING_SAMPLES = 14.0, 0.6, 0.8, 100
@@ -62,11 +64,19 @@ class CarrierSeen:
     tails_mhz: float
     """How far its frequency gets, 3 % to 97 % of the samples: in a still picture, by its synchronisation."""
     still_mhz: float
-    """How far its frequency moves, by that measure which the shape of the radio's bins disturbs least."""
+    """How far its frequency moves where it does most, by that measure which the shape of the radio's bins
+    disturbs least."""
+    skirt_mhz: float
+    """The same by the levels of its bins alone, which is all that the border of the view leaves."""
     smooth_mhz: float
     """How much of that one sample and the next have in common."""
     flicker_db: float
     """Standard deviation of its strongest bin."""
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the outermost bin is the strongest all the time, so that its movement cannot be seen."""
+        return self.edge_mhz < BORDER_MHZ and self.wander_mhz == 0
 
     @property
     def broad(self) -> bool:
@@ -193,7 +203,8 @@ def _measure(
     some = mine[:: len(mine) // ENOUGH_SAMPLES + 1]
     around, flicker_db = _around(air, air_rows(peaks, some), float(mid))
     near_dc = bool(abs(mid - air.centre_mhz[rows[0]]) < 1.6 * air.spacing_mhz)
-    still = wander if near_dc else min(wander, _movement(around, air.spacing_mhz))
+    visit = air.visit[air_rows(peaks, some)]
+    still = wander if near_dc else _farthest(around, peaks.fine_mhz[some], visit, air.spacing_mhz)
     average = np.log10(np.mean(10 ** (picture.smooth_dbm[air_rows(peaks, some)] / 10), axis=0)) * 10
     inside = average > average.max() - 10
     near = inside[max(at - 30, 0) : at + 31]
@@ -220,6 +231,7 @@ def _measure(
         silence=float((strongest < power - SILENCE_BELOW_DB).mean()),
         tails_mhz=float(np.subtract(*np.percentile(seen, (97, 3)))),
         still_mhz=still,
+        skirt_mhz=_movement(around, air.spacing_mhz),
         smooth_mhz=min(float(np.sqrt(variance * max(1 - jumpiness, 0))), still),
         flicker_db=flicker_db,
     )
@@ -237,6 +249,14 @@ def _around(air: Air, rows: Ints, frequency_mhz: float) -> tuple[Floats, float]:
     first, last = max(top - 1, 0), min(top + 2, bins)
     around[:, first - top + 1 : last - top + 1] = air.dbm[rows, first:last]
     return around, _deviation(around[:, 1])
+
+
+def _farthest(around: Floats, seen: Floats, visit: Ints, spacing_mhz: float) -> float:
+    """Returns how far a carrier moves in that visit in which it moves most: music and speech have quiet
+    passages."""
+    _, of_visit, count = np.unique(visit, return_inverse=True, return_counts=True)
+    parts = [of_visit == each for each in np.flatnonzero(count >= MIN_IN_VISIT)] or [np.ones(len(seen), bool)]
+    return max(min(_deviation(seen[part]), _movement(around[part], spacing_mhz)) for part in parts)
 
 
 def _movement(around: Floats, spacing_mhz: float) -> float:

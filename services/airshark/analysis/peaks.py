@@ -85,12 +85,11 @@ def find_peaks(air: Air) -> tuple[Peaks, Picture]:
         if not len(rows):
             break
         inside = _grow(smooth_db[rows], top, level, bins)
-        # The strongest one cannot be the skirt of another within the view.
-        genuine = (
-            np.ones(len(rows), bool)
-            if not found
-            else _stands_out(smooth_db[rows], top, level, air.spacing_mhz)
-        )
+        genuine = np.ones(len(rows), bool)
+        if found:
+            # The strongest one cannot be the skirt of another within the view, nor hang together with one.
+            alone = ~(inside & (smooth_db[rows] > level[:, None])).any(axis=1)
+            genuine = alone & _stands_out(smooth_db[rows], top, level, air.spacing_mhz)
         part = linear[rows] * inside
         found.append(_measure(air, rows, part, inside, level - median[rows], bins).select(genuine))
         guard = np.abs(bins - top[:, None]) <= 2
