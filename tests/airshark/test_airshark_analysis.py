@@ -300,6 +300,16 @@ def test_a_carrier_is_one_device_whatever_single_looks_take_it_for() -> None:
     assert [each.device for each in lifecycle.confirmed()] == [Device.ANALOG_PHONE]
 
 
+def test_a_longer_look_at_a_carrier_says_more_than_a_short_one() -> None:
+    def look(device: Device, confidence: float, first_s: float, last_s: float) -> Found:
+        return Found(device, confidence, True, 2431.0, 0.3, -60.0, 1.0, first_s, last_s, tolerance_mhz=0.8)
+
+    lifecycle = Lifecycle()
+    lifecycle.update([look(Device.ANALOG_PHONE, 0.9, 0.0, 0.6)], 0.6)
+    lifecycle.update([look(Device.ANALOG_AUDIO, 0.7, 0.0, 1.6)], 1.6)
+    assert [each.device for each in lifecycle.confirmed()] == [Device.ANALOG_AUDIO]
+
+
 def test_what_one_uncertain_look_shows_is_no_device_yet() -> None:
     lifecycle = Lifecycle()
     assert not lifecycle.update([_sighting(1.0, certain=False)], 1.0)

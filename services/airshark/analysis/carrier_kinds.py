@@ -1,11 +1,13 @@
 """Tells carriers apart: by how far what is sent moves them, how wide they are, and which others there are."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
 from services.airshark.analysis.air import Air
-from services.airshark.analysis.carriers import MAX_SILENCE, WIDE_MHZ, CarrierSeen
+from services.airshark.analysis.carriers import BORDER_MHZ, MAX_SILENCE, WIDE_MHZ, CarrierSeen
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.gaps import between_channels, found_music
 from services.airshark.analysis.model import Model
@@ -18,6 +20,7 @@ ALIKE_DB = 13.0
 SAME_MHZ = 0.8
 WEAKER_BY_DB = 32.0
 CUT_SHARE = 0.5
+BORDER_OVER_DB, BORDER_SPREAD_MHZ = 20.0, 0.8
 SOUND_MHZ, SOUND_BELOW_DB = (5.0, 7.2), 8.0
 KINDS = (Device.ANALOG_PHONE, Device.ANALOG_AUDIO, Device.ANALOG_VIDEO, Device.CW)
 BAND_MHZ = (2395.0, 2490.0)
@@ -34,51 +37,77 @@ CLEAR_DB, CLEAR_PICTURE, CLEAR_KIND = 20.0, 0.6, 0.5
 
 def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
     """Returns the devices behind the carriers of a scene."""
-    found: list[Found] = []
-    phones: list[tuple[CarrierSeen, float]] = []
     carriers = believed(scene)
     gaps = between_channels(scene, carriers)
-    still = [each for each in gaps if each.stands_still]
-    for carrier in carriers:
-        if any(gap.shows_as(carrier) for gap in gaps):
-            continue
-        features = kind_features(carrier, carriers, scene.air)
-        chances = {kind: model.decisions[f"carrier_{kind.value}"].probability(features) for kind in KINDS}
-        if (
-            _without_noise(carrier.wander_mhz, carrier, 0.0) > MUSIC_MHZ
-            and max(chances.values()) < CLEAR_KIND
-        ):
-            # Hardly any music moves a carrier that far: what is said for other kinds speaks for a picture.
-            picture = sum(chances.values())
-            if carrier.is_picture and carrier.over_db > CLEAR_DB:
-                picture = max(picture, CLEAR_PICTURE)
-            chances = {Device.ANALOG_VIDEO: min(picture, 1.0)}
-        total = sum(chances.values())
-        if _is_strong(carrier) and total > LEAST_OF_ALL and max(chances.values()) > LEAST_SHARE * total:
-            chances = {each: max(chance, chance / total) for each, chance in chances.items()}
-        kind = max(chances, key=lambda each: chances[each])
-        if kind is Device.CW and still and not features["alike"]:
-            # Another bare one between two channels: base and handset of a phone.
-            kind = Device.ANALOG_PHONE
-            chances[kind] = max(chances[kind], chances[Device.CW])
-        if kind in ISM_KINDS and not BAND_MHZ[0] < carrier.frequency_mhz < BAND_MHZ[1]:
-            kind, chances = Device.CW, {Device.CW: min(sum(chances.values()), 1.0)}
-        if chances[kind] < model.decisions[f"carrier_{kind.value}"].least:
-            continue
-        if kind is Device.ANALOG_PHONE:
-            phones.append((carrier, chances[kind]))
-        else:
-            found.append(_found(scene, kind, carrier, chances[kind], [carrier]))
-    found, phones = _without_sound(found, phones)
-    # Base and handset of a phone are two carriers, one device.
-    phones.sort(key=lambda each: -each[0].power_dbm)
-    for first in range(0, len(phones), 2):
-        pair = phones[first : first + 2]
-        confidence = max(each[1] for each in pair)
-        found.append(
-            _found(scene, Device.ANALOG_PHONE, pair[0][0], confidence, [carrier for carrier, _ in pair])
-        )
-    return found + [found_music(scene, gap) for gap in gaps if gap.moves]
+    still = any(each.stands_still for each in gaps)
+    left = carriers
+    phones: list[list[_Judged]] = []
+    while True:
+        judged = [
+            _judge(each, left, scene, model, still)
+            for each in left
+            if not each.pinned and not any(gap.shows_as(each) for gap in gaps)
+        ]
+        judged = [each for each in judged if each.confidence >= model.decisions[_decision(each.kind)].least]
+        pair = _surest_pair(judged)
+        if not pair:
+            break
+        # What is left is judged anew: the carriers of a phone are no partners of any other.
+        phones.append(pair)
+        left = [each for each in left if all(each is not one.carrier for one in pair)]
+    phones += [[each] for each in judged if each.kind is Device.ANALOG_PHONE]
+    found = [_found(scene, [each]) for each in judged if each.kind is not Device.ANALOG_PHONE]
+    found += [_found(scene, each) for each in phones]
+    return _without_sound(found + [found_music(scene, gap) for gap in gaps if gap.moves])
+
+
+def _decision(kind: Device) -> str:
+    return f"carrier_{kind.value}"
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A carrier with its likeliest kind."""
+
+    carrier: CarrierSeen
+    kind: Device
+    confidence: float
+
+
+def _judge(
+    carrier: CarrierSeen, carriers: list[CarrierSeen], scene: Scene, model: Model, other_between: bool
+) -> _Judged:
+    """Judges one of some carriers; `other_between` says that a bare one besides lies between channels."""
+    features = kind_features(carrier, carriers, scene.air)
+    chances = {kind: model.decisions[_decision(kind)].probability(features) for kind in KINDS}
+    if _without_noise(carrier.wander_mhz, carrier, 0.0) > MUSIC_MHZ and max(chances.values()) < CLEAR_KIND:
+        # Hardly any music moves a carrier that far: what is said for other kinds speaks for a picture.
+        picture = sum(chances.values())
+        if carrier.is_picture and carrier.over_db > CLEAR_DB:
+            picture = max(picture, CLEAR_PICTURE)
+        chances = {Device.ANALOG_VIDEO: min(picture, 1.0)}
+    total = sum(chances.values())
+    if _is_strong(carrier) and total > LEAST_OF_ALL and max(chances.values()) > LEAST_SHARE * total:
+        chances = {each: max(chance, chance / total) for each, chance in chances.items()}
+    kind = max(chances, key=lambda each: chances[each])
+    if kind is Device.CW and other_between and not features["alike"]:
+        # Base and handset of a phone.
+        kind = Device.ANALOG_PHONE
+        chances[kind] = max(chances[kind], chances[Device.CW])
+    if kind in ISM_KINDS and not BAND_MHZ[0] < carrier.frequency_mhz < BAND_MHZ[1]:
+        kind, chances = Device.CW, {Device.CW: min(sum(chances.values()), 1.0)}
+    return _Judged(carrier, kind, chances[kind])
+
+
+def _surest_pair(judged: list[_Judged]) -> list[_Judged]:
+    """Returns what is likeliest base and handset of one phone, the stronger one first, if anything is."""
+    phones = sorted(
+        (each for each in judged if each.kind is Device.ANALOG_PHONE), key=lambda each: -each.confidence
+    )
+    for first, second in combinations(phones, 2):
+        if abs(first.carrier.power_dbm - second.carrier.power_dbm) < ALIKE_DB:
+            return sorted((first, second), key=lambda each: -each.carrier.power_dbm)
+    return []
 
 
 def _is_strong(carrier: CarrierSeen) -> bool:
@@ -89,23 +118,18 @@ def _is_strong(carrier: CarrierSeen) -> bool:
     )
 
 
-def _without_sound(
-    found: list[Found], phones: list[tuple[CarrierSeen, float]]
-) -> tuple[list[Found], list[tuple[CarrierSeen, float]]]:
+def _without_sound(found: list[Found]) -> list[Found]:
     """Leaves out what is the sound beside a picture: carriers 5.5 to 6.5 MHz from it, and weaker."""
     pictures = [each for each in found if each.device is Device.ANALOG_VIDEO]
 
-    def is_sound(frequency_mhz: float, power_dbm: float) -> bool:
-        return any(
-            SOUND_MHZ[0] < abs(frequency_mhz - each.center_mhz) < SOUND_MHZ[1]
-            and power_dbm < each.rssi_dbm - SOUND_BELOW_DB
+    def is_sound(one: Found) -> bool:
+        return one.device is not Device.ANALOG_VIDEO and any(
+            SOUND_MHZ[0] < abs(one.center_mhz - each.center_mhz) < SOUND_MHZ[1]
+            and one.rssi_dbm < each.rssi_dbm - SOUND_BELOW_DB
             for each in pictures
         )
 
-    return (
-        [each for each in found if each in pictures or not is_sound(each.center_mhz, each.rssi_dbm)],
-        [each for each in phones if not is_sound(each[0].frequency_mhz, each[0].power_dbm)],
-    )
+    return [each for each in found if not is_sound(each)]
 
 
 def believed(scene: Scene) -> list[CarrierSeen]:
@@ -160,12 +184,18 @@ def _believed(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
     # A Wi-Fi network that sends nearly all the time still pauses between its frames.
     if carrier.broad and carrier.silence > MAX_SILENCE:
         return False
-    if carrier.edge_mhz < 0.3:
+    # At the border of the view: there, or hardly outside, if it is no more than a skirt from further out.
+    at_border = carrier.edge_mhz < BORDER_MHZ
+    if at_border and (
+        carrier.over_db < BORDER_OVER_DB
+        or carrier.spread_mhz > BORDER_SPREAD_MHZ
+        or carrier.silence > MAX_SILENCE
+    ):
         return False
     same = [each for each in others if each.centre_mhz == carrier.centre_mhz]
     if any(each.power_dbm > carrier.power_dbm + WEAKER_BY_DB for each in same):
         return False
-    return carrier.presence > (0.8 if carrier.broad else 0.7)
+    return carrier.presence > (0.8 if carrier.broad or at_border else 0.7)
 
 
 def _merged(carriers: list[CarrierSeen]) -> Iterator[CarrierSeen]:
@@ -185,9 +215,10 @@ def _merged(carriers: list[CarrierSeen]) -> Iterator[CarrierSeen]:
             yield each
 
 
-def _found(
-    scene: Scene, device: Device, main: CarrierSeen, confidence: float, all_of: list[CarrierSeen]
-) -> Found:
+def _found(scene: Scene, all_of: list[_Judged]) -> Found:
+    """Returns the device that one or two carriers are of, the main one first."""
+    main, device = all_of[0].carrier, all_of[0].kind
+    confidence = max(each.confidence for each in all_of)
     width = max(main.width_mhz if device is Device.ANALOG_VIDEO else main.spread_mhz, scene.air.spacing_mhz)
     rows = scene.air.time_s[scene.air.centre_mhz == main.centre_mhz]
     return Found(
@@ -207,6 +238,6 @@ def _found(
             "jumpiness": main.jumpiness,
             "over_db": main.over_db,
             "carriers": float(len(all_of)),
-            "second_mhz": all_of[-1].frequency_mhz,
+            "second_mhz": all_of[-1].carrier.frequency_mhz,
         },
     )

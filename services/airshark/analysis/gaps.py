@@ -1,7 +1,8 @@
-"""Finds music on a carrier that lies just between what two neighbouring channels of the radio show.
+"""Finds music on a carrier that lies at the border of what a channel of the radio shows, or just beyond.
 
-Both see its skirt in their outermost bins. The skirt is steep there, so that a frequency that moves becomes a
-level that moves; a carrier that stands still leaves nothing to tell its kind by.
+That channel and the next one see its skirt in their outermost bins. The skirt is steep there, so that a
+frequency that moves becomes a level that moves; a carrier that stands still leaves nothing to tell its kind
+by.
 """
 
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from services.airshark.analysis.scene import Scene
 
 EDGE_MHZ = 0.5
 WIDEST_GAP_MHZ = 3.5
-MIN_PRESENCE = 0.85
+MIN_PRESENCE = 0.8
 MIN_WANDER_MHZ, MIN_SWING_DB, STILL_SWING_DB = 0.08, 5.5, 4.0
+MIN_SKIRT_MHZ, STRONG_DB = 0.02, 25.0
+"""Speech moves a phone by less, and noise what is strong; of what lies outside, the bins show a part."""
 CLEAR_DB = 15.0
 UNCERTAIN_DB = (MIN_SWING_DB + STILL_SWING_DB) / 2
 OTHERS_MHZ = 2.5
@@ -26,15 +29,14 @@ CONFIDENCE = 0.65
 
 @dataclass(frozen=True)
 class Between:
-    """Something steady between two channels, as each of them sees it."""
+    """Something steady at the border of a channel, or between two, as each of them sees it."""
 
-    below: CarrierSeen
-    above: CarrierSeen
+    views: list[CarrierSeen]
 
     @property
     def middle_mhz(self) -> float:
         """Where it is."""
-        return (self.above.frequency_mhz + self.below.frequency_mhz) / 2
+        return float(np.mean([each.frequency_mhz for each in self.views]))
 
     def shows_as(self, carrier: CarrierSeen) -> bool:
         """Whether a carrier at the border of a channel is only what can be seen of this."""
@@ -42,8 +44,11 @@ class Between:
 
     @property
     def moves(self) -> bool:
-        """Whether its frequency moves as music moves it: in a skirt, its level."""
-        return self._wander_mhz > MIN_WANDER_MHZ or self._swing_db > MIN_SWING_DB
+        """Whether its frequency moves as music moves it: in a skirt its level, or what the bins differ by."""
+        in_bins = any(
+            each.pinned and each.over_db > STRONG_DB and each.skirt_mhz > MIN_SKIRT_MHZ for each in self.views
+        )
+        return in_bins or self._wander_mhz > MIN_WANDER_MHZ or self._swing_db > MIN_SWING_DB
 
     @property
     def stands_still(self) -> bool:
@@ -52,39 +57,45 @@ class Between:
 
     @property
     def _wander_mhz(self) -> float:
-        return max(self.below.wander_mhz, self.above.wander_mhz)
+        return max(each.wander_mhz for each in self.views)
 
     @property
     def _swing_db(self) -> float:
-        clear = [each.power_swing_db for each in (self.below, self.above) if each.over_db > CLEAR_DB]
+        clear = [each.power_swing_db for each in self.views if each.over_db > CLEAR_DB]
         return max(clear, default=UNCERTAIN_DB)
 
 
 def between_channels(scene: Scene, believed: list[CarrierSeen]) -> list[Between]:
-    """Returns the carriers that lie between channels; `believed` are those that lie within one."""
+    """Returns the carriers at the borders of channels, or between them; `believed` have more than a skirt."""
     found = []
-    for lower, upper in pairwise(np.unique(scene.air.centre_mhz)):
-        below, above = _at_edge(scene, float(lower), 1), _at_edge(scene, float(upper), -1)
-        if below is None or above is None:
-            continue
-        gap = Between(below, above)
-        alone = all(
-            abs(each.frequency_mhz - gap.middle_mhz) > OTHERS_MHZ or each.edge_mhz < EDGE_MHZ
-            for each in believed
-        )
-        same = abs(below.power_dbm - above.power_dbm) < SAME_DB
-        if 0 < above.frequency_mhz - below.frequency_mhz < WIDEST_GAP_MHZ and alone and same:
+    centres = [float(each) for each in np.unique(scene.air.centre_mhz)]
+    for lower, upper in pairwise([None, *centres, None]):
+        sides = (_at_edge(scene, lower, 1), _at_edge(scene, upper, -1))
+        views = [each for each in sides if each is not None]
+        if len(views) < 2 or not _show_one(*views):
+            # One view is enough of what is strong at the very border.
+            views = [each for each in views if any(each is one for one in believed) and each.pinned]
+        gap = Between(views[:2])
+        if views and all(
+            each.pinned or abs(each.frequency_mhz - gap.middle_mhz) > OTHERS_MHZ for each in believed
+        ):
             found.append(gap)
     return found
 
 
-def _at_edge(scene: Scene, centre_mhz: float, side: int) -> CarrierSeen | None:
+def _show_one(below: CarrierSeen, above: CarrierSeen) -> bool:
+    near = 0 < above.frequency_mhz - below.frequency_mhz < WIDEST_GAP_MHZ
+    return near and abs(below.power_dbm - above.power_dbm) < SAME_DB
+
+
+def _at_edge(scene: Scene, centre_mhz: float | None, side: int) -> CarrierSeen | None:
     """Returns what is steady in the outermost bins of a channel, on one side."""
     return next(
         (
             each
             for each in scene.carriers
-            if each.centre_mhz == centre_mhz
+            if centre_mhz is not None
+            and each.centre_mhz == centre_mhz
             and side * (each.frequency_mhz - centre_mhz) > 0
             and each.edge_mhz < EDGE_MHZ
             and each.presence > MIN_PRESENCE
@@ -96,7 +107,7 @@ def _at_edge(scene: Scene, centre_mhz: float, side: int) -> CarrierSeen | None:
 
 def found_music(scene: Scene, gap: Between) -> Found:
     """Returns the audio sender that moves a carrier between channels; a bare one there may be anything."""
-    stronger = max(gap.below, gap.above, key=lambda each: each.power_dbm)
+    stronger = max(gap.views, key=lambda each: each.power_dbm)
     times = scene.air.time_s[scene.air.centre_mhz == stronger.centre_mhz]
     return Found(
         device=Device.ANALOG_AUDIO,
@@ -113,6 +124,6 @@ def found_music(scene: Scene, gap: Between) -> Found:
             "wander_mhz": stronger.wander_mhz,
             "swing_db": stronger.power_swing_db,
             "over_db": stronger.over_db,
-            "gap_mhz": gap.above.frequency_mhz - gap.below.frequency_mhz,
+            "gap_mhz": gap.views[-1].frequency_mhz - gap.views[0].frequency_mhz,
         },
     )

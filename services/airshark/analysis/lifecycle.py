@@ -18,6 +18,7 @@ WIFI_WIDTH_MHZ = 20.0
 CARRIERS = frozenset((Device.ANALOG_PHONE, Device.ANALOG_AUDIO, Device.ANALOG_VIDEO, Device.CW))
 """A carrier stays the same device when a look takes it for another of these kinds: most looks decide."""
 OLD_LOOKS_COUNT = 0.9
+LEAST_LOOK_S = 0.1
 QUIET_DBM, LOUD_DBM = -95.0, -45.0
 
 
@@ -40,7 +41,7 @@ class Track:
     looks: int = 1
     features: dict[str, float] = field(default_factory=dict)
     votes: dict[Device, float] = field(default_factory=dict)
-    """Confidence of all looks, by kind; old ones count less."""
+    """Confidence times seconds of all looks, by kind; old ones count less."""
 
     @property
     def severity(self) -> int:
@@ -138,7 +139,7 @@ class Lifecycle:
             tolerance_mhz=found.tolerance_mhz,
             confirmed=found.certain,
             features=found.features,
-            votes={found.device: found.confidence},
+            votes={found.device: _vote(found)},
         )
         self._next += 1
         self._tracks.append(track)
@@ -147,7 +148,7 @@ class Lifecycle:
     def _continue(self, track: Track, found: Found) -> None:
         for kind in track.votes:
             track.votes[kind] *= OLD_LOOKS_COUNT
-        track.votes[found.device] = track.votes.get(found.device, 0.0) + found.confidence
+        track.votes[found.device] = track.votes.get(found.device, 0.0) + _vote(found)
         track.last_seen_s = max(track.last_seen_s, found.last_s)
         track.first_seen_s = min(track.first_seen_s, found.first_s)
         track.looks += 1
@@ -166,6 +167,11 @@ class Lifecycle:
         else:
             return
         track.features = found.features
+
+
+def _vote(found: Found) -> float:
+    """Returns what a look says for a kind: the more, the longer the device was looked at."""
+    return found.confidence * max(found.last_s - found.first_s, LEAST_LOOK_S)
 
 
 _MEASURED = ("center_mhz", "bandwidth_mhz", "rssi_dbm", "duty_cycle", "confidence")
