@@ -25,7 +25,9 @@ from benchmarks.airshark.scenes import Truth, offset_db, random_scenario
 from services.airshark.analysis.carrier_kinds import KINDS, believed, kind_features
 from services.airshark.analysis.hopping import by_power, describe_hops
 from services.airshark.analysis.model import FORMAT, MODEL_FILE
+from services.airshark.analysis.pulsed_kinds import MIN_LEFT
 from services.airshark.analysis.scene import Scene, describe, observe
+from services.airshark.analysis.slots import SLOTS_S, without
 
 SEED, SCENES = 31, 3300
 """Of the model of the product."""
@@ -113,11 +115,15 @@ def _of_scene(
     ovens = [truth for truth in truths if "microwave" in truth.device]
     if all(_fair(truth, "microwave") for truth in ovens) and scene.mains["longest_look_s"]:
         yield "microwave", scene.mains, bool(ovens)
-    carriers = believed(scene)
-    for carrier in carriers:
-        kind = _carrier_kind(carrier.frequency_mhz, truths)
-        if kind is not None:
-            features = kind_features(carrier, carriers, scene.air)
+    carriers = [(each, _carrier_kind(each.frequency_mhz, truths)) for each in believed(scene)]
+    phone = [each for each, kind in carriers if kind == "analog_phone"]
+    # As the detector judges: with all, and what is no part of a phone without the two carriers of one.
+    for taken in ([], phone) if len(phone) == 2 else ([],):
+        others = [each for each, _ in carriers if each not in taken]
+        for carrier, kind in carriers:
+            if kind is None or carrier.pinned or carrier in taken:
+                continue
+            features = kind_features(carrier, others, scene.air)
             for each in KINDS:
                 yield f"carrier_{each.value}", features, kind == each.value
     pulses = scene.pulses
@@ -134,15 +140,21 @@ def _of_scene(
         if any(near):
             pulses = pulses.select(~np.isin(pulses.start_s, scene.pulses.start_s[group.members]))
     for hops in by_power(pulses):
-        features = describe_hops(scene.air, hops)
         power = float(np.median(hops.power_dbm))
-        for name in HOPPERS:
-            distance = abs(power - on[name].level_dbm - offset_db) if name in on else np.inf
-            if one_power and name in on:
-                distance = 0.0
-            # A group that holds some of a device's pulses, but not most of them, teaches nothing.
-            if distance < SAME_POWER_DB or distance > OTHER_POWER_DB:
-                yield name, features, distance < SAME_POWER_DB
+        distance = dict.fromkeys(HOPPERS, np.inf)
+        for name in on.keys() & distance.keys():
+            distance[name] = 0.0 if one_power else abs(power - on[name].level_dbm - offset_db)
+        explained = [device for device in SLOTS_S if distance[device.value] < SAME_POWER_DB]
+        left = without(hops, explained)
+        for those, removed in ((hops, []), (left, explained)):
+            if those is left and (not explained or len(left) < MIN_LEFT):
+                continue
+            features = describe_hops(scene.air, those)
+            for name in HOPPERS:
+                # A group that holds some of a device's pulses, but not most of them, teaches nothing.
+                is_one = distance[name] < SAME_POWER_DB
+                if (is_one or distance[name] > OTHER_POWER_DB) and name not in removed:
+                    yield name, features, is_one
 
 
 def _carrier_kind(frequency_mhz: float, truths: list[Truth]) -> str | None:

@@ -7,12 +7,15 @@ import pytest
 
 from benchmarks.airshark.generators import air_of
 from services.airshark.analysis.broadband import find_jammer
-from services.airshark.analysis.carrier_kinds import believed
+from services.airshark.analysis.carrier_kinds import believed, find_carrier_devices
 from services.airshark.analysis.found import Device
+from services.airshark.analysis.lifecycle import Lifecycle
 from services.airshark.analysis.mains import NAMES as MAINS
-from services.airshark.analysis.model import load_model
+from services.airshark.analysis.mains import keeps_to_mains
+from services.airshark.analysis.model import Model, Trees, load_model
 from services.airshark.analysis.pulsed_kinds import find_pulsed_devices
 from services.airshark.analysis.scene import Scene, describe, observe
+from services.airshark.analysis.slots import without
 from services.airshark.simulator.devices import MAKERS
 from services.airshark.simulator.emissions import Bursts, Carrier, Program
 from services.airshark.simulator.radio import FrontEnd, Plan
@@ -80,6 +83,31 @@ def test_bluetooth_le_is_named_only_where_little_else_can_be() -> None:
             assert "ble" not in found(Scenario(1.2, seed, (DeviceSpec(device, -55.0),)))
 
 
+def _sure_of(chances: dict[str, float]) -> Model:
+    """Returns a model that gives some answers whatever was measured, and no to everything else."""
+
+    def always(chance: float) -> Trees:
+        none = np.zeros((1, 1), np.int16)
+        value = np.zeros((1, 1), np.float32)
+        return Trees((), float(np.log(chance / (1 - chance))), none, value, none, none, value, 0, 0.75)
+
+    return Model("test", {name: always(chances.get(name, 0.01)) for name in MODEL.decisions})
+
+
+def test_what_is_likelier_another_kind_of_hopper_must_be_seen_twice() -> None:
+    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("xbox", -55.0),)))
+
+    def certain(**chances: float) -> dict[Device, bool]:
+        return {each.device: each.certain for each in find_pulsed_devices(scene, _sure_of(chances))}
+
+    assert certain(xbox=0.93) == {Device.XBOX: True}
+    assert certain(xbox=0.93, ble=0.95) == {Device.XBOX: False, Device.BLE: True}
+    lifecycle = Lifecycle()
+    found_now = find_pulsed_devices(scene, _sure_of({"xbox": 0.93, "ble": 0.95}))
+    assert {each.device for each in lifecycle.update(found_now, 1.0)} == {Device.BLE}
+    assert {each.device for each in lifecycle.update(found_now, 2.0)} == {Device.BLE, Device.XBOX}
+
+
 def _telemetry(frequency_mhz: float) -> Bursts:
     """Returns a frame of 5 ms each 12.4 ms, longer than any of ZigBee, off the channels of ZigBee."""
     start = np.arange(0, 2, 12.4e-3)
@@ -110,6 +138,15 @@ def test_steady_bursts_that_nothing_explains_are_unknown(monkeypatch: pytest.Mon
         {"scatter_mhz": 0.4},
     ):
         assert kinds(**other) == set(), other
+
+    # Where an oven dwells at the end of its sweep, it would look the same.
+    def beside_oven(middle_mhz: float) -> set[Device]:
+        mains = OVEN | {"middle_mhz": middle_mhz}
+        changed = replace(scene, fixed=[replace(group, features=strange)], mains=mains)
+        return {each.device for each in find_pulsed_devices(changed, MODEL)}
+
+    assert beside_oven(group.frequency_mhz + 4.5) == {Device.MICROWAVE}
+    assert beside_oven(group.frequency_mhz + 5.5) == {Device.MICROWAVE, Device.UNKNOWN}
 
 
 def test_a_carrier_is_placed_and_told_apart_in_the_bin_that_the_driver_makes_up(
@@ -153,6 +190,39 @@ def test_music_moves_a_carrier_more_than_any_card_seems_to(
     assert sung_smooth > 0.015
 
 
+@pytest.mark.parametrize("seed", [9002, 9003, 9004])
+def test_something_far_stronger_does_not_hide_the_rhythm_of_an_oven_nor_has_one(seed: int) -> None:
+    both = (DeviceSpec("microwave", -66.0), DeviceSpec("bluetooth", -30.0))
+    mains = scene_of(Scenario(2.0, seed, both)).mains
+    assert max(mains["field_50_hz"], mains["field_60_hz"]) > 2.2 * mains["field_control"]
+    assert keeps_to_mains(mains)
+    for device in ("bluetooth", "fhss_phone", "xbox", "zigbee", "analog_video"):
+        assert not keeps_to_mains(scene_of(Scenario(2.0, seed, (DeviceSpec(device, -50.0),))).mains)
+
+
+def test_an_oven_whose_bursts_are_broken_up_is_one_all_the_same() -> None:
+    scene = scene_of(Scenario(0.5, 5))
+    broken = dict.fromkeys(MAINS, 0.0) | {"on_60_hz": 0.6, "middle_mhz": 2457.0, "power_dbm": -70.0}
+
+    def kinds(control: float) -> list[tuple[Device, float, float]]:
+        changed = replace(scene, mains=broken | {"on_control": control})
+        devices = find_pulsed_devices(changed, _sure_of({"microwave": 0.93}))
+        return [(each.device, each.center_mhz, each.rssi_dbm) for each in devices]
+
+    assert kinds(0.2) == [(Device.MICROWAVE, 2457.0, -70.0)]
+    assert kinds(0.3) == []
+
+
+@pytest.mark.parametrize("seed", [9001, 9002, 9005])
+def test_a_hopper_below_a_piconet_of_its_strength_is_found_in_what_that_leaves(seed: int) -> None:
+    both = (DeviceSpec("bluetooth", -50.0), DeviceSpec("xbox", -51.0))
+    scene = scene_of(Scenario(1.5, seed, both))
+    devices = {each.device: each.certain for each in find_pulsed_devices(scene, MODEL)}
+    assert devices == {Device.BLUETOOTH: True, Device.XBOX: True}
+    alone = scene_of(Scenario(1.5, seed, both[:1])).pulses
+    assert len(without(alone, [Device.BLUETOOTH])) < 0.15 * len(alone)
+
+
 @pytest.mark.parametrize("handset", [True, False])
 def test_a_phone_of_which_one_carrier_lies_between_two_channels_is_a_phone(
     handset: bool, monkeypatch: pytest.MonkeyPatch
@@ -163,3 +233,32 @@ def test_a_phone_of_which_one_carrier_lies_between_two_channels_is_a_phone(
     assert set(found(Scenario(1.2, 9001, (DeviceSpec("cw", -50.0),)))) == {
         "analog_phone" if handset else "cw"
     }
+
+
+def _carriers(monkeypatch: pytest.MonkeyPatch, *carriers: Carrier) -> set[Device]:
+    """Returns what some carriers are taken for."""
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: list(carriers))
+    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -50.0),)))
+    return {each.device for each in find_carrier_devices(scene, MODEL)}
+
+
+def test_music_beside_a_phone_is_no_third_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    speech = Program(np.array([300.0, 900.0]), np.array([0.004, 0.002]), np.zeros(2))
+    base, handset = (
+        Carrier(mhz, Modulation.TONE, program=speech, gain_db=gain_db)
+        for mhz, gain_db in ((2408.3, 0.0), (2429.7, -3.0))
+    )
+    music = Carrier(2456.4, Modulation.TONE, 0.03, gain_db=-2.0)
+    assert _carriers(monkeypatch, base, handset) == {Device.ANALOG_PHONE}
+    assert _carriers(monkeypatch, base, handset, music) == {Device.ANALOG_PHONE, Device.ANALOG_AUDIO}
+
+
+@pytest.mark.parametrize("frequency_mhz", [2442.3, 2442.4, 2442.6, 2421.2])
+def test_music_at_the_border_of_a_channel_is_found(
+    frequency_mhz: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 2452 MHz shows what lies above 2442.4 MHz, 2412 MHz what lies below 2421.3 MHz.
+    music = Program(np.array([300.0, 1700.0]), np.array([0.05, 0.03]), np.zeros(2))
+    found_there = _carriers(monkeypatch, Carrier(frequency_mhz, Modulation.TONE, program=music))
+    assert found_there == {Device.ANALOG_AUDIO}
+    assert Device.ANALOG_AUDIO not in _carriers(monkeypatch, Carrier(frequency_mhz, Modulation.TONE))

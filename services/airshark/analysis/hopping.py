@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from services.airshark.analysis.air import Air
+from services.airshark.analysis.air import Air, Bools
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.rhythm import grid_strength, stretches
+from services.airshark.analysis.slots import BLUETOOTH_SLOT_S
 
-BLUETOOTH_SLOT_S = 625e-6
 DURATION_EDGES_MS = (0.0, 0.17, 0.29, 0.41, 0.52, 0.62, 0.82, 1.2, 1.8, 2.5, 3.2, 4.6, 1e3)
 RASTERS_S = 1 / np.arange(98.0, 510.0, 3.0)
 MAX_PULSES = 1500
@@ -14,10 +14,8 @@ MIN_GROUP = 6
 POWER_CELL_DB = 0.5
 POWER_KERNEL = np.exp(-0.5 * (np.arange(-12, 13) * POWER_CELL_DB / 1.6) ** 2)
 VALLEY_SHARE = 0.45
-MIN_IN_STRETCH = 4
-MIN_IN_STEP = 0.35
-OTHER_SLOT_ANGLE = 0.4
-"""In radians: a sixteenth of a slot."""
+ANSWERED_S, SAME_MHZ, AHEAD = 1.1e-3, 0.6, 5
+"""What comes so soon on the same frequency, among the next few pulses, is an answer within a frame."""
 FAMILIES = {"one_slot": (0.17, 0.52), "phone": (0.52, 0.86), "multi_slot": (1.2, 3.3), "short": (0.0, 0.66)}
 
 
@@ -68,7 +66,11 @@ def describe_hops(air: Air, pulses: Pulses) -> dict[str, float]:
     for edge, count in zip(DURATION_EDGES_MS[1:], counts, strict=True):
         features[f"per_s_to_{edge:g}_ms"] = count / watched_s
     for name, (low, high) in FAMILIES.items():
-        features |= _family(name, whole.select((duration >= low) & (duration < high)), watched_s)
+        family = whole.select((duration >= low) & (duration < high))
+        features |= _family(name, family, watched_s)
+        if name == "short":
+            features |= _raster(name, family, watched_s)
+            features |= _raster("first", family.select(_first(family)), watched_s)
     return features
 
 
@@ -77,8 +79,6 @@ def _family(name: str, pulses: Pulses, watched_s: float) -> dict[str, float]:
     stretch = stretches(pulses.start_s, pulses.visit)
     fixed = np.array([BLUETOOTH_SLOT_S, 2 * BLUETOOTH_SLOT_S, 3.75e-3, 5e-3, 10e-3, 10e-3 / 12])
     strength, amount = grid_strength(pulses.start_s, stretch, fixed)
-    rasters, on_raster = grid_strength(pulses.start_s, stretch, RASTERS_S)
-    best = int(rasters.argmax())
     frequency = pulses.frequency_mhz.astype(np.float64)
     values = {
         "count": float(len(pulses)),
@@ -91,11 +91,6 @@ def _family(name: str, pulses: Pulses, watched_s: float) -> dict[str, float]:
         "grid_10000": strength[4],
         "on_10000_per_s": amount[4] / watched_s,
         "grid_833": strength[5],
-        "raster": float(rasters[best]),
-        "on_raster_per_s": float(on_raster[best]) / watched_s,
-        "raster_ms": float(RASTERS_S[best] * 1e3) if len(pulses) > 3 else 0.0,
-        "raster_next": float(np.median(rasters)),
-        "raster_over": float(rasters[best] / (np.median(rasters) + 0.05)),
         "duration_sd_ms": float(pulses.duration_s.std() * 1e3) if len(pulses) else 0.0,
         "length_ms": float(np.median(pulses.duration_s) * 1e3) if len(pulses) else 0.0,
         "spread_mhz": float(np.median(pulses.spread_mhz)) if len(pulses) else 0.0,
@@ -108,6 +103,32 @@ def _family(name: str, pulses: Pulses, watched_s: float) -> dict[str, float]:
         "next_slot": _follows(pulses, BLUETOOTH_SLOT_S),
     }
     return {f"{name}_{key}": float(value) for key, value in values.items()}
+
+
+def _raster(name: str, pulses: Pulses, watched_s: float) -> dict[str, float]:
+    """Returns how well the pulses keep to frames of some length."""
+    strength, amount = grid_strength(pulses.start_s, stretches(pulses.start_s, pulses.visit), RASTERS_S)
+    best, usual = int(strength.argmax()), float(np.median(strength))
+    return {
+        f"{name}_raster": float(strength[best]),
+        f"{name}_on_raster_per_s": float(amount[best]) / watched_s,
+        f"{name}_raster_ms": float(RASTERS_S[best] * 1e3) if len(pulses) > 3 else 0.0,
+        f"{name}_raster_next": usual,
+        f"{name}_raster_over": float(strength[best]) / (usual + 0.05),
+    }
+
+
+def _first(pulses: Pulses) -> Bools:
+    """Returns which pulses begin a frame: those that answer one on their frequency come at any time in it."""
+    first = np.ones(len(pulses), bool)
+    for ahead in range(1, min(AHEAD, len(pulses) - 1) + 1):
+        now, then = slice(ahead, None), slice(None, -ahead)
+        first[now] &= (
+            (pulses.start_s[now] - pulses.start_s[then] > ANSWERED_S)
+            | (np.abs(pulses.frequency_mhz[now] - pulses.frequency_mhz[then]) > SAME_MHZ)
+            | (pulses.visit[now] != pulses.visit[then])
+        )
+    return first
 
 
 def _again(pulses: Pulses, lag_s: float, slack_s: float) -> float:
@@ -133,25 +154,3 @@ def _follows(pulses: Pulses, lag_s: float) -> float:
     low = np.searchsorted(pulses.start_s, pulses.start_s + lag_s - 0.15e-3)
     high = np.searchsorted(pulses.start_s, pulses.start_s + lag_s + 0.15e-3)
     return float((high > low).mean())
-
-
-def keep_other_slots(one: Pulses, other: Pulses, slot_s: float) -> bool:
-    """Tells whether two groups begin at different times within their slots: two clocks drive them."""
-    time_s = np.concatenate((one.start_s, other.start_s))
-    order = np.argsort(time_s, kind="stable")
-    time_s = time_s[order]
-    stretch = stretches(time_s, np.concatenate((one.visit, other.visit))[order])
-    wave = np.exp(2j * np.pi * time_s / slot_s)
-    of_one = order < len(one)
-    count = int(stretch.max()) + 1
-    sums, sizes = np.zeros((2, count), np.complex128), np.zeros((2, count))
-    for side, mine in enumerate((of_one, ~of_one)):
-        np.add.at(sums[side], stretch[mine], wave[mine])
-        np.add.at(sizes[side], stretch[mine], 1)
-    enough = (sizes >= MIN_IN_STRETCH).all(axis=0)
-    if not enough.any():
-        return False
-    # The mean direction of each group within a stretch; what keeps to no slots has none.
-    mean = sums[:, enough] / sizes[:, enough]
-    between = np.average(mean[0] * np.conj(mean[1]), weights=sizes[:, enough].min(axis=0))
-    return bool(abs(between) > MIN_IN_STEP and abs(np.angle(between)) > OTHER_SLOT_ANGLE)

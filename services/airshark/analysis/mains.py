@@ -14,8 +14,10 @@ MIN_SAMPLES = 40
 MIN_PEAKS = 15
 CLOSED_GAP_S = 0.5e-3
 REACH_MHZ = 7.0
+USUAL_PERCENT = 75
 CLEAR_LINE, CLEAR_OVER_CONTROL, CLEAR_BURST_MS, CLEAR_SWEEP_MHZ = 0.75, 2.2, 4.6, 0.5
 """Bursts that keep so close to the mains, are longer than any frame of ZigBee, and sweep are an oven's."""
+CLEAR_ON, CLEAR_ON_OVER_CONTROL = 0.35, 2.4
 
 
 def describe_mains(air: Air, peaks: Peaks, free: Bools) -> tuple[dict[str, float], Bools]:
@@ -36,9 +38,11 @@ def describe_mains(air: Air, peaks: Peaks, free: Bools) -> tuple[dict[str, float
         return features, none
     inside = _densest(air, peaks, inside)
     on = np.zeros(len(air), np.float64)
-    power = np.full(len(air), -200.0)
+    power = np.full(len(air), -np.inf)
     np.maximum.at(power, peaks.row[inside], peaks.power_dbm[inside])
     on[peaks.row[inside]] = 1.0
+    # What is stronger now and then is something else, which would hide the rhythm of the rest.
+    usual_dbm = np.percentile(power[on > 0], USUAL_PERCENT)
     long_on = _long_runs(air, on.astype(bool))
     # The strongest look tells most: an oven fills one channel more than others.
     share = np.bincount(stretch, long_on[rows]) / np.maximum(np.bincount(stretch), 1)
@@ -48,7 +52,7 @@ def describe_mains(air: Air, peaks: Peaks, free: Bools) -> tuple[dict[str, float
     for name, activity in (
         ("on", on[rows]),
         ("long", long_on[rows].astype(np.float64)),
-        ("field", np.where(power[rows] > -150, 10 ** ((power[rows] + 60) / 20), 0.0)),
+        ("field", 10 ** ((np.minimum(power[rows], usual_dbm) - usual_dbm) / 20)),
     ):
         strength = lines.strength(activity)
         control = strength[len(LINES_HZ) :]
@@ -56,6 +60,8 @@ def describe_mains(air: Air, peaks: Peaks, free: Bools) -> tuple[dict[str, float
             features[f"{name}_{hz:.0f}_hz"] = float(value)
         features[f"{name}_control"] = float(control.max())
         features[f"{name}_over_control"] = float(strength[: len(LINES_HZ)].max() / (control.max() + 0.02))
+    features["middle_mhz"] = float(np.median(peaks.frequency_mhz[inside]))
+    features["power_dbm"] = float(usual_dbm)
     features |= _sweep(air, peaks, inside, long_on)
     return features, inside & long_on[peaks.row] if is_oven(features) else none
 
@@ -65,6 +71,15 @@ def is_oven(mains: dict[str, float]) -> bool:
     line = max(mains[f"field_{hz:.0f}_hz"] for hz in LINES_HZ)
     clear = line > max(CLEAR_LINE, CLEAR_OVER_CONTROL * mains["field_control"])
     return clear and mains["burst_ms"] > CLEAR_BURST_MS and mains["sweep_mhz"] > CLEAR_SWEEP_MHZ
+
+
+def keeps_to_mains(mains: dict[str, float]) -> bool:
+    """Tells whether bursts, however broken up by what else is on the air, come with each cycle of the mains.
+
+    Twice its frequency does not count: phones that hop change theirs a hundred times a second.
+    """
+    line = max(mains["on_50_hz"], mains["on_60_hz"])
+    return line > max(CLEAR_ON, CLEAR_ON_OVER_CONTROL * mains["on_control"])
 
 
 def _densest(air: Air, peaks: Peaks, inside: Bools) -> Bools:

@@ -1,10 +1,10 @@
 """Decides which devices are behind the pulses of a scene."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from services.airshark.analysis.air import Bools
 from services.airshark.analysis.connections import of_connection
 from services.airshark.analysis.fixed import (
     BLE_ADVERTISING_MHZ,
@@ -13,12 +13,12 @@ from services.airshark.analysis.fixed import (
     FixedGroup,
 )
 from services.airshark.analysis.found import Device, Found
-from services.airshark.analysis.hopping import BLUETOOTH_SLOT_S, by_power, describe_hops, keep_other_slots
-from services.airshark.analysis.mains import is_oven
+from services.airshark.analysis.hopping import by_power, describe_hops
+from services.airshark.analysis.mains import is_oven, keeps_to_mains
 from services.airshark.analysis.model import Model, Trees
 from services.airshark.analysis.pulses import Pulses
-from services.airshark.analysis.rhythm import stretches
 from services.airshark.analysis.scene import Scene
+from services.airshark.analysis.slots import SLOTS_S, keep_other_slots, own_pulses, without
 
 HOPPERS = (Device.BLUETOOTH, Device.BLE, Device.FHSS_PHONE, Device.XBOX)
 BAND_MHZ = {
@@ -27,15 +27,7 @@ BAND_MHZ = {
     Device.FHSS_PHONE: (2440.0, 80.0),
     Device.XBOX: (2441.0, 79.0),
 }
-DURATION_MS = {
-    Device.BLUETOOTH: (0.05, 3.3),
-    Device.BLE: (0.05, 0.55),
-    Device.FHSS_PHONE: (0.45, 0.95),
-    Device.XBOX: (0.1, 0.75),
-}
 CERTAIN = 0.9
-SLOTS_S = {Device.BLUETOOTH: BLUETOOTH_SLOT_S, Device.FHSS_PHONE: 5e-3}
-"""What the starts of one network keep to, master and slave, base and handset alike."""
 CONNECTION = 0.95
 """How sure pulses that take turns on even frequencies are a connection."""
 OVEN_REACH_MHZ = 2.0
@@ -45,8 +37,8 @@ STAYS_MHZ = 1.6
 """An oven sweeps further."""
 OF_CHANNEL_MHZ = 1.0
 ALIKE_DB = 6.0
-ON_GRID = 0.14
-"""Share of a slot within which a start is on the grid."""
+MIN_LEFT = 12
+"""So many pulses that the networks found among them do not explain are looked at for themselves."""
 
 
 def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
@@ -82,8 +74,10 @@ def _explains(found: Found, mains: dict[str, float]) -> bool:
 
 
 def _may_be_oven(mains: dict[str, float]) -> bool:
-    """Tells whether what keeps to the mains, perhaps by chance, has long bursts and sweeps as ovens do."""
-    return mains["burst_ms"] > 0 and (is_oven(mains) or mains["sweep_mhz"] > LEAST_SWEEP_MHZ)
+    """Tells whether what keeps to the mains, perhaps by chance, has long bursts and sweeps as ovens do, or
+    keeps to them too well for that."""
+    sweeps = mains["burst_ms"] > 0 and (is_oven(mains) or mains["sweep_mhz"] > LEAST_SWEEP_MHZ)
+    return sweeps or keeps_to_mains(mains)
 
 
 def _is_part(found: Found, oven: Found, taken_away: bool) -> bool:
@@ -181,19 +175,8 @@ def _hoppers(scene: Scene, pulses: Pulses, model: Model) -> list[Found]:
     that keeps to other slots."""
     answers: dict[Device, list[_Answer]] = {}
     for group in by_power(pulses):
-        features = describe_hops(scene.air, group)
-        chances = {each: model.decisions[each.value].probability(features) for each in HOPPERS}
-        for device, chance in chances.items():
-            mine = group.select(_likely(group, device))
-            leads = chance == max(chances.values())
-            if chance < model.decisions[device.value].least or not len(mine):
-                continue
-            if leads or device is not Device.BLE:
-                answers.setdefault(device, []).append(_Answer(chance, mine, features, leads))
-        connection = of_connection(scene.air, group)
-        if connection.any():
-            answer = _Answer(CONNECTION, group.select(connection), features, leads=True)
-            answers.setdefault(Device.BLE, []).append(answer)
+        for device, answer in _answers(scene, group, model):
+            answers.setdefault(device, []).append(answer)
     found = []
     for device, given in answers.items():
         trees = model.decisions[device.value]
@@ -207,6 +190,33 @@ def _hoppers(scene: Scene, pulses: Pulses, model: Model) -> list[Found]:
                 found.append(replace(_hopper(scene, device, other, True), another=True))
                 break
     return found
+
+
+def _answers(scene: Scene, group: Pulses, model: Model) -> Iterator[tuple[Device, _Answer]]:
+    """Yields what the pulses of one power may be, and what those that this leaves over may be."""
+    sure: set[Device] = set()
+    left = group
+    while len(left) >= (MIN_LEFT if sure else 1):
+        features = describe_hops(scene.air, left)
+        chances = {
+            each: model.decisions[each.value].probability(features) for each in HOPPERS if each not in sure
+        }
+        found = set()
+        for device, chance in chances.items():
+            mine = left.select(own_pulses(left, device))
+            leads = chance == max(chances.values())
+            if chance < model.decisions[device.value].least or not len(mine):
+                continue
+            if leads or device is not Device.BLE:
+                yield device, _Answer(chance, mine, features, leads)
+            if device in SLOTS_S and _is_certain(chance, model.decisions[device.value]):
+                found.add(device)
+        if not sure and (connection := of_connection(scene.air, group)).any():
+            yield Device.BLE, _Answer(CONNECTION, group.select(connection), features, leads=True)
+        if not found:
+            break
+        sure |= found
+        left = without(left, found)
 
 
 def _hopper(scene: Scene, device: Device, answer: _Answer, certain: bool) -> Found:
@@ -235,22 +245,6 @@ def _hopper(scene: Scene, device: Device, answer: _Answer, certain: bool) -> Fou
     )
 
 
-def _likely(pulses: Pulses, device: Device) -> Bools:
-    """Returns which pulses may be its own: by their length, and for Bluetooth by its slots."""
-    low, high = DURATION_MS[device]
-    duration = pulses.duration_s * 1e3
-    fits = (duration >= low) & (duration <= high)
-    if device is Device.BLUETOOTH and fits.any():
-        stretch = stretches(pulses.start_s, pulses.visit)
-        phase = np.exp(2j * np.pi * pulses.start_s / BLUETOOTH_SLOT_S)
-        sums = np.zeros(int(stretch.max()) + 1, np.complex128)
-        np.add.at(sums, stretch[fits], phase[fits])
-        off = np.abs(np.angle(phase * np.conj(sums[stretch]))) / (2 * np.pi)
-        on_grid = fits & (off < ON_GRID)
-        return on_grid if on_grid.any() else fits
-    return fits
-
-
 def _microwave(scene: Scene, probability: float, certain: bool) -> Found:
     mains = scene.mains
     rows = scene.air.time_s
@@ -258,7 +252,7 @@ def _microwave(scene: Scene, probability: float, certain: bool) -> Found:
         device=Device.MICROWAVE,
         confidence=probability,
         certain=certain,
-        center_mhz=mains["middle_mhz"] or 2455.0,
+        center_mhz=mains["middle_mhz"],
         bandwidth_mhz=max(mains["sweep_mhz"], 2.0),
         rssi_dbm=mains["power_dbm"],
         duty_cycle=min(max(mains["long_share"], mains["on_share"]), 1.0),

@@ -1,0 +1,73 @@
+"""Networks that keep to slots: which pulses are their own, what is left without them, and two of a kind."""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from services.airshark.analysis.air import Bools
+from services.airshark.analysis.found import Device
+from services.airshark.analysis.pulses import Pulses
+from services.airshark.analysis.rhythm import stretches
+
+BLUETOOTH_SLOT_S = 625e-6
+SLOTS_S = {Device.BLUETOOTH: BLUETOOTH_SLOT_S, Device.FHSS_PHONE: 5e-3}
+"""What the starts of one network keep to, master and slave, base and handset alike."""
+ON_GRID_S = {Device.BLUETOOTH: 88e-6, Device.FHSS_PHONE: 0.3e-3}
+"""How far from its grid a start is its own."""
+DURATION_MS = {
+    Device.BLUETOOTH: (0.05, 3.3),
+    Device.BLE: (0.05, 0.55),
+    Device.FHSS_PHONE: (0.45, 0.95),
+    Device.XBOX: (0.1, 0.75),
+}
+MIN_IN_STRETCH = 4
+MIN_IN_STEP = 0.35
+OTHER_SLOT_ANGLE = 0.4
+"""In radians: a sixteenth of a slot."""
+
+
+def own_pulses(pulses: Pulses, device: Device) -> Bools:
+    """Returns which pulses may be those of a hopper: by their length and, where it has any, its slots."""
+    low, high = DURATION_MS[device]
+    duration = pulses.duration_s * 1e3
+    fits: Bools = (duration >= low) & (duration <= high)
+    if device not in SLOTS_S or not fits.any():
+        return fits
+    slot_s = SLOTS_S[device]
+    stretch = stretches(pulses.start_s, pulses.visit)
+    phase = np.exp(2j * np.pi * pulses.start_s / slot_s)
+    sums = np.zeros(int(stretch.max()) + 1, np.complex128)
+    np.add.at(sums, stretch[fits], phase[fits])
+    off_s = np.abs(np.angle(phase * np.conj(sums[stretch]))) / (2 * np.pi) * slot_s
+    on_grid = fits & (off_s < ON_GRID_S[device])
+    return on_grid if on_grid.any() else fits
+
+
+def without(pulses: Pulses, devices: Collection[Device]) -> Pulses:
+    """Returns the pulses that none of these networks explains."""
+    left = np.ones(len(pulses), bool)
+    for device in devices:
+        left &= ~own_pulses(pulses, device)
+    return pulses.select(left)
+
+
+def keep_other_slots(one: Pulses, other: Pulses, slot_s: float) -> bool:
+    """Tells whether two groups begin at different times within their slots: two clocks drive them."""
+    time_s = np.concatenate((one.start_s, other.start_s))
+    order = np.argsort(time_s, kind="stable")
+    time_s = time_s[order]
+    stretch = stretches(time_s, np.concatenate((one.visit, other.visit))[order])
+    wave = np.exp(2j * np.pi * time_s / slot_s)
+    of_one = order < len(one)
+    count = int(stretch.max()) + 1
+    sums, sizes = np.zeros((2, count), np.complex128), np.zeros((2, count))
+    for side, mine in enumerate((of_one, ~of_one)):
+        np.add.at(sums[side], stretch[mine], wave[mine])
+        np.add.at(sizes[side], stretch[mine], 1)
+    enough = (sizes >= MIN_IN_STRETCH).all(axis=0)
+    if not enough.any():
+        return False
+    # The mean direction of each group within a stretch; what keeps to no slots has none.
+    mean = sums[:, enough] / sizes[:, enough]
+    between = np.average(mean[0] * np.conj(mean[1]), weights=sizes[:, enough].min(axis=0))
+    return bool(abs(between) > MIN_IN_STEP and abs(np.angle(between)) > OTHER_SLOT_ANGLE)
