@@ -233,7 +233,7 @@ def _runtime(environment: Mapping[str, str], home: Path) -> Path:
 
 def _listen(text: str) -> tuple[str, int]:
     match = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([\w.-]*)):(\d{1,5})", text)
-    if not match or int(match[3]) > 65535:
+    if not match or not 0 < int(match[3]) <= 65535:
         raise SettingError(
             f"PARADROP_LISTEN must be an address and a port such as {DEFAULT_LISTEN}, not {text!r}."
         )

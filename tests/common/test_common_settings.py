@@ -50,6 +50,7 @@ def test_listen(tmp_path: Path, text: str, expected: tuple[str, int]) -> None:
         ("PARADROP_LISTEN", "localhost"),
         ("PARADROP_LISTEN", "localhost:"),
         ("PARADROP_LISTEN", "localhost:65536"),
+        ("PARADROP_LISTEN", "localhost:0"),
         ("PARADROP_LISTEN", "localhost:http"),
         ("PARADROP_LISTEN", "http://localhost:80"),
         ("PARADROP_LISTEN", "::1:80"),

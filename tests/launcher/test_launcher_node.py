@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from services.launcher.lifetime import ECHO_S
-from tests.support.node import NodeProcess
+from tests.support.node import NodeProcess, free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -142,7 +142,7 @@ def test_a_second_signal_ends_it_on_the_spot(node: NodeProcess) -> None:
 
 def test_a_second_node_on_the_same_state_is_refused(node: NodeProcess) -> None:
     node.start()
-    second = run_again(node, PARADROP_LISTEN="127.0.0.1:0")
+    second = run_again(node, PARADROP_LISTEN=f"127.0.0.1:{free_port()}")
     assert second.returncode == 1
     assert re.fullmatch(rf"Error: Another node \(process \d+\) runs with .*{node.home}.*\n", second.stderr)
     assert node.request("GET", "/healthz").status == 200
