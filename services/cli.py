@@ -133,7 +133,9 @@ def status(as_json: bool) -> None:
 )
 @click.option("--service", default="", help="Only lines of this service, such as chutes.")
 @click.option("--level", type=click.Choice(LOG_LEVELS), default="debug", help="The least important lines.")
-@click.option("--since", type=float, default=0.0, help="Only lines of the last so many minutes.")
+@click.option(
+    "--since", type=click.FloatRange(0), default=0.0, help="Only lines of the last so many minutes."
+)
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object a line.")
 def logs(follow: bool, tail: int, service: str, level: str, since: float, as_json: bool) -> None:
     """Shows the latest log lines of the running node, of all its services.

@@ -111,6 +111,9 @@ async def test_commands_talk_with_the_node(
     monkeypatch.setenv("PARADROP_RUNTIME", str(shark.settings.runtime))
     token = shark.publisher.token("__paradrop__")
     await asyncio.to_thread(shark.settings.service_token_file.write_text, token)
+    refused = await asyncio.to_thread(run, "record", tmp_path / "none.pdspec")
+    assert (refused.exit_code, "No source is chosen" in refused.output) == (1, True)
+    assert not (tmp_path / "none.pdspec").exists()
     played = await asyncio.to_thread(succeed, "replay", CAMERA, "--to-node", "--loop")
     assert b"ffteval_ar9223_analog_camera_ch1" in played
     await until(shark.stream("SubscribeRaw"), lambda m: m.HasField("batch"))

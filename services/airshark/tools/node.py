@@ -45,11 +45,13 @@ def _stub() -> Iterator[tuple[Any, Any]]:
 
 def raw_batches() -> Iterator[tuple[pb.SampleBatch | None, str, int]]:
     """Yields batches of kernel bytes, the kind of source and how many batches were lost; None now and
-    then."""
+    then. Raises ValueError when no source is chosen, as nothing would ever come."""
     kind = ""
     with _stub() as (stub, metadata):
         for message in stub.SubscribeRaw(pb.SubscribeRawRequest(), metadata=metadata):
             if message.HasField("source"):
+                if message.source.kind == pb.SOURCE_KIND_NONE:
+                    raise ValueError("No source is chosen; choose one with PUT /api/v1/airshark/source.")
                 kind = KINDS.get(message.source.kind, "")
             yield (message.batch if message.HasField("batch") else None), kind, message.dropped_count
 
