@@ -51,7 +51,7 @@ def export_(node: Node, name: str, file: Path, pause: bool) -> None:
     """Writes the chute NAME with its data into the new file FILE, which only its owner can read."""
     with _explained():
         size_bytes = node.export(name, file, pause)
-    click.echo(f"{file}: {size_bytes / 1e6:.1f} MB")
+    click.echo(f"{file}: {size_bytes / 1e3:,.0f} kB")
 
 
 @chute.command("import")
