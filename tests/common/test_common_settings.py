@@ -35,7 +35,6 @@ def test_the_state_folder_of_the_user_is_respected() -> None:
         (":80", ("0.0.0.0", 80)),
         ("[::1]:8443", ("::1", 8443)),
         ("node.example:65535", ("node.example", 65535)),
-        ("127.0.0.1:0", ("127.0.0.1", 0)),
     ],
 )
 def test_listen(tmp_path: Path, text: str, expected: tuple[str, int]) -> None:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.node.adapters import mdns, ssdp
+from services.node.adapters import discovery, mdns, ssdp
 from services.node.adapters.discovery import discoverable
 from services.node.domain.hardware import Software
+from tests.support.node import free_port
 from tests.support.pdtools import install_pdtools
 from tests.support.settings import settings_in
 
@@ -119,7 +120,7 @@ async def test_a_browser_of_mdns_finds_the_node() -> None:
         if state_change is ServiceStateChange.Added:
             found.put_nowait(name)
 
-    async with mdns.announcing(8123, "1.0", tls=False, interfaces=["127.0.0.1"]):
+    async with mdns.announcing(8123, "1.0", tls=False, addresses=["127.0.0.1"]):
         browser = AsyncZeroconf(interfaces=["127.0.0.1"])
         try:
             async with asyncio.timeout(15):
@@ -159,5 +160,38 @@ async def test_only_nodes_that_can_be_reached_and_want_to_be_found_are(
     monkeypatch.setattr(mdns, "announcing", noting("mdns", mdns.announcing))
     with settings_in(tmp_path, **environment) as settings:
         async with discoverable(settings, SOFTWARE):
-            pass
+            async with asyncio.timeout(5):
+                while len(opened) < len(expected):
+                    await asyncio.sleep(0.01)
     assert opened == expected
+
+
+async def test_a_network_that_comes_later_is_told(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
+
+    monkeypatch.setattr(discovery, "LOOK_INTERVAL_S", 0.05)
+    addresses: list[str] = []
+    names: asyncio.Queue[str] = asyncio.Queue()
+    browser = AsyncZeroconf(interfaces=["127.0.0.1"])
+    watching = AsyncServiceBrowser(
+        browser.zeroconf, mdns.TYPE, handlers=[lambda name, **_: names.put_nowait(name)]
+    )
+    port = free_port()
+
+    async def found() -> None:
+        # Other nodes of this machine may be announced as well.
+        while True:
+            info = AsyncServiceInfo(mdns.TYPE, await names.get())
+            if await info.async_request(browser.zeroconf, 1000) and info.port == port:
+                return
+
+    try:
+        with settings_in(tmp_path, PARADROP_LISTEN=f"0.0.0.0:{port}") as settings:
+            async with discoverable(settings, SOFTWARE, lambda: list(addresses)):
+                with pytest.raises(TimeoutError):
+                    await asyncio.wait_for(found(), 0.3)
+                addresses.append("127.0.0.1")
+                await asyncio.wait_for(found(), 15)
+    finally:
+        await watching.async_cancel()
+        await browser.async_close()
