@@ -42,6 +42,8 @@ PARTS = ("auth", "network", "airshark", "chutes", "node", "bridge", "gateway")
 AIRSHARK, CHUTES = "/api/v1/airshark/status", "/api/v1/chutes/"
 ROOT_PARTS = {"chutes", "network"}
 """Without root the one could not use the engine's socket, nor the other alter networks."""
+CAPABILITIES = {"chutes": {0, 1, 3}, "network": {12, 13}}
+"""CHOWN, DAC_OVERRIDE and FOWNER; NET_ADMIN and NET_RAW."""
 IMAGES = ("service", "network", "airshark", "gateway")
 MAX_ABOVE_BASE_BYTES = dict.fromkeys(IMAGES, 120_000_000) | {"gateway": 180_000_000}
 """Envoy alone has 107 MB."""
@@ -249,6 +251,7 @@ def _has_an_access_point(stack: Stack) -> None:
     assert stack.request("PUT", f"{network}/ssid", renamed) == (200, {"message": "OK"})
     assert stack.request("GET", f"{network}/ssid")[1]["ssid"] == "Best Free WiFi"
     assert stack.request("GET", f"{network}/stations") == (200, [])
+    _gives_an_address(stack, "compose-wifi", "wlan0")
     headers = {"Authorization": f"Bearer {stack.token}"}
     control = f"ws://127.0.0.1:{stack.port}{network}/hostapd_control/ws"
     with connect(control, additional_headers=headers, proxy=None) as hostapd:
@@ -256,6 +259,29 @@ def _has_an_access_point(stack: Stack) -> None:
         assert hostapd.recv(10) == "PONG\n"
     assert "radio-standin" in {issue["id"] for issue in stack.request("GET", "/api/v1/info/issues")[1]}
     _remove(stack, "compose-wifi")
+
+
+def _gives_an_address(stack: Stack, chute: str, network: str) -> None:
+    """Plugs a device into a network, since it cannot join, to ask for an address and for the node."""
+    pid = stack.by_part()["network"].attrs["State"]["Pid"]
+
+    def run(*words: str) -> str:
+        command = ["nsenter", "-t", str(pid), "-n", *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+
+    # What stands in for the air is a bridge.
+    [bridge] = json.loads(run("ip", "-j", "link", "show", "type", "bridge"))
+    run("ip", "link", "add", "plug", "master", bridge["ifname"], "type", "veth", "peer", "name", "nic")
+    try:
+        for end in ("plug", "nic"):
+            run("ip", "link", "set", end, "up")
+        run("busybox", "udhcpc", "-i", "nic", "-n", "-q", "-f", "-t", "5", "-T", "1", "-s", "/bin/true")
+        [lease] = stack.request("GET", f"/api/v1/chutes/{chute}/networks/{network}/leases")[1]
+        node = f"{lease['ip_addr'].rpartition('.')[0]}.1"
+        told = run("busybox", "nslookup", "-type=a", "paradrop.io", node)
+        assert f"Name:\tparadrop.io\nAddress: {node}" in told
+    finally:
+        run("ip", "link", "del", "plug")
 
 
 def _remove(stack: Stack, chute: str) -> None:
@@ -275,11 +301,19 @@ def _is_hardened(stack: Stack) -> None:
         assert not [line for line in container.attrs["Config"]["Env"] if PASSWORD in line]
         owner = psutil.Process(container.attrs["State"]["Pid"]).uids().real
         assert (owner == 0) == (name in ROOT_PARTS), name
+        assert _capabilities(container) == CAPABILITIES.get(name, set()), name
     for name in PARTS:
         tls = f"/var/lib/paradrop/tls/{name}/part.pem"
         assert stack.compose("exec", "-T", name, "stat", "-c", "%a %u", tls).split() == ["640", "10001"]
         others = stack.compose("exec", "-T", name, "sh", "-c", "ls /var/lib/paradrop/tls").split()
         assert name == "auth" or others == [name]
+
+
+def _capabilities(container: Any) -> set[int]:
+    """Returns the most that any process of a container could have, by the numbers of capabilities(7)."""
+    status = Path(f"/proc/{container.attrs['State']['Pid']}/status").read_text()
+    bounding = int(status.partition("CapBnd:")[2].split()[0], 16)
+    return {number for number in range(64) if bounding >> number & 1}
 
 
 def _is_closed_to_strangers(stack: Stack) -> None:

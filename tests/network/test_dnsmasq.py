@@ -130,11 +130,19 @@ needs_dnsmasq = pytest.mark.skipif(
 def veth() -> Any:
     """Returns a pair of interfaces, one for the server, one for a device."""
     name = f"pd{os.getpid() % 100000}"
+    _lay_cable(name)
+    yield f"{name}a", f"{name}b"
+    _cut_cable(name)
+
+
+def _lay_cable(name: str) -> None:
     subprocess.run(["ip", "link", "add", f"{name}a", "type", "veth", "peer", f"{name}b"], check=True)
     for end in "ab":
         subprocess.run(["ip", "link", "set", f"{name}{end}", "up"], check=True)
     subprocess.run(["ip", "address", "add", "192.168.128.1/24", "dev", f"{name}a"], check=True)
-    yield f"{name}a", f"{name}b"
+
+
+def _cut_cable(name: str) -> None:
     subprocess.run(["ip", "link", "del", f"{name}a"], check=True)
 
 
@@ -169,6 +177,20 @@ async def test_a_device_gets_a_lease_also_after_dnsmasq_was_killed(
         assert not lease_file.exists()
         assert not servers.health(server).ok
         assert servers.health(server).reason == "DNSMASQ_UNAVAILABLE"
+
+
+@needs_dnsmasq
+async def test_an_interface_that_was_made_anew_is_served_once_it_is_ensured(
+    tmp_path: Path, veth: tuple[str, str]
+) -> None:
+    server, device = veth
+    async with DnsmasqServers.opened(tmp_path / "run") as servers:
+        wanted = config(interface=server, lease_file=tmp_path / "leases", address=NETWORK[1])
+        await servers.ensure(wanted)
+        await asyncio.to_thread(_cut_cable, server[:-1])
+        await asyncio.to_thread(_lay_cable, server[:-1])
+        await servers.ensure(wanted)
+        await asyncio.to_thread(_ask_for_address, device)
 
 
 def _ask_for_address(device: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -34,6 +35,7 @@ def space(namespaces: Namespaces) -> Namespace:
 async def served(tmp_path: Path, space: Namespace) -> AsyncIterator[Served]:
     with settings_in(tmp_path) as settings:
         settings.prepare()
+        space.run("busybox", "sysctl", "-w", "net.ipv4.ip_unprivileged_port_start=0")
         publisher = await asyncio.to_thread(Publisher, settings.public_dir)
         environment = os.environ | {
             "PARADROP_HOME": str(settings.home),
@@ -42,8 +44,8 @@ async def served(tmp_path: Path, space: Namespace) -> AsyncIterator[Served]:
         }
         service = await asyncio.create_subprocess_exec(
             *("ip", "netns", "exec", space.name),
-            # As docker-compose.yml runs it: root with three of its powers.
-            *("setpriv", "--bounding-set=-all,+net_admin,+net_raw,+net_bind_service"),
+            # As docker-compose.yml runs it: root with two of its powers.
+            *("setpriv", "--bounding-set=-all,+net_admin,+net_raw"),
             *("--inh-caps=-all", "--no-new-privs", "--regid=10001", "--clear-groups"),
             *(Path(sys.executable).with_name("paradrop"), "serve", "network"),
             env=environment,
@@ -65,26 +67,35 @@ def daemons(space: Namespace) -> dict[str, int]:
     return {name: pid for name, pid in found.items() if name in ("dnsmasq", "hostapd")}
 
 
-async def test_an_access_point_answers_while_nothing_is_on_air(served: Served, space: Namespace) -> None:
+async def test_an_access_point_answers_while_nothing_is_on_air(
+    served: Served, space: Namespace, namespaces: Namespaces
+) -> None:
     network = wanted(
         "wlan0",
         type="wifi-ap",
         wireless={"ssid": "Free WiFi", "key": "a secret key"},
         dhcp={"start": 10, "limit": 5, "leasetime": "1h"},
     )
-    await served.services.apply(CHUTE, network)
+    [applied] = (await served.services.apply(CHUTE, network)).network_interfaces
     # The container is on another machine, as far as the service can see.
     container = CHUTES.ChuteContainer(service="main", pid=4_000_000)
     attach = CHUTES.AttachChuteNetworksRequest(chute=CHUTE, containers=[container])
     await served.services("AttachChuteNetworks", attach)
 
-    # dnsmasq says that it is ready before it has done without the rights that it lacks.
-    running = daemons(space)
-    assert running.keys() == {"dnsmasq", "hostapd"}
-    await asyncio.sleep(1)
-    assert daemons(space) == running
-
+    assert daemons(space).keys() == {"dnsmasq", "hostapd"}
     owner = served.client()
+    # Whoever is plugged in instead gets an address, and is told the name of the node.
+    device = namespaces.make()
+    namespaces.connect(space, "plug", device, "nic")
+    space.run("ip", "link", "set", "plug", "master", applied["externalIntf"])
+    ask = ("busybox", "udhcpc", "-i", "nic", "-n", "-q", "-f", "-t", "5", "-T", "1", "-s", "/bin/true")
+    await asyncio.to_thread(device.run, *ask)
+    [lease] = (await owner("ListLeases", pb.ListLeasesRequest(**WHERE))).leases
+    device.run("ip", "address", "add", f"{lease.ip_addr}/24", "dev", "nic")
+    node = re.sub(r"[0-9]+$", "1", lease.ip_addr)
+    told = await asyncio.to_thread(device.run, "busybox", "nslookup", "-type=a", "paradrop.io", node)
+    assert f"Name:\tparadrop.io\nAddress: {node}" in told
+
     status = (await owner("GetHostapdStatus", pb.GetHostapdStatusRequest(**WHERE))).status
     assert (status["state"], status["ssid[0]"], status["num_sta[0]"]) == ("ENABLED", "Free WiFi", "0")
     assert (await owner("SetSsid", pb.SetSsidRequest(**WHERE, ssid="Other"))).message == "OK"

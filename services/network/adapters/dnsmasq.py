@@ -5,6 +5,7 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
@@ -24,7 +25,9 @@ log = structlog.get_logger()
 
 PREFIX, SUFFIX = "dnsmasq-", ".conf"
 CACHE_NAMES, MAX_LEASES = 150, 1000
-START_TIMEOUT_S, TEST_TIMEOUT_S, POLL_S = 10.0, 10.0, 0.02
+START_TIMEOUT_S, TEST_TIMEOUT_S = 10.0, 10.0
+STARTED = ": started, version "
+"""It says so once its sockets are open and it has given up the rights that it does not need."""
 _INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
 _LEASE_TIME = re.compile(r"[0-9]{1,8}[smhd]|infinite")
 _DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){0,8}")
@@ -41,8 +44,8 @@ def _lines(config: DhcpConfig) -> Iterator[str]:
     domain = _checked(_DOMAIN, config.domain, "domain")
     yield f"interface={interface}"
     yield "except-interface=lo"
-    # Not bind-interfaces: an access point that starts anew takes its address away for a moment.
-    yield "bind-dynamic"
+    # Not bind-dynamic: that insists on CAP_NET_BIND_SERVICE, for sockets that it may open later.
+    yield "bind-interfaces"
     yield "no-hosts"
     yield f"dhcp-leasefile={_checked(_PATH, str(config.lease_file), 'lease_file')}"
     yield f"dhcp-lease-max={MAX_LEASES}"
@@ -90,6 +93,8 @@ ServerSink = Callable[[str, Path | None], None]
 @dataclass
 class _Server:
     config: DhcpConfig
+    index: int | None
+    """The kernel's number of the interface whose sockets it has."""
     process: Supervised
 
 
@@ -121,7 +126,11 @@ class DnsmasqServers:
         content = render(config)
         async with self._turns.setdefault(config.interface, asyncio.Lock()):
             present = self._running.get(config.interface)
-            if present is not None and present.config == config and present.process.running:
+            if (
+                present is not None
+                and (present.config, present.index) == (config, _index(config.interface))
+                and present.process.running
+            ):
                 return
             program = await asyncio.to_thread(shutil.which, "dnsmasq", path=_path())
             if program is None:
@@ -155,7 +164,6 @@ class DnsmasqServers:
             await self._stop(interface)
             if present is not None:
                 await asyncio.to_thread(present.config.lease_file.unlink, True)
-            await asyncio.to_thread(self._pid_file(interface).unlink, True)
             await asyncio.to_thread(self._file(interface).unlink, True)
             self._changed(interface, None)
 
@@ -179,34 +187,22 @@ class DnsmasqServers:
     def _file(self, interface: str) -> Path:
         return self._folder / f"{PREFIX}{interface}{SUFFIX}"
 
-    def _pid_file(self, interface: str) -> Path:
-        return self._file(interface).with_suffix(".pid")
-
     async def _start(self, program: str, config: DhcpConfig, file: Path) -> None:
-        ready = self._pid_file(config.interface)
-        await asyncio.to_thread(ready.unlink, True)
         argv = [
-            *(program, "--keep-in-foreground", f"--conf-file={file}", f"--pid-file={ready}"),
+            *(program, "--keep-in-foreground", f"--conf-file={file}", "--pid-file="),
             # With a group, even its own, it would need the right to change groups.
             *("--user=root", "--group=", "--log-facility=-"),
         ]
-        server = _Server(config, Supervised(f"dnsmasq {config.interface}", argv))
-        self._running[config.interface] = server
-        await server.process.start()
-        try:
+        process = Supervised(f"dnsmasq {config.interface}", argv)
+        self._running[config.interface] = _Server(config, _index(config.interface), process)
+        await process.start()
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(START_TIMEOUT_S):
-                # It writes its process id once all its sockets are open.
-                while server.process.running and not await asyncio.to_thread(ready.exists):  # noqa: ASYNC110
-                    await asyncio.sleep(POLL_S)  # A file is no event.
-        except TimeoutError:
-            pass
-        if server.process.running and await asyncio.to_thread(ready.exists):
-            return
-        await asyncio.sleep(POLL_S)  # Its last words are on their way.
-        said = server.process.last_words[-300:].replace("\n", "; ") or "it said nothing"
+                if await process.says(STARTED):
+                    return
+        said = process.last_words[-300:].replace("\n", "; ") or "it said nothing"
         await self._stop(config.interface)
-        for path in (file, ready):
-            await asyncio.to_thread(path.unlink, True)
+        await asyncio.to_thread(file.unlink, True)
         raise FailedPrecondition(
             f"dnsmasq cannot run on {config.interface}: {said}",
             reason="DNSMASQ_FAILED",
@@ -219,6 +215,14 @@ class DnsmasqServers:
         if present is not None:
             with contextlib.suppress(DomainError):
                 await present.process.stop()
+
+
+def _index(interface: str) -> int | None:
+    """Returns the kernel's number of an interface, another one when it is made anew, or None."""
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        return None
 
 
 def _test(program: str, file: Path, interface: str) -> None:

@@ -5,6 +5,7 @@ The kernel ends the program when this process ends, however that happens, so not
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from collections import deque
@@ -35,6 +36,9 @@ class Supervised:
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._heard = asyncio.Event()
+        self._silent = True
+        """Whether it has ended, and all that it said was read."""
         self.starts = 0
         """How often it was started."""
         self.exit_reason = ""
@@ -54,6 +58,13 @@ class Supervised:
     def last_words(self) -> str:
         """What it said last, one line after another."""
         return "\n".join(self._lines)
+
+    async def says(self, words: str) -> bool:
+        """Waits until the program has said these words, or returns False if it ends without."""
+        while not self._silent and words not in self.last_words:
+            self._heard.clear()
+            await self._heard.wait()
+        return words in self.last_words
 
     async def start(self) -> None:
         """Starts the program; raises OSError if there is none."""
@@ -90,7 +101,10 @@ class Supervised:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
+            # What it says is read.
+            env=os.environ | {"LC_ALL": "C"},
         )
+        self._silent = False
         self.starts += 1
 
     async def _keep(self) -> None:
@@ -120,7 +134,11 @@ class Supervised:
         with contextlib.suppress(ValueError):  # A line without an end is no reason to stop.
             async for line in process.stdout:
                 self._lines.append(line.decode(errors="replace").rstrip()[:300])
-        return await process.wait()
+                self._heard.set()
+        code = await process.wait()
+        self._silent = True
+        self._heard.set()
+        return code
 
 
 def _reason(code: int) -> str:
