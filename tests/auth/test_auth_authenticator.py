@@ -1,12 +1,14 @@
 """Passwords are verified once, slowly, and never told apart from outside."""
 
 import asyncio
+import itertools
 
 import pytest
 import structlog
 
 from services.auth.adapters import hasher, store
-from services.auth.domain.authenticator import KNOWN_FOR_S, MAX_KNOWN
+from services.auth.domain import authenticator
+from services.auth.domain.authenticator import KNOWN_FOR_S, REFUSED_FOR_S
 from services.auth.domain.model import MAX_PASSWORD_BYTES, Outcome
 from services.auth.domain.throttle import PER_USER_AND_ADDRESS, LoginThrottled
 from services.common.errors import ResourceExhausted, Unauthenticated
@@ -18,9 +20,13 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 ADMIN = Principal("paradrop", Role.ADMIN)
 
 
-async def fails(domain: Domain, password: str = "wrong password", username: str = "paradrop") -> str:
+guesses = (f"wrong password {number}" for number in itertools.count())
+
+
+async def fails(domain: Domain, password: str | None = None, username: str = "paradrop") -> str:
+    """Tries a password, one that was not tried before if none is given, and returns why it is refused."""
     with pytest.raises(Unauthenticated) as raised:
-        await domain.authenticator.verify(username, password, HERE)
+        await domain.authenticator.verify(username, password or next(guesses), HERE)
     return raised.value.reason
 
 
@@ -44,10 +50,26 @@ async def test_right_credentials_are_known_for_one_address_only(domain: Domain) 
     assert domain.hasher.verified == 2
 
 
-async def test_wrong_credentials_are_never_remembered(domain: Domain) -> None:
-    for _ in range(3):
-        assert await fails(domain) == "LOGIN_FAILED"
-    assert domain.hasher.verified == 3
+@pytest.mark.parametrize("username", ["paradrop", "nobody"])
+async def test_who_repeats_a_wrong_password_is_refused_and_not_slowed_down(
+    domain: Domain, username: str
+) -> None:
+    for _ in range(PER_USER_AND_ADDRESS.free * 10):
+        assert await fails(domain, "my old password", username) == "LOGIN_FAILED"
+    assert domain.hasher.verified == 1
+    assert await domain.outcomes() == [Outcome.REFUSED]
+    domain.clock.advance(REFUSED_FOR_S)
+    await fails(domain, "my old password", username)
+    assert domain.hasher.verified == 2
+
+
+async def test_a_wrong_password_may_become_the_right_one(domain: Domain) -> None:
+    assert await fails(domain, "a new password") == "LOGIN_FAILED"
+    await domain.users.change_password(ADMIN, None, "a new password")
+    await domain.authenticator.verify("paradrop", "a new password", HERE)
+    assert await fails(domain, "password of ann", "ann") == "LOGIN_FAILED"
+    await domain.users.add(ADMIN, "ann", "password of ann", Role.USER)
+    await domain.authenticator.verify("ann", "password of ann", HERE)
 
 
 async def test_a_changed_password_is_not_remembered(domain: Domain) -> None:
@@ -164,7 +186,9 @@ async def test_what_nobody_can_have_is_refused_for_nothing(
     domain: Domain, username: str, password: str
 ) -> None:
     for _ in range(100):
-        assert await fails(domain, password, username) == "LOGIN_FAILED"
+        with pytest.raises(Unauthenticated) as raised:
+            await domain.authenticator.verify(username, password, HERE)
+        assert raised.value.reason == "LOGIN_FAILED"
     assert domain.hasher.verified == 0
     assert await domain.logins() == []
     await domain.authenticator.verify("paradrop", PASSWORD, HERE)
@@ -191,18 +215,19 @@ async def test_refusals_are_written_down_and_a_storm_only_once(domain: Domain) -
         await fails(domain)
     for _ in range(10):
         with pytest.raises(LoginThrottled):
-            await domain.authenticator.verify("paradrop", "wrong password", HERE)
+            await domain.authenticator.verify("paradrop", next(guesses), HERE)
     refused = [Outcome.REFUSED] * (PER_USER_AND_ADDRESS.free + 1)
     assert await domain.outcomes() == [Outcome.THROTTLED, *refused]
     assert {(login.username, login.address) for login in await domain.logins()} == {("paradrop", HERE)}
 
 
-async def test_memory_for_known_credentials_is_bounded(domain: Domain) -> None:
-    user = domain.directory.user("paradrop")
-    assert user
-    for number in range(MAX_KNOWN + 10):
-        domain.authenticator._remember(number.to_bytes(4, "big"), user)
-    assert len(domain.authenticator._known) == MAX_KNOWN
+async def test_memory_for_credentials_is_bounded(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authenticator, "MAX_KNOWN", 3)
+    for number in range(5):
+        address = f"192.0.2.{number}"
+        await domain.authenticator.verify("paradrop", PASSWORD, address)
+        await fails(domain)
+    assert len(domain.authenticator._known) == len(domain.authenticator._refused) == 3
 
 
 @pytest.mark.thorough

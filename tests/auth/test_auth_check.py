@@ -125,8 +125,8 @@ async def test_everything_else_gets_the_challenge(service: Service, header: str 
 
 
 async def test_a_throttled_client_is_told_when_to_come_back(service: Service) -> None:
-    for _ in range(PER_USER_AND_ADDRESS.free + 1):
-        assert denied(await service.check(basic(password="wrong password"))) == (401, "LOGIN_FAILED")
+    for number in range(PER_USER_AND_ADDRESS.free + 1):
+        assert denied(await service.check(basic(password=f"guess number {number}"))) == (401, "LOGIN_FAILED")
     reply = await service.check(basic())
     assert denied(reply) == (429, "LOGIN_THROTTLED")
     assert headers_of(reply.denied_response.headers)["retry-after"] == "1"
@@ -135,8 +135,8 @@ async def test_a_throttled_client_is_told_when_to_come_back(service: Service) ->
 
 
 async def test_logins_and_basic_headers_are_throttled_together(service: Service) -> None:
-    for _ in range(PER_USER_AND_ADDRESS.free + 1):
-        await service.check(basic(password="wrong password"), address="192.0.2.1")
+    for number in range(PER_USER_AND_ADDRESS.free + 1):
+        await service.check(basic(password=f"guess number {number}"), address="192.0.2.1")
     with pytest.raises(Exception, match="Too many wrong passwords"):
         await service.login(address="192.0.2.1")
 

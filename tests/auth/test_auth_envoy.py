@@ -259,7 +259,7 @@ async def test_a_refusal_is_json_with_a_challenge(gateway: Gateway, header: str 
 async def test_a_throttled_client_gets_429_and_cannot_claim_another_address(gateway: Gateway) -> None:
     for number in range(PER_USER_AND_ADDRESS.free + 1):
         claimed = {"x-forwarded-for": f"198.51.100.{number}"}
-        answer = await gateway.request(basic("wrong password"), **claimed)
+        answer = await gateway.request(basic(f"guess number {number}"), **claimed)
         assert (answer.status, answer.reason) == (401, "LOGIN_FAILED")
     answer = await gateway.request(basic("wrong password"), **{"x-forwarded-for": "198.51.100.99"})
     assert (answer.status, answer.reason) == (429, "LOGIN_THROTTLED")
@@ -293,8 +293,9 @@ async def test_a_grpc_client_gets_code_reason_and_message(gateway: Gateway) -> N
         call = stub.Check(health_pb2.HealthCheckRequest(), metadata=metadata)
         assert await refusal(call) == ("UNAUTHENTICATED", "TOKEN_INVALID")
         assert await call.details() == "The token is not valid; log in again."
-        wrong = [("authorization", basic("wrong password"))]
-        for _ in range(PER_USER_AND_ADDRESS.free + 1):
+        for number in range(PER_USER_AND_ADDRESS.free + 1):
+            wrong = [("authorization", basic(f"guess number {number}"))]
             await refusal(stub.Check(health_pb2.HealthCheckRequest(), metadata=wrong))
+        wrong = [("authorization", basic("wrong password"))]
         call = stub.Check(health_pb2.HealthCheckRequest(), metadata=wrong)
         assert await refusal(call) == ("RESOURCE_EXHAUSTED", "LOGIN_THROTTLED")

@@ -73,8 +73,9 @@ async def test_pdtools_may_try_an_empty_password_on_every_run(service: Service) 
 async def test_too_many_wrong_ones_are_told_how_long_to_wait(service: Service) -> None:
     request = pb.LoginLocalRequest(username="paradrop", password="wrong password")
     metadata = [("x-forwarded-for", "203.0.113.9, 192.0.2.1")]
-    for _ in range(PER_USER_AND_ADDRESS.free + 1):
-        call = service.auth.LoginLocal(request, metadata=metadata)
+    for number in range(PER_USER_AND_ADDRESS.free + 1):
+        guess = pb.LoginLocalRequest(username="paradrop", password=f"guess number {number}")
+        call = service.auth.LoginLocal(guess, metadata=metadata)
         assert await refusal(call) == ("UNAUTHENTICATED", "LOGIN_FAILED")
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await service.auth.LoginLocal(request, metadata=metadata)

@@ -5,15 +5,16 @@ import hmac
 import secrets
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from services.auth.domain.audit import Audit
 from services.auth.domain.directory import Directory
 from services.auth.domain.model import MAX_PASSWORD_BYTES, Outcome, User, is_username, login_failed
 from services.auth.domain.ports import Clock, Hasher
-from services.auth.domain.throttle import LoginThrottle, LoginThrottled
+from services.auth.domain.throttle import FORGET_AFTER_S, LoginThrottle, LoginThrottled
 
 KNOWN_FOR_S = 60.0
+REFUSED_FOR_S = FORGET_AFTER_S
 MAX_KNOWN = 1024
 
 
@@ -23,11 +24,21 @@ class _Known:
     until_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    user: User | None
+    until_s: float
+
+
+_T = TypeVar("_T", _Known, _Refused)
+
+
 class Authenticator:
     """Says which user a name and a password belong to.
 
     Credentials that were right are known for a minute, by a MAC under a key of this process, for the address
-    they came from, and only as long as the user does not change. Wrong ones are never remembered.
+    they came from, and only as long as the user does not change. Wrong ones are known likewise: to repeat one
+    is no guess, so it is refused again without a hash, and slows nobody down.
     """
 
     def __init__(
@@ -40,6 +51,7 @@ class Authenticator:
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
+        self._refused: OrderedDict[bytes, _Refused] = OrderedDict()
         self._running: dict[bytes, asyncio.Task[User]] = {}
 
     async def verify(self, username: str, password: str, address: str) -> User:
@@ -50,8 +62,11 @@ class Authenticator:
             raise login_failed()
         # A NUL cannot be in a user name, so the parts cannot run into each other.
         mac = hmac.digest(self._key, b"\0".join((address.encode(), username.encode(), encoded)), "sha256")
+        refused = self._refused.get(mac)
+        if refused and self._is_current(refused, username):
+            raise login_failed()
         known = self._known.get(mac)
-        if known and self._is_current(known) and self._throttle.lets_known_pass(username, address):
+        if known and self._is_current(known, username) and self._throttle.lets_known_pass(username, address):
             return known.user
         # Requests come in bursts: the same credentials at the same time are one attempt.
         task = self._running.get(mac)
@@ -65,8 +80,8 @@ class Authenticator:
         """Waits for the attempts that have begun; called when no new ones can begin."""
         await asyncio.gather(*self._running.values(), return_exceptions=True)
 
-    def _is_current(self, known: _Known) -> bool:
-        return self._clock() < known.until_s and self._directory.user(known.user.name) is known.user
+    def _is_current(self, known: _Known | _Refused, username: str) -> bool:
+        return self._clock() < known.until_s and self._directory.user(username) is known.user
 
     def _finished(self, mac: bytes, task: asyncio.Task[Any]) -> None:
         del self._running[mac]
@@ -89,13 +104,15 @@ class Authenticator:
         # The user may have changed or gone while the hash was computed.
         if matches and user and self._directory.user(username) is user:
             self._throttle.succeed(attempt, username, address)
-            self._remember(mac, user)
+            _remember(self._known, mac, _Known(user, self._clock() + KNOWN_FOR_S))
             return user
+        _remember(self._refused, mac, _Refused(user, self._clock() + REFUSED_FOR_S))
         await self._audit.record(username, address, Outcome.REFUSED)
         raise login_failed()
 
-    def _remember(self, mac: bytes, user: User) -> None:
-        self._known[mac] = _Known(user, self._clock() + KNOWN_FOR_S)
-        self._known.move_to_end(mac)
-        if len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
+
+def _remember(memory: OrderedDict[bytes, _T], mac: bytes, known: _T) -> None:
+    memory[mac] = known
+    memory.move_to_end(mac)
+    if len(memory) > MAX_KNOWN:
+        memory.popitem(last=False)
