@@ -6,6 +6,7 @@
 --   keys    keys that the body may have; absent if it may have any
 --   body    whether the call takes a JSON body
 --   renamed keys of the body to the fields that they are read as; absent if there are none
+--   flat    whether no list may have lists or null in it
 --   shape   "object" or "array" if the body must be one
 --   unwrap  key of the reply whose value is the whole answer
 
@@ -96,14 +97,16 @@ local function clean_path(route, headers)
   return is_utf8(unescaped(wanted))
 end
 
--- Returns the keys of the outermost object, where they are, and how deep the text is nested; nil if it cannot be JSON. What
--- the values are is the business of the transcoder, which is less strict: it takes keys without quotes and in single ones.
+-- Returns the keys of the outermost object, where they are, how deep the text is nested and whether a list or null is
+-- within a list; nil if it cannot be JSON. What the values are is the business of the transcoder, which is less strict:
+-- it takes keys without quotes and in single ones, makes one list of lists within a list, and forgets null there.
 local function scan(text)
   local keys, places, depth, deepest, position, key_next = {}, {}, 0, 0, 1, false
+  local open, nested = {}, false
   while true do
     local at, _, token = text:find("([{}%[%],:\"'])", position)
     if not at then
-      return depth == 0 and keys or nil, places, deepest
+      return depth == 0 and keys or nil, places, deepest, nested
     end
     if token == "'" or (token == ":" and depth == 1 and key_next) or (depth == 0 and deepest > 0) then
       return nil
@@ -125,13 +128,18 @@ local function scan(text)
       end
       position = closing + 1
     elseif token == "{" or token == "[" then
+      nested = nested or (token == "[" and open[depth] == "[")
       depth = depth + 1
+      open[depth] = token
       deepest = math.max(deepest, depth)
       key_next = depth == 1 and token == "{"
     elseif token == "}" or token == "]" then
       depth = depth - 1
     elseif token == "," then
       key_next = depth == 1
+    end
+    if (token == "[" or token == ",") and open[depth] == "[" then
+      nested = nested or text:find("^%s*null", position) ~= nil
     end
   end
 end
@@ -160,7 +168,7 @@ end
 
 local function check_body(handle, route, headers)
   local content_type = (headers:get("content-type") or ""):match("^%s*([^;%s]*)"):lower()
-  local allowed, names = route:get("keys"), route:get("renamed")
+  local allowed, names, flat = route:get("keys"), route:get("renamed"), route:get("flat")
   local kind, shape = route:get("kind"), route:get("shape")
   -- Waits for all of it, or answers 413. Other objects of before are no longer valid then.
   local body = handle:body()
@@ -179,7 +187,7 @@ local function check_body(handle, route, headers)
   if not is_utf8(text) then
     return refuse(handle, "400", "JSON_INVALID", "The body must be JSON in UTF-8.")
   end
-  local keys, places, depth = scan(text)
+  local keys, places, depth, nested = scan(text)
   -- The transcoder leaves a call open whose body has another shape.
   if not keys or (SHAPES[shape] and not text:find(SHAPES[shape])) then
     local wanted = SHAPES[shape] and "one JSON " .. shape or "JSON"
@@ -187,6 +195,9 @@ local function check_body(handle, route, headers)
   end
   if depth > MAX_DEPTH then
     return refuse(handle, "400", "JSON_TOO_DEEP", "The body may be nested " .. MAX_DEPTH .. " levels deep.")
+  end
+  if nested and flat then
+    return refuse(handle, "400", "JSON_INVALID", "No list in the body may have lists or null in it.")
   end
   local unknown = allowed and unknown_key(keys, allowed)
   if unknown then
@@ -250,6 +261,10 @@ end
 
 local function complete_error(handle, text, status, kind, names)
   if status == "400" then
+    -- FAILED_PRECONDITION: nothing is wrong with the request, it does not go with what is there now.
+    if text:find('^{"code": ?9%D') then
+      handle:headers():replace(":status", "409")
+    end
     return text:find('"REQUEST_INVALID"', 1, true) and explained(text, names) or text
   end
   local delay = text:match('"retryDelay":%s*"(%d+)')

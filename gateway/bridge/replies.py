@@ -13,7 +13,7 @@ from services.common.statuses import to_proto
 
 HTTP_STATUS = {
     "INVALID_ARGUMENT": 400,
-    "FAILED_PRECONDITION": 400,
+    "FAILED_PRECONDITION": 409,
     "OUT_OF_RANGE": 400,
     "UNAUTHENTICATED": 401,
     "PERMISSION_DENIED": 403,

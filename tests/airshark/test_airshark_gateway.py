@@ -288,7 +288,7 @@ def camera(node: Gateway) -> Gateway:
 
 def test_devices_are_watched_listed_and_judged_over_rest(camera: Gateway) -> None:
     idle = camera.request("GET", f"{BASE}/airQuality")
-    assert (idle.status, idle.reason) == (400, "ANALYSIS_NOT_RUNNING")
+    assert (idle.status, idle.reason) == (409, "ANALYSIS_NOT_RUNNING")
     wanted = {"continuous": True, "alarm_severity": 30}
     assert camera.send_json("PUT", f"{BASE}/analysis", wanted).json["settings"] == wanted
     try:

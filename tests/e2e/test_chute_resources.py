@@ -85,7 +85,7 @@ def test_the_processor_is_shared_by_the_rule_of_the_original(
     listed = {chute["name"]: chute for chute in node.request("GET", "/api/v1/chutes/").json}
     assert listed[plain]["allocation"]["cpu_shares"] == 768
     greedy = node.upload(tar(f"{plain}-x", {"main": "{cpu-fraction: 0.8}"}))
-    assert (greedy.status, greedy.reason) == (400, "CPU_FRACTION_EXCEEDED")
+    assert (greedy.status, greedy.reason) == (409, "CPU_FRACTION_EXCEEDED")
     change(node, "POST", f"/api/v1/chutes/{asking}/stop")
     until_shares(engine, {f"{plain}-main": 1024})
     assert allocations(node, asking)[0]["cpu_shares"] == 0

@@ -147,7 +147,7 @@ def test_bad_descriptions_are_told_field_by_field(node: NodeProcess) -> None:
     privileged = {"type": "image", "image": BUSYBOX, "requests": {"privileged": True}}
     config = {"name": "bad", "services": {"m": privileged}}
     answer = node.request("POST", "/api/v1/chutes/", json_body={"config": config})
-    assert (answer.status, answer.reason) == (400, "PRIVILEGED_NOT_ALLOWED")
+    assert (answer.status, answer.reason) == (409, "PRIVILEGED_NOT_ALLOWED")
 
 
 def test_pdtools_edits_a_configuration(

@@ -117,7 +117,7 @@ def test_the_change_of_a_call_keeps_its_name(gateway: Gateway) -> None:
     ("error", "status", "code"),
     [
         (InvalidArgument("x", field="chute"), 400, 3),
-        (FailedPrecondition("x"), 400, 9),
+        (FailedPrecondition("x"), 409, 9),
         (Unauthenticated("x"), 401, 16),
         (PermissionDenied("x"), 403, 7),
         (NotFound("x"), 404, 5),
@@ -179,7 +179,7 @@ def test_a_status_without_details_is_json_too(gateway: Gateway) -> None:
 
     answer = gateway.request("GET", "/api/v1/chutes/web")
 
-    assert (answer.status, answer.json["code"], answer.json["message"]) == (400, 9, 'bare "text"')
+    assert (answer.status, answer.json["code"], answer.json["message"]) == (409, 9, 'bare "text"')
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,7 @@ async def test_a_node_without_radios_says_so(served: Served) -> None:
         served.wireless.ScanRadio(wpb.ScanRadioRequest(radio="phy0"), metadata=m),
         served.wireless.SwitchChannel(wpb.SwitchChannelRequest(radio="phy0", channel=1), metadata=m),
     ):
-        assert await refusal(call) == ("UNAVAILABLE", "NL80211_UNAVAILABLE")
+        assert await refusal(call) == ("FAILED_PRECONDITION", "NL80211_UNAVAILABLE")
 
 
 async def test_without_the_program_the_error_says_what_to_install(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.errors import InvalidArgument, Unavailable
+from services.common.errors import FailedPrecondition, InvalidArgument
 from services.network.adapters import nl80211_air, nl80211_radios
 from services.network.adapters import nl80211_decode as decode
 from services.network.adapters.netlink_attributes import attribute, attributes
@@ -172,6 +172,6 @@ def test_an_address_is_put_in_one_form() -> None:
 @pytest.mark.skipif(Path("/sys/class/ieee80211").exists(), reason="this kernel has wireless support")
 async def test_a_kernel_without_wireless_support_is_an_honest_error() -> None:
     async with Nl80211.opened() as kernel:
-        with pytest.raises(Unavailable, match="load a driver") as raised:
+        with pytest.raises(FailedPrecondition, match="load a driver") as raised:
             await kernel.capabilities()
         assert raised.value.reason == "NL80211_UNAVAILABLE"

@@ -25,7 +25,7 @@ class KernelRadios:
         self._sysfs = sysfs
 
     async def list(self) -> list[Radio]:
-        """Returns the radios by id; raises Unavailable (NL80211_UNAVAILABLE)."""
+        """Returns the radios by id; raises FailedPrecondition (NL80211_UNAVAILABLE)."""
         capabilities = await self._kernel.capabilities()
         interfaces = await self._kernel.interfaces()
         devices = await asyncio.to_thread(_devices, self._sysfs, [radio.phy for radio in capabilities])

@@ -61,9 +61,9 @@ def dnsmasq_unavailable(interface: str, why: str) -> Unavailable:
     )
 
 
-def nl80211_unavailable(why: str) -> Unavailable:
+def nl80211_unavailable(why: str) -> FailedPrecondition:
     """The kernel offers no wireless interface."""
-    return Unavailable(
+    return FailedPrecondition(
         f"The kernel's wireless interface (nl80211) cannot be used: {why}.",
         reason="NL80211_UNAVAILABLE",
         why=why,

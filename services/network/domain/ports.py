@@ -75,7 +75,7 @@ class Radios(Protocol):
     """Asks the kernel for radios."""
 
     async def list(self) -> Sequence[Radio]:
-        """Returns the radios by id; raises Unavailable (NL80211_UNAVAILABLE)."""
+        """Returns the radios by id; raises FailedPrecondition (NL80211_UNAVAILABLE)."""
 
     async def lend(self, phy: str, pid: int, name: str) -> None:
         """Puts a radio into the network namespace of a process, to listen (monitor mode).

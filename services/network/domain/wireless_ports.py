@@ -17,7 +17,7 @@ from services.network.domain.stations import (
 class WirelessKernel(Protocol):
     """Asks nl80211.
 
-    Raises Unavailable (NL80211_UNAVAILABLE), FailedPrecondition (NETWORK_PERMISSION_MISSING).
+    Raises FailedPrecondition (NL80211_UNAVAILABLE, NETWORK_PERMISSION_MISSING).
     """
 
     async def capabilities(self) -> Sequence[Capabilities]:
