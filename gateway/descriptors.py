@@ -19,6 +19,7 @@ from services.common.settings import SERVICES
 
 PACKAGE = re.compile(r"paradrop\.([a-z]+)\.v\d+")
 VARIABLE = re.compile(r"\{([^}=]+)(?:=[^}]*)?\}")
+FREE_TYPES = {f".google.protobuf.{name}" for name in ("Struct", "Value", "ListValue")}
 TERMS = ("dry_run", "force", "keep_data")
 """Fields of a body that may be given in the query as well: dropped there, they would do harm."""
 
@@ -39,12 +40,19 @@ class HttpBinding:
     """"object" or "array" if the body must be one, else ""."""
     body_keys: tuple[str, ...]
     """Keys that a body may have; empty if it may have any."""
+    body_is_flat: bool
+    """Whether no list may have lists or null in it, as the body holds no document that is free."""
     query_keys: tuple[str, ...]
     """Query parameters that may be given: fields of the request that neither path nor body fills."""
     unwrap: str
     """Key of the reply whose value is the whole answer; "" if the reply is the answer."""
     client_streaming: bool
     server_streaming: bool
+
+    @property
+    def reads_body(self) -> bool:
+        """Whether the call looks at its body: what takes nothing looks at nothing."""
+        return bool(self.body_keys) if self.body == "*" else bool(self.body)
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -120,9 +128,16 @@ def _rules(method: descriptor_pb2.MethodDescriptorProto) -> Iterator[http_pb2.Ht
 
 
 def _messages(files: FileDescriptorSet) -> dict[str, descriptor_pb2.DescriptorProto]:
-    return {
-        f".{file.package}.{message.name}": message for file in files.file for message in file.message_type
-    }
+    found: dict[str, descriptor_pb2.DescriptorProto] = {}
+
+    def add(scope: str, messages: Iterable[descriptor_pb2.DescriptorProto]) -> None:
+        for message in messages:
+            found[f"{scope}.{message.name}"] = message
+            add(f"{scope}.{message.name}", message.nested_type)
+
+    for file in files.file:
+        add(f".{file.package}", file.message_type)
+    return found
 
 
 def _binding(
@@ -148,6 +163,7 @@ def _binding(
         body=rule.body,
         body_shape=_shape(rule.body, request),
         body_keys=_body_keys(rule.body, others, messages),
+        body_is_flat=not _is_free(method.input_type, messages, set()),
         query_keys=_keys(_in_query(rule.body, others)),
         unwrap=reply[rule.response_body].json_name if rule.response_body else "",
         client_streaming=method.client_streaming,
@@ -180,6 +196,15 @@ def _shape(body: str, request: Iterable[FieldDescriptorProto]) -> str:
         field.type == FieldDescriptorProto.TYPE_MESSAGE and field.type_name != ".google.protobuf.Value"
     )
     return "object" if is_object else ""
+
+
+def _is_free(type_name: str, messages: dict[str, descriptor_pb2.DescriptorProto], seen: set[str]) -> bool:
+    if type_name in seen or type_name not in messages:
+        return False
+    seen.add(type_name)
+    return type_name in FREE_TYPES or any(
+        _is_free(field.type_name, messages, seen) for field in messages[type_name].field
+    )
 
 
 def _in_query(body: str, fields: Iterable[FieldDescriptorProto]) -> Iterator[FieldDescriptorProto]:

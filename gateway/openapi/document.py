@@ -10,7 +10,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorS
 from gateway.bridge.reference import access_words
 from gateway.comments import FILE_SERVICE, SERVICE_METHOD, comments_of
 from gateway.descriptors import PACKAGE, VARIABLE, HttpBinding, http_bindings
-from gateway.openapi.schemas import Schema, Schemas
+from gateway.openapi.schemas import Schema, Schemas, is_required
 from gateway.routes import ARCHIVE_TYPE, DOWNLOAD_RPCS, upload_types
 from services.common.access import ACCESS, Access
 
@@ -132,7 +132,8 @@ def _query_parameters(binding: HttpBinding, rpc: _Rpc, schemas: Schemas) -> Iter
     for field in schemas.message(rpc.method.input_type).field:
         if field.json_name in binding.query_keys and field.name not in binding.variables:
             comment = schemas.field_comment(rpc.method.input_type, field.name)
-            yield _parameter(field.json_name, "query", schemas.field(field), comment, required=False)
+            schema, required = schemas.field(field), is_required(field)
+            yield _parameter(field.json_name, "query", schema, comment, required=required)
 
 
 def _parameter(name: str, place: str, schema: Schema, comment: str, *, required: bool) -> dict[str, Any]:
@@ -145,25 +146,32 @@ def _body(binding: HttpBinding, rpc: _Rpc, schemas: Schemas) -> dict[str, Any] |
         file: Schema = {"type": "string", "format": "binary"}
         content = {kind: {"schema": {**file, "contentMediaType": kind}} for kind in upload_types(binding)}
         return {"required": True, "content": content}
-    if not binding.body:
+    if not binding.reads_body:
         return None
     if binding.body != "*":
         field = _field(schemas, rpc, binding.body)
         whole = schemas.field(field)
         if "$ref" in whole:
             whole = _with_nulls(schemas.object(field.type_name))
-        return {"required": False, "content": {JSON: {"schema": whole}}}
-    schema = schemas.object(rpc.method.input_type, lambda field: field.name not in binding.variables)
-    schema = _with_nulls(schema)
-    # What takes nothing looks at nothing.
-    schema["additionalProperties"] = not binding.body_keys
+        needed = "items" in whole or bool(whole.get("required"))
+        return {"required": needed, "content": {JSON: {"schema": whole}}}
+    # What may be in the query as well is told there: given twice, it has to be the same.
+    elsewhere = {*binding.variables, *binding.query_keys}
+    schema = schemas.object(rpc.method.input_type, lambda field: field.name not in elsewhere)
+    if not schema["properties"]:
+        return None
+    schema = _with_nulls(schema) | {"additionalProperties": False}
     required = bool(schema.get("required"))
     return {"required": required, "content": {JSON: {"schema": schema}}}
 
 
 def _with_nulls(schema: Schema) -> Schema:
     """In requests null is the same as nothing."""
-    return {**schema, "properties": {key: _or_null(value) for key, value in schema["properties"].items()}}
+    required = schema.get("required", ())
+    properties = {
+        key: value if key in required else _or_null(value) for key, value in schema["properties"].items()
+    }
+    return {**schema, "properties": properties}
 
 
 def _or_null(schema: Schema) -> Schema:

@@ -1,15 +1,18 @@
 """JSON Schemas of our messages, as the transcoder of Envoy reads and writes them."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,
+    EnumValueDescriptorProto,
     FieldDescriptorProto,
     FileDescriptorSet,
 )
+from paradrop.type.v1 import schema_pb2
 
 from gateway.comments import (
     FILE_ENUM,
@@ -157,9 +160,11 @@ class Schemas:
         """Returns the schema of one value of a field."""
         if field.name == "page_size":
             return PAGE_SIZE
-        if field.type_name:
-            return self.reference(field.type_name)
-        return dict(SCALARS[field.type])
+        if field.type == _F.TYPE_ENUM and is_required(field):
+            return {"enum": _values(self._enums[field.type_name][0].value[1:])}
+        schema = self.reference(field.type_name) if field.type_name else SCALARS[field.type]
+        more: Schema = json.loads(field.options.Extensions[schema_pb2.json_schema] or "{}")
+        return schema | more
 
     def _map_entry(self, field: FieldDescriptorProto) -> DescriptorProto | None:
         if field.type_name not in self._messages:
@@ -169,16 +174,18 @@ class Schemas:
 
     def _enum(self, type_name: str) -> Schema:
         enum, path, comments = self._enums[type_name]
-        names = [value.name for value in enum.value]
-        # Written as names; numbers are read as well.
-        return self.described(
-            {"anyOf": [{"type": "string", "enum": names}, {"type": "integer"}]}, comments.get(path, "")
-        )
+        return self.described({"enum": _values(enum.value)}, comments.get(path, ""))
 
     @staticmethod
     def described(schema: Schema, comment: str) -> Schema:
         """Returns a schema with a comment of the protos as its description."""
         return {**schema, "description": comment} if comment else schema
+
+
+def _values(values: Iterable[EnumValueDescriptorProto]) -> list[str | int]:
+    """Returns the names of an enum's values, as they are written, and the numbers, which are read as well."""
+    values = list(values)
+    return [*(value.name for value in values), *(value.number for value in values)]
 
 
 def component_name(type_name: str) -> str:

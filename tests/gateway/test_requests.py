@@ -331,6 +331,22 @@ def test_a_body_that_is_no_array_is_400_where_one_is_wanted(gateway: Gateway, bo
     assert not gateway.doubles.calls
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/api/v1/airshark/source", '{"kind": "SOURCE_KIND_NONE", "hopMhz": [[2412]]}'),
+        ("PUT", "/api/v1/airshark/source", '{"kind": 1, "hopMhz": [2412, [null]]}'),
+        ("PUT", "/api/v1/airshark/source", '{"kind": 1, "hopMhz": [2412, null]}'),
+        ("PUT", "/api/v1/audio/sinks/x/volume", "[ [1.0] ]"),
+    ],
+)
+def test_lists_and_null_within_a_list_are_400_where_there_can_be_none(
+    gateway: Gateway, method: str, path: str, body: str
+) -> None:
+    answer = gateway.request(method, path, body)
+    assert (answer.status, answer.reason) == (400, "JSON_INVALID")
+
+
 OVERLONG = [b"\xc0\x80", b"\xe0\x80\x80", b"\xf0\x80\x80\x80"]
 NOT_UTF8 = [*OVERLONG, b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\x80", b"\xe2\x82"]
 

@@ -34,12 +34,10 @@ class SourceSettings:
     def check(self, within: str = "settings") -> None:
         """Raises `InvalidArgument` for the first field that is wrong; `within` is the field that this is."""
         require = partial(_require, within)
+        require(len(self.hop_mhz) <= MAX_HOPS, "hop_mhz", f"may have {MAX_HOPS} frequencies")
+        require(all(2300 <= mhz <= 7200 for mhz in self.hop_mhz), "hop_mhz", "must be from 2300 to 7200 MHz")
         if self.kind is SourceKind.HARDWARE:
             require(PHY.fullmatch(self.phy), "phy", "must be the name of a radio such as phy0")
-            require(len(self.hop_mhz) <= MAX_HOPS, "hop_mhz", f"may have {MAX_HOPS} frequencies")
-            require(
-                all(2300 <= mhz <= 7200 for mhz in self.hop_mhz), "hop_mhz", "must be from 2300 to 7200 MHz"
-            )
             require(self.dwell_ms == 0 or 20 <= self.dwell_ms <= 60_000, "dwell_ms", "must be 20 to 60000")
             period = self.spectral_period
             require(period is None or 0 <= period <= 255, "spectral_period", "must be 0 to 255")
