@@ -152,32 +152,16 @@ def _body(binding: HttpBinding, rpc: _Rpc, schemas: Schemas) -> dict[str, Any] |
         field = _field(schemas, rpc, binding.body)
         whole = schemas.field(field)
         if "$ref" in whole:
-            whole = _with_nulls(schemas.object(field.type_name))
+            whole = schemas.request(field.type_name) | {"additionalProperties": not binding.body_keys}
         needed = "items" in whole or bool(whole.get("required"))
         return {"required": needed, "content": {JSON: {"schema": whole}}}
     # What may be in the query as well is told there: given twice, it has to be the same.
     elsewhere = {*binding.variables, *binding.query_keys}
-    schema = schemas.object(rpc.method.input_type, lambda field: field.name not in elsewhere)
+    schema = schemas.request(rpc.method.input_type, lambda field: field.name not in elsewhere)
     if not schema["properties"]:
         return None
-    schema = _with_nulls(schema) | {"additionalProperties": False}
     required = bool(schema.get("required"))
-    return {"required": required, "content": {JSON: {"schema": schema}}}
-
-
-def _with_nulls(schema: Schema) -> Schema:
-    """In requests null is the same as nothing."""
-    required = schema.get("required", ())
-    properties = {
-        key: value if key in required else _or_null(value) for key, value in schema["properties"].items()
-    }
-    return {**schema, "properties": properties}
-
-
-def _or_null(schema: Schema) -> Schema:
-    if "type" in schema and isinstance(schema["type"], str):
-        return {**schema, "type": [schema["type"], "null"]}
-    return {"anyOf": [schema, {"type": "null"}]} if schema else schema
+    return {"required": required, "content": {JSON: {"schema": schema | {"additionalProperties": False}}}}
 
 
 def _answer(binding: HttpBinding, rpc: _Rpc, schemas: Schemas) -> dict[str, Any]:

@@ -140,6 +140,22 @@ class Schemas:
             schema["required"] = required
         return self.described(schema, comments.get(path, ""))
 
+    def request(
+        self, type_name: str, wanted: Callable[[FieldDescriptorProto], bool] = lambda _: True
+    ) -> Schema:
+        """Returns the object that a message may be in a request, where null is the same as nothing."""
+        schema = self.object(type_name, wanted)
+        properties: dict[str, Schema] = {}
+        for field in filter(wanted, self._messages[type_name][0].field):
+            value = schema["properties"][field.json_name]
+            known = field.type_name in WELL_KNOWN or self._map_entry(field)
+            if field.type_name in self._messages and not known:
+                inner = self.request(field.type_name)
+                is_list = field.label == FieldDescriptorProto.LABEL_REPEATED
+                value = {"type": "array", "items": inner} if is_list else inner
+            properties[field.json_name] = value if is_required(field) else _or_null(value)
+        return schema | {"properties": properties}
+
     def field(self, field: FieldDescriptorProto) -> Schema:
         """Returns the schema of a field."""
         entry = self._map_entry(field)
@@ -186,6 +202,12 @@ def _values(values: Iterable[EnumValueDescriptorProto]) -> list[str | int]:
     """Returns the names of an enum's values, as they are written, and the numbers, which are read as well."""
     values = list(values)
     return [*(value.name for value in values), *(value.number for value in values)]
+
+
+def _or_null(schema: Schema) -> Schema:
+    if "type" in schema and isinstance(schema["type"], str):
+        return {**schema, "type": [schema["type"], "null"]}
+    return {"anyOf": [schema, {"type": "null"}]} if schema else schema
 
 
 def component_name(type_name: str) -> str:

@@ -63,6 +63,41 @@ def test_keys_are_those_of_the_json(document: dict[str, Any]) -> None:
     assert {"updateClass", "create_time"} <= set(change)
 
 
+def body(document: dict[str, Any], path: str, method: str) -> dict[str, Any]:
+    schema: dict[str, Any] = document["paths"][path][method]["requestBody"]["content"]["application/json"][
+        "schema"
+    ]
+    return schema
+
+
+def test_null_is_the_same_as_nothing_in_requests_but_where_something_is_required(
+    document: dict[str, Any],
+) -> None:
+    sources = body(document, "/api/v1/airshark/sources", "put")
+    assert sources["required"] == ["settings"]
+    assert sources["properties"]["settings"]["type"] == "object"
+    assert sources["properties"]["settings"]["properties"]["phy"]["type"] == ["string", "null"]
+    kinds = sources["properties"]["settings"]["properties"]["kind"]["enum"]
+    assert {"SOURCE_KIND_NONE", 1} <= set(kinds)
+    assert not {"SOURCE_KIND_UNSPECIFIED", 0} & set(kinds)
+
+
+def test_limits_and_patterns_of_the_protos_are_told(document: dict[str, Any]) -> None:
+    analysis = body(document, "/api/v1/airshark/analysis", "put")["properties"]
+    assert analysis["alarm_severity"]["maximum"] == 100
+    [user] = document["paths"]["/api/v1/config/sshKeys/{user}"]["post"]["parameters"]
+    assert user["schema"] == {"type": "string", "pattern": "^[a-z_][a-z0-9_.-]{0,31}$"}
+    removal = document["paths"]["/api/v1/config/sshKeys/{user}"]["delete"]["parameters"]
+    assert {parameter["name"]: parameter["required"] for parameter in removal} == {"user": True, "key": True}
+
+
+def test_what_may_be_in_the_query_is_told_there_alone(document: dict[str, Any]) -> None:
+    start = document["paths"]["/api/v1/chutes/{chute}/start"]["post"]
+    assert "dry_run" in {parameter["name"] for parameter in start["parameters"]}
+    assert "dry_run" not in body(document, "/api/v1/chutes/{chute}/start", "post")["properties"]
+    assert "requestBody" not in document["paths"]["/api/v1/chutes/{chute}/stop"]["post"]
+
+
 @pytest.mark.gateway
 def test_it_is_served_to_whoever_has_a_token(gateway: Gateway) -> None:
     answer = gateway.request("GET", "/openapi.json")
