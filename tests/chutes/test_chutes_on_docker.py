@@ -40,7 +40,7 @@ def docker_client() -> Iterator[docker.APIClient]:
 
 @pytest.fixture
 def settings(tmp_path: Path, docker_client: docker.APIClient) -> Iterator[Settings]:
-    with settings_in(tmp_path / "home", DOCKER_HOST=engine_address()) as settings:
+    with settings_in(tmp_path / "home", DOCKER_HOST=engine_address(), PARADROP_GRACE_S="0.5") as settings:
         yield settings
 
 

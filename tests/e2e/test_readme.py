@@ -20,7 +20,10 @@ DEFAULT_TARGET = "127.0.0.1:8080"
 
 @pytest.fixture
 def node(tmp_path: Path, engine: docker.DockerClient) -> Iterator[NodeProcess]:
-    node = NodeProcess(tmp_path / "home", environment={"PARADROP_ADMIN_PASSWORD": ""})
+    # As somebody has it who sets nothing.
+    node = NodeProcess(
+        tmp_path / "home", environment={"PARADROP_ADMIN_PASSWORD": "", "PARADROP_GRACE_S": "3"}
+    )
     node.start()
     try:
         yield node

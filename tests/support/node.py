@@ -74,6 +74,8 @@ class NodeProcess:
             "PARADROP_ADMIN_PASSWORD": PASSWORD,
             # Whatever a test asks for, this machine stays on.
             "PARADROP_POWER": "0",
+            # A chute of a test falls at once or stays.
+            "PARADROP_GRACE_S": "0.5",
             **self.environment,
         }
         with self.output_file.open("ab") as output:
