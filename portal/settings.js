@@ -1,10 +1,11 @@
-// Host configuration, controller, password, SSH keys, and what ends everything.
+// Host configuration, controller, users, password, SSH keys, and what ends everything.
 
 import { get, remove, repeat, send } from "./api.js";
 import { show } from "./changes.js";
 import { action, el, facts, table } from "./dom.js";
 
 const CONFIRM_WITHIN_S = 120;
+const ROLES = ["guest", "user", "trusted", "admin", "owner"];
 const LOOK_EVERY_MS = 1000;
 
 export default async function settings(root, signal) {
@@ -12,6 +13,7 @@ export default async function settings(root, signal) {
   const sections = [
     ["Host configuration", hostConfig],
     ["Controller", controller],
+    ["Users", users],
     ["Password", password],
     ["SSH keys", sshKeys],
     ["Power and reset", power],
@@ -84,6 +86,28 @@ async function controller(place, signal) {
       place.replaceChildren();
       await controller(place, signal);
     }));
+}
+
+async function users(place, signal) {
+  const [name, secret] = [el("input", { autocomplete: "off" }), el("input", { type: "password", autocomplete: "new-password" })];
+  const role = el("select", {}, ROLES.map((each) => el("option", { value: `ROLE_${each.toUpperCase()}` }, each)));
+  const list = el("div");
+  const load = async () => {
+    const { users: known } = await get("/users", signal);
+    list.replaceChildren(table(["User", "Role", ""], known.map((user) => [
+      user.username, user.role.replace("ROLE_", "").toLowerCase(), action("Remove", async () => {
+        await remove(`/users/${encodeURIComponent(user.username)}`);
+        await load();
+      }, `Remove the user ${user.username}?`),
+    ]), ""));
+  };
+  place.append(list, el("div", { className: "form" }, el("label", {}, "New user ", name), el("label", {}, "Their password ", secret),
+    el("label", {}, "Role ", role)), action("Add user", async () => {
+    await send("POST", "/users", { username: name.value, password: secret.value, role: role.value });
+    name.value = secret.value = "";
+    await load();
+  }));
+  await load();
 }
 
 async function password(place) {

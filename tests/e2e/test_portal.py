@@ -164,6 +164,23 @@ def test_the_log_and_the_networks_are_shown(node: NodeProcess) -> None:
         )
 
 
+def test_a_user_is_added_and_removed(node: NodeProcess) -> None:
+    with browsing(node, "/#/settings", frozenset({400})) as page:
+        page.get_by_label("New user").fill("alice")
+        page.get_by_label("Their password").fill("short")
+        page.get_by_label("Role").select_option("trusted")
+        page.get_by_role("button", name="Add user").click()
+        expect(page.get_by_role("alert").filter(has_text="8")).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_label("Their password").fill("a password of alice")
+        page.get_by_role("button", name="Add user").click()
+        row = page.get_by_role("row", name="alice")
+        expect(row).to_contain_text("trusted", timeout=PATIENCE_MS)
+        page.on("dialog", accept)
+        row.get_by_role("button", name="Remove").click()
+        expect(row).to_have_count(0, timeout=PATIENCE_MS)
+    assert [user["username"] for user in node.request("GET", "/api/v1/users").json["users"]] == ["paradrop"]
+
+
 def test_a_password_is_changed_in_the_browser(tmp_path: Path) -> None:
     no_engine = f"unix://{tmp_path}/no-engine.sock"
     with running_node(tmp_path / "home", PARADROP_DOCKER_URL=no_engine) as node:
