@@ -259,30 +259,6 @@ local function cut_out(text, key)
   return text:sub(1, #opening) == opening and text:sub(#opening + 1, -2) or text
 end
 
-local function complete_error(handle, text, status, kind, names)
-  if status == "400" then
-    -- FAILED_PRECONDITION: nothing is wrong with the request, it does not go with what is there now.
-    if text:find('^{"code": ?9%D') then
-      handle:headers():replace(":status", "409")
-    end
-    return text:find('"REQUEST_INVALID"', 1, true) and explained(text, names) or text
-  end
-  local delay = text:match('"retryDelay":%s*"(%d+)')
-  if delay then
-    handle:headers():replace("retry-after", delay)
-  end
-  -- gRPC knows one code for what is too much, what is too large, and a full disk.
-  if text:find('"UPLOAD_TOO_LARGE"', 1, true) or text:find("Received message larger than max", 1, true) then
-    handle:headers():replace(":status", "413")
-  elseif text:find('"DISK_FULL"', 1, true) then
-    handle:headers():replace(":status", "507")
-  elseif kind == "login" and status == "401" and text:sub(1, 1) == "{" then
-    local username = (handle:streamInfo():dynamicMetadata():get("paradrop") or {})["username"] or '"paradrop"'
-    return '{"username":' .. username .. ',"success":false,' .. text:sub(2)
-  end
-  return text
-end
-
 function envoy_on_response(handle)
   local headers, route = handle:headers(), handle:metadata()
   local status, kind, unwrap = headers:get(":status"), route:get("kind"), route:get("unwrap")
