@@ -42,8 +42,16 @@ PARTS = ("auth", "network", "airshark", "chutes", "node", "bridge", "gateway")
 AIRSHARK, CHUTES = "/api/v1/airshark/status", "/api/v1/chutes/"
 ROOT_PARTS = {"chutes", "network"}
 """Without root the one could not use the engine's socket, nor the other alter networks."""
-CAPABILITIES = {"chutes": {0, 1, 3}, "network": {12, 13}}
-"""CHOWN, DAC_OVERRIDE and FOWNER; NET_ADMIN and NET_RAW."""
+CAPABILITIES = {
+    # CHOWN, DAC_OVERRIDE, FOWNER.
+    "chutes": {0, 1, 3},
+    # NET_ADMIN, NET_RAW; on a router NET_BIND_SERVICE, SYS_PTRACE and SYS_ADMIN as well.
+    "network": {12, 13},
+    "network-router": {10, 12, 13, 19, 21},
+    # DAC_OVERRIDE, NET_ADMIN.
+    "airshark-router": {1, 12},
+}
+"""What a part may have beside nothing, by the numbers of capabilities(7)."""
 IMAGES = ("service", "network", "airshark", "gateway")
 MAX_ABOVE_BASE_BYTES = dict.fromkeys(IMAGES, 120_000_000) | {"gateway": 180_000_000}
 """Envoy alone has 107 MB."""
@@ -158,6 +166,7 @@ def test_on_a_router_three_parts_see_the_machine(stack: Stack) -> None:
     for name, container in stack.by_part().items():
         on_machine = container.attrs["HostConfig"]["NetworkMode"] == "host"
         assert on_machine == (name == "gateway" or name.endswith("-router"))
+        assert _capabilities(container) == CAPABILITIES.get(name, set()), name
     until(lambda: stack.answers("/healthz"))
     stack.log_in(PASSWORD)
     # What only this machine's own services answer, through addresses of the host.
