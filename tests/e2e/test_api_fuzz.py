@@ -16,6 +16,7 @@ from gateway import descriptors
 from tests.e2e import schemathesis_hooks
 from tests.fakes.cloud import running_cloud
 from tests.support.node import NodeProcess
+from tests.support.pulse import running_pulseaudio
 
 pytestmark = [pytest.mark.e2e, pytest.mark.apart]
 
@@ -27,11 +28,13 @@ NOT_FUZZED = ["/api/v1/config/factoryReset", "/api/v1/password/change", "/api/v1
 
 @pytest.fixture
 def node(tmp_path: Path, engine: docker.DockerClient) -> Iterator[NodeProcess]:
-    node = NodeProcess(tmp_path / "home")
-    node.start()
-    node.login()
-    yield node
-    assert node.stop() == 0
+    # A 503 is for what is missing, so nothing is.
+    with running_pulseaudio(tmp_path) as address:
+        node = NodeProcess(tmp_path / "home", environment={"PULSE_SERVER": address})
+        node.start()
+        node.login()
+        yield node
+        assert node.stop() == 0
 
 
 @pytest.mark.timeout(400)

@@ -6,7 +6,7 @@ import grpc
 import pytest
 from paradrop.node.v1 import audio_pb2
 
-from services.common.errors import FailedPrecondition
+from services.common.errors import Unavailable
 from services.node.adapters.pulse import PulseAudio
 from tests.node.conftest import Node, reason_of
 from tests.support.pulse import SINK, running_pulseaudio
@@ -88,10 +88,10 @@ async def test_without_a_sound_server_every_call_says_so(node: Node, monkeypatch
     ):
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await call(node, rpc, request)
-        assert reason_of(raised.value) == ("FAILED_PRECONDITION", "AUDIO_UNAVAILABLE")
+        assert reason_of(raised.value) == ("UNAVAILABLE", "AUDIO_UNAVAILABLE")
 
 
 async def test_without_the_tool_the_same_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(FailedPrecondition, match="pactl"):
+    with pytest.raises(Unavailable, match="pactl"):
         await PulseAudio().info()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from services.common.errors import FailedPrecondition
+from services.common.errors import FailedPrecondition, Unavailable
 from services.node.domain.audio import Device, DeviceKind, Module, ServerInfo
 
 PACTL = "pactl"
@@ -113,8 +113,8 @@ def _used(counter: Any) -> int:
     return int(counter) if str(counter).isdigit() else NOT_COUNTED
 
 
-def _unavailable() -> FailedPrecondition:
-    return FailedPrecondition(
+def _unavailable() -> Unavailable:
+    return Unavailable(
         "No sound server answers; install PulseAudio and its pactl, and start it as the user of the node.",
         reason="AUDIO_UNAVAILABLE",
     )

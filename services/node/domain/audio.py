@@ -47,7 +47,7 @@ class Device:
 
 
 class SoundServer(Protocol):
-    """The sound server. Every call raises FailedPrecondition (AUDIO_UNAVAILABLE) when there is none."""
+    """The sound server. Every call raises Unavailable (AUDIO_UNAVAILABLE) when there is none."""
 
     async def info(self) -> ServerInfo:
         """Returns what it tells about itself."""
