@@ -5,7 +5,7 @@ import { show } from "./changes.js";
 import { action, el, facts, table } from "./dom.js";
 
 const CONFIRM_WITHIN_S = 120;
-const ROLES = ["guest", "user", "trusted", "admin", "owner"];
+const ROLES = ["guest", "user", "trusted", "admin"];
 const LOOK_EVERY_MS = 1000;
 
 export default async function settings(root, signal) {
