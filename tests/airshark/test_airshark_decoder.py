@@ -1,8 +1,6 @@
 """Every sample of every kind is read right, whatever surrounds it."""
 
 import struct
-from collections.abc import Callable
-from math import log10
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from services.airshark.domain.block import Flag
 from services.airshark.domain.decoder import PIECE_BYTES, Decoder
 from services.airshark.domain.formats import RecordType
 from services.airshark.domain.framing import MAX_SKIPPED_BYTES
-from services.airshark.domain.power import SILENT_DBM, Floats, Magnitudes, by_logarithm, by_table
+from services.airshark.domain.power import SILENT_DBM
 from tests.support import captures
 from tests.support.captures import ath10k, ath11k, capture, capture_elsewhere, decode, fft_eval, ht20, ht40
 
@@ -124,17 +122,6 @@ def test_the_shift_alters_only_bins_of_zero() -> None:
     lowered = block.dbm[0, 0] - block.dbm[:, 0]
     np.testing.assert_allclose(lowered, [0, 6.0206, 24.0824, 0], atol=1e-3)
     assert block.flags.tolist() == [0, 0, 0, Flag.BAD_EXPONENT]
-
-
-@pytest.mark.parametrize("way", [by_table, by_logarithm])
-def test_processors_with_and_without_a_fast_logarithm_read_the_same(
-    way: Callable[[Magnitudes, Floats], None],
-) -> None:
-    magnitudes = np.arange(1, 257, dtype=np.uint8).reshape(4, 64)
-    decibels = magnitudes.astype(np.float32)
-    way(magnitudes, decibels)
-    expected = [20 * log10(value) for value in range(1, 256)]
-    assert decibels.reshape(-1)[:255] == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_axes() -> None:

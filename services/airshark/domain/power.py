@@ -4,7 +4,7 @@ A sample as a whole has the power `noise floor + RSSI`; each bin has its share o
 
     P[i] = noise + rssi + 20 log10(b[i]) - 10 log10(sum of b[k]^2),    b[i] = data[i] << max_exp
 
-The shift cancels wherever `data[i]` is not 0, so the logarithm of `data` is enough. A bin of 0 counts as a
+The shift cancels wherever `data[i]` is not 0, so a table over `data` is enough. A bin of 0 counts as a
 magnitude of 1 after the shift, as in other tools: it reads 20 log10(2^max_exp) dB below a bin of 1. An
 impossible `max_exp` counts as 0. HT40 records are two samples side by side, each with a sum of its own.
 """
@@ -32,19 +32,6 @@ _SHIFT_DB = np.where(np.arange(16) <= MAX_PLAUSIBLE_EXPONENT, np.arange(16) * 20
 """What a shift takes off, by `max_exp`."""
 
 
-def by_logarithm(magnitudes: Magnitudes, decibels: Floats) -> None:
-    """Turns magnitudes, which `decibels` holds as floats, into dB; what is 0 becomes minus infinity."""
-    with np.errstate(divide="ignore"):
-        np.log10(decibels, out=decibels)
-    decibels *= 20
-
-
-def by_table(magnitudes: Magnitudes, decibels: Floats) -> None:
-    """Writes the dB of magnitudes, an even number in each row; what is 0 becomes 0 dB."""
-    # The table has an entry for every pair, so nothing is out of range; "clip" is the mode without a copy.
-    np.take(_pairs(), magnitudes.view(np.uint16), mode="clip", out=decibels.view(np.float64))
-
-
 @cache
 def _pairs() -> "npt.NDArray[np.float64]":
     """Returns the dB of two neighbouring bins, two floats in the place of a double, by both bins' bytes.
@@ -55,15 +42,6 @@ def _pairs() -> "npt.NDArray[np.float64]":
     table[1:] = 20 * np.log10(np.arange(1, 256))
     pairs = np.arange(65536, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
     return np.ascontiguousarray(table[pairs]).view(np.float64).reshape(-1)
-
-
-def _numpy_has_fast_log10() -> bool:
-    """Tells whether numpy has a log10 made for this processor; elsewhere it computes one after the other."""
-    kinds = np.lib.introspect.opt_func_info("^log10$", "float32").get("log10", {})
-    return any(not kind["current"].startswith("baseline") for kind in kinds.values())
-
-
-_to_decibels = by_logarithm if _numpy_has_fast_log10() else by_table
 
 
 def bins_dbm(
@@ -89,12 +67,13 @@ def bins_dbm(
         # Not a product of matrices: the library for these starts threads.
         np.einsum("ij,ij->i", work, work, out=sums[rows])
         base[rows] -= 10 * np.log10(np.maximum(sums[rows], 1))
-        _to_decibels(part, work)
+        # The table has an entry for every pair, so nothing is out of range; "clip" is the mode without a
+        # copy.
+        np.take(_pairs(), part.view(np.uint16), mode="clip", out=work.view(np.float64))
         np.add(work, base[rows, None], out=result[rows])
     zeros = np.flatnonzero(data == 0)
-    if len(zeros):
-        silent = sums == 0
-        base -= np.repeat(_SHIFT_DB[max_exp & 15], len(data) // len(max_exp))
-        base[silent] = SILENT_DBM
-        result.reshape(-1)[zeros] = base[zeros // width]
+    rows_of = zeros // width
+    lowered = base[rows_of] - _SHIFT_DB[max_exp[rows_of * len(max_exp) // len(data)] & 15]
+    lowered[sums[rows_of] == 0] = SILENT_DBM
+    result.reshape(-1)[zeros] = lowered
     return result.reshape(magnitudes.shape)
