@@ -14,6 +14,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 pytest.register_assert_rewrite("tests.support")
 
+# Else gRPC starts its threads anew in each child of a fork, where they fail before it is another program.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 COST = ("thorough", "gateway", "engine", "e2e", "lab")
 """Marks from cheap to dear; a test without one is cheaper than all of them."""
 

@@ -104,6 +104,7 @@ def _reason(error: grpc.aio.AioRpcError) -> str:
 async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node]:
     home = tmp_path_factory.mktemp("roles") / "home"
     with settings_in(home, DOCKER_HOST=f"unix://{home}/no-engine.sock") as settings:
+        await asyncio.to_thread(parts.load, *SERVICES)
         async with AsyncExitStack() as stack:
             for service in SERVICES:
                 await stack.enter_async_context(parts.running(service, settings))

@@ -15,6 +15,6 @@ def test_radios_are_listed_or_it_is_said_why_not(tmp_path: Path) -> None:
     try:
         node.login()
         answer = node.request("GET", "/api/v1/network/radios")
-        assert answer.status in (200, 503), answer
+        assert answer.status == 200 or answer.reason == "NL80211_UNAVAILABLE", answer
     finally:
         assert node.stop() == 0
