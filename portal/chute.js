@@ -3,11 +3,10 @@
 import { follow, get, remove, repeat, send } from "./api.js";
 import { show } from "./changes.js";
 import { chooser } from "./chutes.js";
-import { action, bytes, el, facts, state, table, when } from "./dom.js";
+import { action, addLines, bytes, el, facts, state, table, when } from "./dom.js";
 
 const REFRESH_MS = 5000;
 const PAST_LINES = 200;
-const MOST_LINES = 2000;
 
 export default async function chute(root, signal, name) {
   const path = `/chutes/${encodeURIComponent(name)}`;
@@ -41,7 +40,8 @@ export default async function chute(root, signal, name) {
   await Promise.all([
     repeat(REFRESH_MS, signal, refresh),
     follow(`${path}/usage/watch`, signal, (event) => event.usage && showUsage(usage, event.usage)),
-    follow(`${path}/logs?follow=true&tail=${PAST_LINES}`, signal, (event) => addLines(lines, event.lines?.lines ?? []),
+    follow(`${path}/logs?follow=true&tail=${PAST_LINES}`, signal,
+      ({ lines: news }) => addLines(lines, (news?.lines ?? []).map(({ service, message }) => `${service}: ${message}\n`)),
       () => lines.replaceChildren()),
   ]);
 }
@@ -63,11 +63,4 @@ function showUsage(place, { total, services }) {
   ];
   place.replaceChildren(table(["Service", "Processor", "Memory", "Received", "Sent", "Processes"],
     [...Object.entries(services).map(([name, use]) => row(name, use)), row("all", total)], ""));
-}
-
-function addLines(place, lines) {
-  const atEnd = place.scrollTop + place.clientHeight >= place.scrollHeight - 8;
-  for (const { service, message } of lines) place.append(`${service}: ${message}\n`);
-  while (place.childNodes.length > MOST_LINES) place.firstChild.remove();
-  if (atEnd) place.scrollTop = place.scrollHeight;
 }

@@ -1,5 +1,7 @@
 // Makes elements, and texts of values. Whatever comes from the node becomes text, never markup.
 
+const MOST_LINES = 2000;
+
 export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   Object.assign(element, properties);
@@ -45,6 +47,14 @@ export function action(name, act, question) {
     }
   };
   return el("span", { className: "action" }, press, problem);
+}
+
+// Adds lines, texts or elements, to a log: the oldest go when it is long, and it stays at its end if it is there.
+export function addLines(log, lines) {
+  const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
+  log.append(...lines);
+  while (log.childNodes.length > MOST_LINES) log.firstChild.remove();
+  if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
 export function bytes(count) {

@@ -1,10 +1,9 @@
 // The log of the node, live.
 
 import { follow } from "./api.js";
-import { el } from "./dom.js";
+import { addLines, el } from "./dom.js";
 
 const PAST_LINES = 300;
-const MOST_LINES = 2000;
 const LEVELS = ["debug", "info", "warning", "error"];
 
 export default async function log(root, signal) {
@@ -17,20 +16,15 @@ export default async function log(root, signal) {
     reading = new AbortController();
     const either = AbortSignal.any([signal, reading.signal]);
     return follow(`/info/logs?tail=${PAST_LINES}&level=${level.value}`, either,
-      (event) => add(lines, event.lines?.lines ?? []), () => lines.replaceChildren())
+      ({ lines: news }) => addLines(lines, (news?.lines ?? []).map(shown)), () => lines.replaceChildren())
       .catch((error) => { if (!either.aborted) throw error; });
   };
   level.onchange = begin;
   await begin();
 }
 
-function add(place, lines) {
-  const atEnd = place.scrollTop + place.clientHeight >= place.scrollHeight - 8;
-  for (const { time, service, level, message, fields } of lines) {
-    const more = Object.entries(fields).map(([name, value]) => ` ${name}=${value}`).join("");
-    const text = `${new Date(time).toLocaleTimeString()} ${service} ${level}: ${message}${more}\n`;
-    place.append(el("span", { className: ["error", "critical"].includes(level) ? "bad" : "" }, text));
-  }
-  while (place.childNodes.length > MOST_LINES) place.firstChild.remove();
-  if (atEnd) place.scrollTop = place.scrollHeight;
+function shown({ time, service, level, message, fields }) {
+  const more = Object.entries(fields).map(([name, value]) => ` ${name}=${value}`).join("");
+  const text = `${new Date(time).toLocaleTimeString()} ${service} ${level}: ${message}${more}\n`;
+  return el("span", { className: ["error", "critical"].includes(level) ? "bad" : "" }, text);
 }

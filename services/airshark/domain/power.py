@@ -53,7 +53,8 @@ def bins_dbm(
 
     What reads or writes every bin goes over many rows in one call: a call for each row would cost more.
     """
-    width = magnitudes.shape[1] // total_dbm.shape[1]
+    halves = total_dbm.shape[1]
+    width = magnitudes.shape[1] // halves
     data = np.ascontiguousarray(magnitudes).reshape(-1, width)
     base, sums = total_dbm.reshape(-1).copy(), np.empty(len(data), np.float32)
     result = np.empty(data.shape, np.float32)
@@ -73,7 +74,7 @@ def bins_dbm(
         np.add(work, base[rows, None], out=result[rows])
     zeros = np.flatnonzero(data == 0)
     rows_of = zeros // width
-    lowered = base[rows_of] - _SHIFT_DB[max_exp[rows_of * len(max_exp) // len(data)] & 15]
+    lowered = base[rows_of] - _SHIFT_DB[max_exp[rows_of // halves] & 15]
     lowered[sums[rows_of] == 0] = SILENT_DBM
     result.reshape(-1)[zeros] = lowered
     return result.reshape(magnitudes.shape)
