@@ -28,7 +28,8 @@ test: ## run all tests: fast ones first, then with a real engine and, beside it,
 
 test-fast: ## run the tests that need neither Envoy nor an engine (about two minutes on two idle cores)
 	@scripts/bootstrap dev
-	@$(BIN)/pytest -n $$((2 * $$(nproc))) -m "not thorough and not gateway and not engine and not e2e and not lab" $(ARGS)
+	@$(BIN)/pytest -n $$((2 * $$(nproc))) -m "not thorough and not gateway and not engine and not e2e and not lab" \
+		--hypothesis-profile=fast --ignore=tests/e2e --ignore=tests/lab $(ARGS)
 
 lab: ## boot a node with simulated radios and two roaming clients to play with
 	@scripts/bootstrap dev

@@ -1,12 +1,14 @@
 """What every test gets: order by cost, and a failure when something blocks the event loop."""
 
+import gc
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psutil
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
@@ -16,6 +18,9 @@ pytest.register_assert_rewrite("tests.support")
 
 # Else gRPC starts its threads anew in each child of a fork, where they fail before it is another program.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
+# For `make test-fast`; `make test` takes the usual number.
+hypothesis.settings.register_profile("fast", max_examples=20)
 
 COST = ("thorough", "gateway", "engine", "e2e", "lab")
 """Marks from cheap to dear; a test without one is cheaper than all of them."""
@@ -53,6 +58,17 @@ def _has_room(folder: Path) -> bool:
         return False
     free_bytes = min(state.f_bavail * state.f_frsize, psutil.virtual_memory().available)
     return free_bytes >= ROOM_BYTES and not state.f_flag & os.ST_NOEXEC
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keeps the garbage collector from going through modules and tests, which stay, again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
