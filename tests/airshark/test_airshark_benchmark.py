@@ -42,6 +42,7 @@ def test_wifi_of_another_simulator_is_no_device(load: float, generator: str) -> 
     assert not cell.false_with
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("generator", SEEDS)
 def test_the_other_generators_write_what_a_driver_writes(generator: str) -> None:
     front = FrontEnd(spacing_mhz=0.3125, noise_field_dbm=-90, rssi_stuck_db=4, lost_share=0.1)
@@ -76,6 +77,7 @@ def test_hits_misses_and_false_positives_are_counted(monkeypatch: pytest.MonkeyP
     assert wrong.hits["zigbee"] == 0
 
 
+@pytest.mark.thorough
 def test_the_model_is_what_its_training_makes() -> None:
     from benchmarks.airshark import train  # It brings scikit-learn, for which every worker would wait.
 

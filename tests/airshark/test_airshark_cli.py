@@ -14,6 +14,7 @@ from services.airshark.simulator.scenario import DeviceSpec, Scenario
 from services.airshark.simulator.simulate import simulate
 from tests.support import captures
 from tests.support.captures import CAPTURES
+from tests.support.cases import thorough_but
 
 SCENARIO = """
 seconds: 1.2
@@ -50,6 +51,7 @@ def paradrop(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=50)
 
 
+@pytest.mark.thorough
 def test_what_is_simulated_is_named(tmp_path: Path) -> None:
     (tmp_path / "scenario.yaml").write_text(SCENARIO)
     done = paradrop("simulate", tmp_path / "scenario.yaml", tmp_path / "out.bin")
@@ -69,6 +71,7 @@ def test_what_is_simulated_is_named(tmp_path: Path) -> None:
     assert summary["not_judged"] == []
 
 
+@pytest.mark.thorough
 def test_air_without_devices_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "quiet.yaml").write_text(QUIET)
     assert paradrop("simulate", tmp_path / "quiet.yaml", tmp_path / "quiet.bin").returncode == 0
@@ -93,6 +96,7 @@ def test_the_recorded_camera_is_named() -> None:
     assert abs(camera["center_mhz"] - 2414.3) < 1
 
 
+@pytest.mark.thorough
 def test_a_device_that_went_long_before_the_end_is_named_too(tmp_path: Path) -> None:
     camera = b"".join(simulate(Scenario(1.5, 9001, (DeviceSpec("analog_video", -50.0),))))
     quiet = np.frombuffer(b"".join(simulate(Scenario(1.5, 9002))), RECORD).copy()
@@ -105,7 +109,9 @@ def test_a_device_that_went_long_before_the_end_is_named_too(tmp_path: Path) -> 
     assert summary["devices"] == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"hello\n" * 100, captures.capture(captures.CRASH), None])
+@pytest.mark.parametrize(
+    "content", thorough_but([b"", b"hello\n" * 100, captures.capture(captures.CRASH), None], b"")
+)
 def test_what_is_no_capture_is_refused(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
         (tmp_path / "file").write_bytes(content)
@@ -115,7 +121,9 @@ def test_what_is_no_capture_is_refused(tmp_path: Path, content: bytes | None) ->
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("text", ["devices: [{device: toaster, level_dbm: -50}]", "[", "\udcff"])
+@pytest.mark.parametrize(
+    "text", thorough_but(["devices: [{device: toaster, level_dbm: -50}]", "[", "\udcff"], "[")
+)
 def test_a_wrong_scenario_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "scenario.yaml").write_bytes(text.encode(errors="surrogateescape"))
     done = paradrop("simulate", tmp_path / "scenario.yaml", tmp_path / "out.bin")

@@ -14,6 +14,7 @@ from services.airshark.domain.framing import MAX_SKIPPED_BYTES
 from services.airshark.domain.power import SILENT_DBM
 from tests.support import captures
 from tests.support.captures import ath10k, ath11k, capture, capture_elsewhere, decode, fft_eval, ht20, ht40
+from tests.support.cases import thorough_but
 
 COUNTS = {
     captures.AR9223: {(RecordType.HT20, 56): 291},
@@ -27,7 +28,7 @@ COUNTS = {
     captures.ATH10K_80: {(RecordType.ATH10K, 128): 8, (RecordType.ATH10K, 256): 8},
     captures.CRASH: {},
 }
-PIECES = [None, 1, 7, 76, 1000]
+PIECES = thorough_but([None, 1, 7, 76, 1000], None, 7)
 
 
 @pytest.mark.parametrize("piece_bytes", PIECES)

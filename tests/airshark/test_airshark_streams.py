@@ -14,6 +14,7 @@ from services.airshark.app import running
 from tests.support import captures
 from tests.support.airshark import Home, Shark, running_shark, until
 from tests.support.captures import capture, decode
+from tests.support.cases import thorough_but
 from tests.support.pending import answers, health
 
 
@@ -180,7 +181,10 @@ async def test_several_sources_survive_a_restart(home: Home) -> None:
         assert (status.hardware_ready, status.software_ready) == (False, True)
 
 
-@pytest.mark.parametrize("statistic", [pb.STATISTIC_MAX, pb.STATISTIC_MEAN, pb.STATISTIC_PERCENTILE])
+STATISTICS = [pb.STATISTIC_MAX, pb.STATISTIC_MEAN, pb.STATISTIC_PERCENTILE]
+
+
+@pytest.mark.parametrize("statistic", thorough_but(STATISTICS, pb.STATISTIC_PERCENTILE))
 async def test_a_sweep_puts_the_band_together(shark: Shark, statistic: int) -> None:
     await shark.play("camera", capture(captures.AR9223))
     stream = shark.stream("SubscribeSweep", rate_hz=1, statistic=statistic, percentile=90)

@@ -25,6 +25,7 @@ from tests.chutes.bench import ADMIN, MAX_DOWNLOAD_BYTES, Bench, Crash
 from tests.chutes.client import Client
 from tests.chutes.served import Served, serving_bench
 from tests.chutes.test_descriptions import config, install, refused, struct
+from tests.support.cases import thorough_but
 from tests.support.engine import chute_tar
 from tests.support.files_server import FilesServer, files_server, git_commit, git_repository
 from tests.support.publisher import Publisher
@@ -336,7 +337,7 @@ def repository(server: FilesServer, tmp_path: Path) -> Path:
 
 
 @needs_git
-@pytest.mark.parametrize("kind", ["default", "branch", "tag", "commit"])
+@pytest.mark.parametrize("kind", thorough_but(["default", "branch", "tag", "commit"], "tag"))
 async def test_a_repository_is_fetched(
     kind: str, node: Served, server: FilesServer, repository: Path
 ) -> None:
@@ -367,6 +368,7 @@ async def test_credentials_of_a_repository_are_told_to_nobody(
     assert "hunter3" not in seen
 
 
+@pytest.mark.thorough
 @needs_git
 async def test_what_is_wrong_with_a_repository_is_told(
     node: Served, server: FilesServer, repository: Path

@@ -10,6 +10,7 @@ from services.common import tracing
 from services.common.settings import SettingError, load_settings
 
 
+@pytest.mark.thorough
 def test_without_an_endpoint_nothing_of_it_is_loaded_or_called() -> None:
     program = (
         "import sys, services.common.server, services.common.channels, gateway.bridge.app\n"

@@ -25,6 +25,7 @@ def operations(document: dict[str, Any]) -> dict[tuple[str, str], Any]:
     }
 
 
+@pytest.mark.thorough
 def test_it_is_valid(document: dict[str, Any]) -> None:
     from openapi_spec_validator import OpenAPIV31SpecValidator  # Other workers need not load it.
 

@@ -55,6 +55,7 @@ def test_a_state_folder_that_cannot_be_is_one_line_that_says_what_to_do(tmp_path
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_a_node_does_not_run_because_another_s_gateway_answers(tmp_path: Path) -> None:
     class Other(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -73,6 +74,7 @@ def test_a_node_does_not_run_because_another_s_gateway_answers(tmp_path: Path) -
     assert "gateway   ok" in done.stdout
 
 
+@pytest.mark.thorough
 def test_status_of_nothing(tmp_path: Path) -> None:
     done = paradrop(tmp_path, "status", "--json", PARADROP_LISTEN="127.0.0.1:9")
     assert done.returncode == 3
@@ -84,6 +86,7 @@ def test_status_of_nothing(tmp_path: Path) -> None:
     assert "is not running" in table.stdout
 
 
+@pytest.mark.thorough
 def test_one_service_alone(tmp_path: Path) -> None:
     with subprocess.Popen(
         [COMMAND, "serve", "airshark"],

@@ -135,6 +135,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.thorough
 def test_a_part_gives_back_what_it_has_used_for_a_while() -> None:
     ran = subprocess.run([sys.executable, "-c", USED], capture_output=True, text=True, check=True)
     used, kept = map(int, ran.stdout.split())

@@ -30,7 +30,9 @@ class Namespace:
 
     def run(self, *words: str, check: bool = True) -> str:
         """Runs a program in it and returns its output."""
-        command = ["ip", "netns", "exec", self.name, *words]
+        command: tuple[str, ...] = ("ip", "netns", "exec", self.name, *words)
+        if words[0] == "ip":
+            command = ("ip", "-n", self.name, *words[1:])
         done = subprocess.run(command, capture_output=True, text=True, check=check, timeout=30)
         return done.stdout
 

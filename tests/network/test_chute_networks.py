@@ -134,6 +134,7 @@ async def test_a_network_is_made_seen_and_undone(site: Site, tmp_path: Path) -> 
         )
 
 
+@pytest.mark.thorough
 async def test_chutes_are_kept_apart_and_reach_the_uplink(site: Site, tmp_path: Path) -> None:
     one, other = site.spaces.make(), site.spaces.make()
     async with served_at(site, tmp_path) as served:
@@ -236,6 +237,7 @@ def request_of(chute: str) -> Any:
     return network_pb2.ListChuteNetworksRequest(chute=chute)
 
 
+@pytest.mark.thorough
 async def test_networks_come_back_after_a_crash(site: Site, tmp_path: Path) -> None:
     container = site.spaces.make()
     async with served_at(site, tmp_path) as served:

@@ -146,6 +146,7 @@ def _cut_cable(name: str) -> None:
     subprocess.run(["ip", "link", "del", f"{name}a"], check=True)
 
 
+@pytest.mark.thorough
 @needs_dnsmasq
 async def test_a_device_gets_a_lease_also_after_dnsmasq_was_killed(
     tmp_path: Path, veth: tuple[str, str]

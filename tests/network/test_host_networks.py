@@ -54,6 +54,7 @@ async def test_the_lan_is_bridged_addressed_and_forwarded(site: Site, tmp_path: 
         assert not site.beyond.reaches("10.0.0.101")
 
 
+@pytest.mark.thorough
 async def test_rules_of_the_document_hold(site: Site, tmp_path: Path) -> None:
     rules = [{"src": "wan", "proto": "icmp", "target": "DROP"}]
     async with serve(tmp_path, site.host, **MANAGED) as served:
@@ -64,6 +65,7 @@ async def test_rules_of_the_document_hold(site: Site, tmp_path: Path) -> None:
         assert site.host.reaches(f"{UPLINK}.1")
 
 
+@pytest.mark.thorough
 async def test_a_configuration_that_cuts_the_node_off_is_taken_back(site: Site, tmp_path: Path) -> None:
     before = site.host.run("ip", "-4", "addr", "show", "dev", "eth0")
     async with serve(tmp_path, site.host, **MANAGED) as served:
@@ -111,6 +113,7 @@ async def test_the_uplink_has_a_fixed_address_as_long_as_the_document_says_so(
         assert ("interface", "wan") not in await sections(served)
 
 
+@pytest.mark.thorough
 async def test_a_gateway_that_does_not_answer_is_not_kept(site: Site, tmp_path: Path) -> None:
     before = way_out(site)
     async with serve(tmp_path, site.host, **MANAGED) as served:
@@ -121,6 +124,7 @@ async def test_a_gateway_that_does_not_answer_is_not_kept(site: Site, tmp_path: 
         assert site.host.reaches(f"{UPLINK}.1")
 
 
+@pytest.mark.thorough
 async def test_a_second_way_out_refuses_a_fixed_uplink(site: Site, tmp_path: Path) -> None:
     site.host.run("ip", "route", "del", "default")
     site.host.run("ip", "addr", "add", "198.51.100.2/24", "dev", "eth1")
@@ -138,6 +142,7 @@ async def test_a_second_way_out_refuses_a_fixed_uplink(site: Site, tmp_path: Pat
         assert way_out(site) == before
 
 
+@pytest.mark.thorough
 async def test_a_crash_on_probation_gives_the_uplink_back(site: Site, tmp_path: Path) -> None:
     async with serve(tmp_path, site.host, **MANAGED) as served:
         cut = plain(lan__interfaces=["eth0"], wan__interface="eth2")
@@ -161,6 +166,7 @@ async def test_what_cannot_be_applied_is_not_put_into_force(site: Site, tmp_path
         assert (now.state, now.version) == (REVERTED, 1)
 
 
+@pytest.mark.thorough
 async def test_a_radio_that_is_not_there_is_told_and_refuses_nothing(site: Site, tmp_path: Path) -> None:
     points = [{"device": "pci-wifi-0", "ssid": "Paradrop", "mode": "ap", "network": "lan"}]
     async with serve(tmp_path, site.host, **MANAGED) as served:

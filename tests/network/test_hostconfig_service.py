@@ -95,6 +95,7 @@ async def test_a_document_in_force_has_a_version_and_its_unknown_keys(tmp_path: 
         assert await config(served.client()) == wanted
 
 
+@pytest.mark.thorough
 async def test_versions_are_bounded_and_compared(tmp_path: Path) -> None:
     async with serve(tmp_path) as served:
         admin = served.client()

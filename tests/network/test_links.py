@@ -60,6 +60,7 @@ async def test_an_interface_moves_into_a_container_with_name_and_address(namespa
     await links.detach(container.pid, "wlan0")
 
 
+@pytest.mark.thorough
 async def test_the_node_reaches_the_chute_by_the_side_door_alone(namespaces: Namespaces) -> None:
     host, container, device = namespaces.make(), namespaces.make(), namespaces.make()
     namespaces.connect(host, "vwlan7e1b", device, "client")

@@ -104,6 +104,7 @@ async def test_what_cannot_be_had_fails_before_anything_is_built(stage: Stage) -
         assert stage.inside() == "wired0"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ["create_container", "start_container", "processes"])
 async def test_a_failed_update_leaves_the_networks_of_before(stage: Stage, method: str) -> None:
     async with running(stage) as node:

@@ -168,6 +168,7 @@ async def test_the_general_way_of_changes_works_as_well(tmp_path: Path) -> None:
         assert await config(node.networks.client()) == example()
 
 
+@pytest.mark.thorough
 async def test_what_nobody_confirms_fails_and_is_undone(tmp_path: Path) -> None:
     async with node_at(tmp_path) as node:
         client = node.networks.client()
@@ -191,6 +192,7 @@ async def test_what_nobody_confirms_fails_and_is_undone(tmp_path: Path) -> None:
         assert (await config(client))["lan"]["ipaddr"] == "10.9.0.1"
 
 
+@pytest.mark.thorough
 @needs_root
 async def test_a_change_that_cuts_the_node_off_fails_and_is_undone(
     namespaces: Namespaces, tmp_path: Path

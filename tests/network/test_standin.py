@@ -67,6 +67,7 @@ def daemons(space: Namespace) -> dict[str, int]:
     return {name: pid for name, pid in found.items() if name in ("dnsmasq", "hostapd")}
 
 
+@pytest.mark.thorough
 async def test_an_access_point_answers_while_nothing_is_on_air(
     served: Served, space: Namespace, namespaces: Namespaces
 ) -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
+import pytest
 from paradrop.network.v1 import chute_networks_pb2, hostconfig_pb2, network_pb2
 
 from tests.network.conftest import needs_root
@@ -51,6 +52,7 @@ async def unprivileged(home: Path, log: Path) -> AsyncIterator[Served]:
             await asyncio.to_thread(service.wait)
 
 
+@pytest.mark.thorough
 async def test_what_needs_rights_is_refused_with_the_right_that_is_missing(tmp_path: Path) -> None:
     log = tmp_path / "log"
     async with unprivileged(tmp_path / "home", log) as served:

@@ -120,6 +120,7 @@ async def reached_through(router: Router, cloud: Namespace, world: World) -> Asy
         await server.stop(0)
 
 
+@pytest.mark.thorough
 async def test_a_link_that_a_router_has_forgotten_is_noticed_and_made_anew(
     router: Router, cloud: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
