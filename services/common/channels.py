@@ -10,22 +10,8 @@ from services.common.settings import Settings
 from services.common.tls import Certificate, is_network_address, named
 from services.common.tracing import carried
 
-_SERVICE_CONFIG = json.dumps(
-    {
-        "methodConfig": [
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": 4,
-                    "initialBackoff": "0.05s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 3,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ]
-    }
-)
+FIRST_RETRY_S = 0.05
+"""The pause before a call to a service that is not there is tried again, three times as long each time."""
 MAX_RECONNECT_BACKOFF_MS = 5000
 
 
@@ -33,7 +19,7 @@ def open_channel(settings: Settings, name: str, certificate: Certificate | None 
     """Opens the one channel of this process to a service."""
     address = settings.addresses[name]
     options = [
-        ("grpc.service_config", _SERVICE_CONFIG),
+        ("grpc.service_config", _service_config()),
         ("grpc.http2.bdp_probe", 0),
         # A service of the same node that comes back must not be waited for much longer than it was away.
         ("grpc.max_reconnect_backoff_ms", MAX_RECONNECT_BACKOFF_MS),
@@ -41,6 +27,17 @@ def open_channel(settings: Settings, name: str, certificate: Certificate | None 
     if certificate is None or not is_network_address(address):
         return grpc.aio.insecure_channel(address, options=options)
     return grpc.aio.secure_channel(address, certificate.for_client(), options=[*options, *named(name)])
+
+
+def _service_config() -> str:
+    retries = {
+        "maxAttempts": 4,
+        "initialBackoff": f"{FIRST_RETRY_S}s",
+        "maxBackoff": "1s",
+        "backoffMultiplier": 3,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    return json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": retries}]})
 
 
 def service_metadata(token_file: Path) -> tuple[tuple[str, str], ...]:

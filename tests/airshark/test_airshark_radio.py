@@ -50,11 +50,18 @@ async def reading(source: RadioSource) -> AsyncIterator[Callable[[], Any]]:
         yield lambda: asyncio.wait_for(anext(chunks), 5)
 
 
+async def begun(radio: FakeRadio) -> None:
+    """Waits until it samples: what lies there before is passed over."""
+    async with asyncio.timeout(5):
+        while radio.read("spectral_scan_ctl") != "trigger":
+            await asyncio.sleep(0.005)
+
+
 async def test_it_samples_and_leaves_the_radio_disabled(radio: FakeRadio) -> None:
     radio.relay.write(ht20(), 3)  # Sampled before, for somebody else.
     async with reading(source(radio)) as following:
         chunk = asyncio.ensure_future(following())
-        await asyncio.sleep(0.3)
+        await begun(radio)
         radio.relay.write(ht20(tsf=7), 5)
         assert await chunk == Chunk(ht20(tsf=7) * 5, (await chunk).wall_time_s)
         assert radio.read("spectral_scan_ctl") == "trigger"
@@ -66,7 +73,7 @@ async def test_it_samples_and_leaves_the_radio_disabled(radio: FakeRadio) -> Non
 async def test_a_full_buffer_is_told(radio: FakeRadio) -> None:
     async with reading(source(radio)) as following:
         first = asyncio.ensure_future(following())
-        await asyncio.sleep(0.05)
+        await begun(radio)
         radio.relay.write(ht20())
         assert not (await first).was_full
         radio.relay.write(ht20(), 5000)
@@ -160,7 +167,7 @@ async def test_ath10k_gets_its_bins(tmp_path: Path) -> None:
     radio = await asyncio.to_thread(FakeRadio, tmp_path, "phy0", "ath10k")
     async with reading(source(radio, RadioSettings(bins=128))) as following:
         chunk = asyncio.ensure_future(following())
-        await asyncio.sleep(0.2)
+        await begun(radio)
         radio.relay.write(b"x")
         await chunk
         assert radio.read("spectral_bins") == "128"

@@ -5,6 +5,8 @@ import selectors
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.bridge import app
 from tests.support.settings import settings_in
 
@@ -19,6 +21,7 @@ class CountingSelector(selectors.EpollSelector):
         return super().select(timeout)
 
 
+@pytest.mark.thorough
 def test_an_idle_bridge_does_not_wake_again_and_again(tmp_path: Path) -> None:
     selector = CountingSelector()
 

@@ -164,7 +164,7 @@ async def test_keys_are_shown_to_owners_alone_and_survive_the_way_back(tmp_path:
 
 @pytest.fixture
 def short_probation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hostconfig, "MIN_CONFIRM_S", 2)
+    monkeypatch.setattr(hostconfig, "MIN_CONFIRM_S", 1)
 
 
 @pytest.mark.usefixtures("short_probation")
@@ -172,7 +172,7 @@ async def test_a_version_that_nobody_confirms_is_taken_back(tmp_path: Path) -> N
     async with serve(tmp_path) as served:
         admin = served.client()
         before = await config(admin)
-        on = await put(served, example(lan__ipaddr="10.9.0.1"), 4, confirm_timeout_s=2)
+        on = await put(served, example(lan__ipaddr="10.9.0.1"), 4, confirm_timeout_s=1)
         assert (on.state, on.waits_for_confirmation, on.version) == (PROBATION, True, 2)
         request = pb.ApplyHostConfigRequest(config=to_struct(example()), change_id=5)
         assert await served.services.refused("ApplyHostConfig", request) == (
@@ -197,12 +197,12 @@ async def test_a_version_that_nobody_confirms_is_taken_back(tmp_path: Path) -> N
 async def test_a_confirmed_version_stays(tmp_path: Path) -> None:
     async with serve(tmp_path) as served:
         admin = served.client()
-        await put(served, example(lan__ipaddr="10.9.0.1"), 4, confirm_timeout_s=2)
+        await put(served, example(lan__ipaddr="10.9.0.1"), 4, confirm_timeout_s=1)
         refused = pb.ConfirmHostConfigRequest(version=1)
         assert (await admin.refused("ConfirmHostConfig", refused))[1] == "HOST_CONFIG_NOT_ON_PROBATION"
         confirmed = await admin("ConfirmHostConfig", pb.ConfirmHostConfigRequest(version=2))
         assert (confirmed.status.state, confirmed.status.version) == (CONFIRMED, 2)
-        await asyncio.sleep(2.2)
+        await asyncio.sleep(1.2)
         assert (await status(admin)).state == CONFIRMED
 
 

@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from paradrop.node.v1 import audio_pb2_grpc, node_pb2_grpc
 
+from services.common import channels, server
 from services.common.settings import Settings
 from services.node import app
 from services.node.adapters import chutes, lines, neighbours
@@ -42,6 +43,13 @@ def reason_of(error: grpc.aio.AioRpcError) -> tuple[str, str]:
     assert status is not None
     assert status.details[0].Unpack(info)
     return error.code().name, info.reason
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits neither long for services that are not there nor, at the end, for watchers."""
+    monkeypatch.setattr(channels, "FIRST_RETRY_S", 0.005)
+    monkeypatch.setattr(server, "SHUTDOWN_GRACE_S", 0.1)
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cases import thorough_but
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to put sensors into /sys")
 
 # Runs in a mount namespace of its own.
@@ -42,16 +44,17 @@ RADIO = {"hwmon/hwmon1/name": "ath10k_hwmon", "hwmon/hwmon1/temp1_input": "61000
 ZONE = {"thermal/thermal_zone0/type": "cpu-thermal"}
 
 
-@pytest.mark.parametrize(
-    ("sensors", "celsius", "hot"),
-    [
-        ({}, None, False),
-        (CHIP | RADIO | {"hwmon/hwmon0/temp1_input": "48125"}, 61.0, False),
-        (CHIP | RADIO | {"hwmon/hwmon0/temp1_input": "96500"}, 96.5, True),
-        # Small ARM boards have this and no other.
-        (ZONE | {"thermal/thermal_zone0/temp": "91200"}, 91.2, True),
-    ],
-)
+HOT = (CHIP | RADIO | {"hwmon/hwmon0/temp1_input": "96500"}, 96.5, True)
+CASES = [
+    ({}, None, False),
+    (CHIP | RADIO | {"hwmon/hwmon0/temp1_input": "48125"}, 61.0, False),
+    HOT,
+    # Small ARM boards have this and no other.
+    (ZONE | {"thermal/thermal_zone0/temp": "91200"}, 91.2, True),
+]
+
+
+@pytest.mark.parametrize(("sensors", "celsius", "hot"), thorough_but(CASES, HOT))
 def test_the_hottest_sensor_is_told(
     tmp_path: Path, sensors: dict[str, str], celsius: float | None, hot: bool
 ) -> None:

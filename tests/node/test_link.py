@@ -35,6 +35,12 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         yield world
 
 
+@pytest.fixture
+def impatient(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Does not wait for a connection that will not be."""
+    monkeypatch.setattr(controllers, "WAIT_S", 0.1)
+
+
 def ended(number: int) -> changes_pb2.Change:
     return changes_pb2.Change(id=number, update_class="CHUTE", status="succeeded", name="hello")
 
@@ -68,10 +74,11 @@ async def test_ends_of_changes_and_states_come_once_and_only_new_ones(world: Wor
     world.ended = [ended(2), ended(1)]
     record = await connection.next("record")
     assert (record.change_ended.id, record.change_ended.status) == (2, "succeeded")
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(0.3)
     assert connection.received.empty()
 
 
+@pytest.mark.thorough
 async def test_nobody_is_asked_while_nothing_happens(world: World) -> None:
     await world.provision()
     connection = await world.controller.connected()
@@ -107,7 +114,7 @@ async def test_what_happens_while_the_controller_is_away_is_told_afterwards_and_
     world.controller.stored = last
     await second.outgoing.put(None)
     third = await world.controller.connected()
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(0.3)
     assert third.received.empty()
 
 
@@ -194,7 +201,7 @@ async def test_live_messages_come_as_they_were_asked_for(world: World) -> None:
     assert live.telemetry.system.cpu_count > 0
     wanted = pb.Subscription(log_level="warning")
     await connection.outgoing.put(pb.ConnectResponse(subscription=wanted))
-    await asyncio.sleep(2.5)
+    await asyncio.sleep(1.2)
     while not connection.received.empty():
         connection.received.get_nowait()
     RING.add(LogLine(1.0, "chutes", "info", "too quiet"))
@@ -230,6 +237,7 @@ async def test_detections_and_progress_come_to_a_controller_that_wants_them(worl
         assert (live.progress.change_id, live.progress.progress.message) == (4, "Calling step of 4")
 
 
+@pytest.mark.thorough
 async def test_tries_grow_rarer_and_nodes_do_not_come_back_in_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,9 +279,11 @@ async def test_tries_grow_rarer_and_nodes_do_not_come_back_in_step(
     assert thirds[-1] - thirds[0] > 0.02
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_refused_node_says_so_and_does_not_knock_all_the_time(world: World) -> None:
     reply = await world.provision(token="wrong")
     assert not reply.http_connected
+    await world.until("CREDENTIALS_REFUSED")
     # gRPC may lose the words of the first refusal; then the node asks once more.
     assert world.controller.refused in (1, 2)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
@@ -293,6 +303,7 @@ async def test_a_node_without_a_controller_says_so(world: World) -> None:
     assert (told.address, told.state, told.reason) == ("", told.STATE_UNPROVISIONED, "")
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_what_is_no_controller_is_told_apart_from_silence(world: World) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -60,6 +60,12 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     return Fleet(tmp_path, trustme.CA(), trustme.CA())
 
 
+@pytest.fixture
+def impatient(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Does not wait for a connection that will not be."""
+    monkeypatch.setattr(controllers, "WAIT_S", 0.1)
+
+
 @asynccontextmanager
 async def node_of(fleet: Fleet, certificate: trustme.LeafCert | None = None) -> AsyncIterator[World]:
     async with linked(fleet.folder / "home", **fleet.node_files(certificate)) as world:
@@ -89,6 +95,7 @@ async def test_a_token_alone_is_enough_where_the_controller_wants_no_certificate
         assert (await world.provision("grpcs")).http_connected
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_good_certificate_does_not_replace_the_token(fleet: Fleet) -> None:
     async with (
         node_of(fleet, fleet.nodes.issue_cert("r1")) as world,
@@ -100,16 +107,19 @@ async def test_a_good_certificate_does_not_replace_the_token(fleet: Fleet) -> No
         assert world.controller.connections.empty()
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_controller_of_a_strange_authority_gets_neither_token_nor_hello(fleet: Fleet) -> None:
     stranger = trustme.CA().issue_cert("localhost")
     await refused(fleet, "CONTROLLER_CERTIFICATE_UNTRUSTED", stranger, "PARADROP_CONTROLLER_CA")
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_controller_whose_certificate_has_ended_is_not_trusted(fleet: Fleet) -> None:
     ended = fleet.controllers.issue_cert("localhost", not_before=LONG_AGO, not_after=YESTERDAY)
     await refused(fleet, "CONTROLLER_CERTIFICATE_EXPIRED", ended, "renew it")
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_certificate_for_another_name_is_not_trusted(fleet: Fleet) -> None:
     other = fleet.controllers.issue_cert("controller.example.org")
     await refused(fleet, "CONTROLLER_CERTIFICATE_NAME_WRONG", other, "another name")
@@ -129,6 +139,7 @@ async def refused(fleet: Fleet, reason: str, certificate: trustme.LeafCert, word
         assert (world.controller.refused, world.controller.connections.qsize()) == (0, 0)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
@@ -156,6 +167,7 @@ async def test_a_node_whose_certificate_is_refused_knows_that_it_is_its_own(
         )
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_files_that_do_not_belong_together_are_told(fleet: Fleet) -> None:
     settings = fleet.node_files(fleet.nodes.issue_cert("r1"))
     other = fleet.nodes.issue_cert("r2").private_key_pem

@@ -24,6 +24,7 @@ from services.node.adapters import (
     reports,
     self_provision,
     sysfs,
+    updates,
     zerotier,
 )
 from tests.fakes.cloud import Cloud, running_cloud
@@ -64,6 +65,7 @@ async def world_at(
     for module in (controller_api, reports, self_provision):
         monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr(reports, "STATES_PAUSE_S", 0.05)
+    monkeypatch.setattr(updates, "LEAST_POLL_INTERVAL_S", 0.1)
     monkeypatch.setattr(controllers, "WAIT_S", 1.0)
     home = folder / "home"
     home.mkdir(exist_ok=True)
