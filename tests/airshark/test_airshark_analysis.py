@@ -45,7 +45,7 @@ SEEDS = (9001, 9002, 9003)
 QUIET_AIR = b"".join(simulate(Scenario(0.05, 5, plan=Plan((2412,), 0.05))))
 
 
-@pytest.mark.parametrize("device", thorough_but(KINDS, "analog_video", "bluetooth", "zigbee"))
+@pytest.mark.parametrize("device", thorough_but(KINDS, "bluetooth", "zigbee"))
 def test_a_device_alone_is_found_and_nothing_else_is(device: str) -> None:
     hits = 0
     for seed in SEEDS:

@@ -75,6 +75,7 @@ def test_where_an_oven_dwells_is_no_network() -> None:
         assert set(found(Scenario(1.5, seed, (DeviceSpec("microwave", -45.0),)))) == {"microwave"}
 
 
+@pytest.mark.thorough
 def test_bluetooth_le_is_named_only_where_little_else_can_be() -> None:
     # Controllers and piconets send bursts as short, and as unlike a grid, now and then.
     assert MODEL.decisions["ble"].least >= 0.9
@@ -161,6 +162,7 @@ def test_a_carrier_is_placed_and_told_apart_in_the_bin_that_the_driver_makes_up(
         assert seen.wander_mhz < 0.03
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("front", "off_mhz"),
     [

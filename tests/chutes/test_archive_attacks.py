@@ -268,6 +268,7 @@ async def test_too_many_at_once_are_refused(served: Served) -> None:
     assert served.bench.files() == []
 
 
+@pytest.mark.thorough
 async def test_a_disk_that_fills_up_meanwhile_is_told(served: Served, monkeypatch: Any) -> None:
     size = 8 * 1024 * 1024
     archive = make_archive(entry("data/large", os.urandom(size)))

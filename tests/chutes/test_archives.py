@@ -324,6 +324,7 @@ class TestPause:
             while engine.running["web-main"].status != "running":
                 await asyncio.sleep(0.01)
 
+    @pytest.mark.thorough
     async def test_a_reader_who_takes_nothing_lets_them_go_on(self, served: Served, monkeypatch: Any) -> None:
         monkeypatch.setattr(exporter, "MAX_STALL_S", 0.2)
         client, engine = served.client(), served.bench.engine
@@ -397,6 +398,7 @@ async def test_a_large_chute_needs_little_memory(served: Served) -> None:
     assert size > 60_000_000
 
 
+@pytest.mark.thorough
 async def test_only_a_few_are_made_at_once(served: Served) -> None:
     client = served.client()
     await client.done(await client.upload(GOOD))

@@ -107,6 +107,7 @@ async def test_an_image_is_built_again_when_there_is_room(bench: Bench, monkeypa
         assert len(bench.engine.built) == 2
 
 
+@pytest.mark.thorough
 async def test_an_image_that_does_not_build_again_is_tried_ever_less_often(
     bench: Bench, monkeypatch: Any
 ) -> None:

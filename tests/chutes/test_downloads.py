@@ -188,7 +188,7 @@ async def test_redirects_to_something_else_are_refused(
 
 
 def _bomb() -> bytes:
-    return gzip.compress(chute_tar({"paradrop.yaml": "name: web"}) + bytes(20 * MAX_DOWNLOAD_BYTES))
+    return gzip.compress(chute_tar({"paradrop.yaml": "name: web"}) + bytes(20 * MAX_DOWNLOAD_BYTES), 1)
 
 
 def _escaping() -> bytes:

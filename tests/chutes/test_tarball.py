@@ -280,6 +280,7 @@ def test_a_size_that_only_the_header_has(box: Box, size: int) -> None:
     assert error.reason in ("UPLOAD_TOO_LARGE", "TAR_CORRUPT")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "kind",
     [

@@ -163,6 +163,7 @@ def test_a_file_that_is_not_there(home: Path, tmp_path: Path) -> None:
         restore(tmp_path / "none", home)
 
 
+@pytest.mark.thorough
 def test_on_the_command_line(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "node.backup"
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cases import thorough_but
 from tests.support.node import free_port
 
 COMMAND = Path(sys.executable).with_name("paradrop")
@@ -27,7 +28,10 @@ def paradrop(home: Path, *arguments: str, **environment: str) -> subprocess.Comp
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["serve", "--help"], ["status", "-h"]])
+HELP = [["--help"], ["run", "--help"], ["serve", "--help"], ["status", "-h"]]
+
+
+@pytest.mark.parametrize("arguments", thorough_but(HELP, ["run", "--help"]))
 def test_help(tmp_path: Path, arguments: list[str]) -> None:
     done = paradrop(tmp_path, *arguments)
     assert done.returncode == 0
@@ -46,7 +50,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(tmp_path: Path) -> None:
         assert "PARADROP_LISTEN" in done.stderr
 
 
-@pytest.mark.parametrize("home", ["/proc/paradrop", "/dev/null"])
+@pytest.mark.parametrize("home", thorough_but(["/proc/paradrop", "/dev/null"], "/dev/null"))
 def test_a_state_folder_that_cannot_be_is_one_line_that_says_what_to_do(tmp_path: Path, home: str) -> None:
     done = paradrop(tmp_path, "run", PARADROP_HOME=home, PARADROP_LISTEN=f"127.0.0.1:{free_port()}")
     assert done.returncode == 1

@@ -160,6 +160,7 @@ async def test_chutes_are_kept_apart_and_reach_the_uplink(site: Site, tmp_path: 
         )
 
 
+@pytest.mark.thorough
 async def test_ports_of_the_uplink_lead_to_the_chute(site: Site, tmp_path: Path) -> None:
     container = site.spaces.make()
     async with served_at(site, tmp_path) as served:
@@ -210,6 +211,7 @@ async def test_what_cannot_be_had_leaves_what_was_there(site: Site, tmp_path: Pa
         assert site.leftovers() == before
 
 
+@pytest.mark.thorough
 async def test_a_failure_half_way_is_undone(site: Site, tmp_path: Path) -> None:
     async with served_at(site, tmp_path) as served:
         await served.services.apply("web", wired("wired0", "eth1"))

@@ -92,6 +92,7 @@ def way_out(site: Site) -> tuple[list[str], str]:
     return site.addresses("eth0"), route.strip()
 
 
+@pytest.mark.thorough
 async def test_the_uplink_has_a_fixed_address_as_long_as_the_document_says_so(
     site: Site, tmp_path: Path
 ) -> None:

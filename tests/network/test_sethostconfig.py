@@ -107,6 +107,7 @@ async def test_a_document_becomes_the_configuration_by_a_change(tmp_path: Path) 
             assert len(versions.versions) == number + 1
 
 
+@pytest.mark.thorough
 async def test_a_factory_reset_brings_the_default_configuration_back(tmp_path: Path) -> None:
     async with node_at(tmp_path) as node:
         client = node.networks.client()
