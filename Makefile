@@ -26,7 +26,7 @@ test: ## run all tests: fast ones first, then with a real engine and, beside it,
 	@$(BIN)/python scripts/test_tools.py
 	@$(BIN)/pytest -n 2 $(ARGS)
 
-test-fast: ## run the quick tests that need neither Envoy nor an engine (under a minute on two idle cores)
+test-fast: ## run the tests that need neither Envoy nor an engine (about two minutes on two idle cores)
 	@scripts/bootstrap dev
 	@$(BIN)/pytest -n $$((2 * $$(nproc))) -m "not thorough and not gateway and not engine and not e2e and not lab" \
 		--hypothesis-profile=fast --ignore=tests/e2e --ignore=tests/lab $(ARGS)

@@ -57,6 +57,7 @@ def test_the_other_generators_write_what_a_driver_writes(generator: str) -> None
     assert truth.duty_cycle == 1.0
 
 
+@pytest.mark.thorough
 def test_hits_misses_and_false_positives_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = Cell()
     window(Scenario(1.0, 501, (DeviceSpec("fhss_phone", -50.0),)), "second", cell, Cost())

@@ -180,6 +180,7 @@ async def test_a_device_gets_a_lease_also_after_dnsmasq_was_killed(
         assert servers.health(server).reason == "DNSMASQ_UNAVAILABLE"
 
 
+@pytest.mark.thorough
 @needs_dnsmasq
 async def test_an_interface_that_was_made_anew_is_served_once_it_is_ensured(
     tmp_path: Path, veth: tuple[str, str]

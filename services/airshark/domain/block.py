@@ -64,7 +64,7 @@ class SampleBlock:
     flags: "npt.NDArray[np.uint16]"
     """`Flag`s."""
     magnitudes: "npt.NDArray[np.uint8]"
-    """The bins as the radio wrote them, lowest frequency first; (n, bins)."""
+    """The bins as the radio wrote them, lowest frequency first; (n, bins), a view of what was read."""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -93,17 +93,19 @@ class SampleBlock:
     @cached_property
     def axes(self) -> tuple[Floats, "npt.NDArray[np.intp]"]:
         """The different frequency axes, (axes, bins) in MHz, and which of them each sample has, (n,)."""
-        first, spacing = self.first_bin_mhz, self.spacing_mhz
-        # A radio stays where it is for a while: only the first sample of each stay is looked up.
-        moved = np.ones(len(first), np.bool_)
-        moved[1:] = (first[1:] != first[:-1]) | (spacing[1:] != spacing[:-1])
-        starts = np.flatnonzero(moved)
         # Two floats as one whole number, which can be compared and sorted at once.
-        keys = np.stack((first[starts], spacing[starts]), axis=1).view(np.uint64).reshape(-1)
-        different = np.unique(keys)
-        which = np.searchsorted(different, keys)
-        lengths = np.diff(starts, append=len(first))
-        return _axis(different.view(np.float32).reshape(-1, 2), self.bin_count), np.repeat(which, lengths)
+        pairs = np.empty((len(self), 2), np.float32)
+        pairs[:, 0], pairs[:, 1] = self.first_bin_mhz, self.spacing_mhz
+        keys = pairs.view(np.uint64).reshape(-1)
+        # A radio stays where it is for a while: only the first sample of each stay is looked up.
+        starts = _changes(keys)
+        stays = keys[starts]
+        ordered = stays.copy()
+        ordered.sort(kind="stable")
+        different = ordered[_changes(ordered)]
+        lengths = np.append(starts[1:], len(self)) - starts
+        which = different.searchsorted(stays).repeat(lengths)
+        return _axis(different.view(np.float32).reshape(-1, 2), self.bin_count), which
 
     def frequencies_mhz(self) -> Floats:
         """Returns the frequency of each bin of each sample; (n, bins)."""
@@ -138,6 +140,14 @@ ARRAYS = (
     "magnitudes",
 )
 """The array fields of a block, in their order."""
+
+
+def _changes(values: "npt.NDArray[np.uint64]") -> "npt.NDArray[np.intp]":
+    """Returns where another value begins than the one before."""
+    changed = np.empty(len(values), np.bool_)
+    changed[:1] = True
+    np.not_equal(values[1:], values[:-1], out=changed[1:])
+    return changed.nonzero()[0]
 
 
 def _axis(keys: Floats, bin_count: int) -> Floats:

@@ -75,20 +75,19 @@ class Decoder:
         for layout, found in by_layout.items():
             rows = [piece[run.start : run.end].reshape(run.count, -1) for run, _ in found]
             index = [np.arange(first, first + run.count, dtype=np.int64) for run, first in found]
-            records = _joined(rows).view(layout.dtype).reshape(-1)
-            yield self._block(layout, records, _joined(index), wall_time_s)
+            yield self._block(layout, _joined(rows), _joined(index), wall_time_s)
 
     def _block(
-        self, layout: Layout, records: Any, index: "npt.NDArray[np.int64]", wall_time_s: float
+        self,
+        layout: Layout,
+        rows: "npt.NDArray[np.uint8]",
+        index: "npt.NDArray[np.int64]",
+        wall_time_s: float,
     ) -> SampleBlock:
-        read = {
-            RecordType.HT20: ht20_fields,
-            RecordType.HT40: ht40_fields,
-            RecordType.ATH10K: wide_fields,
-            RecordType.ATH11K: wide_fields,
-        }[layout.type]
-        values, bad_width = read(records)
-        magnitudes = np.ascontiguousarray(records["bins"])
+        # Gathered first: to fetch each field from between the bins would go through all of them each time.
+        heads = rows[:, : layout.head.itemsize].view((np.void, layout.head.itemsize))
+        records = np.ascontiguousarray(heads).view(layout.head).reshape(-1)
+        values, bad_width = _READ[layout.type](records, layout.bin_count)
         tsf_us, stepped = self._clock(layout, records["tsf"].astype(np.uint64))
         block = SampleBlock(
             radio=self.radio,
@@ -97,11 +96,11 @@ class Decoder:
             index=index,
             tsf_us=tsf_us,
             max_exp=np.bitwise_and(records["max_exp"], 15),
-            magnitudes=magnitudes,
-            flags=stepped * np.uint16(Flag.TSF_STEP),
+            magnitudes=rows[:, layout.head.itemsize :],
+            flags=np.zeros(len(records), np.uint16),
             **values,
         )
-        self._judge(block, bad_width)
+        self._judge(block, stepped, bad_width)
         return block
 
     def _clock(
@@ -123,36 +122,43 @@ class Decoder:
         # Unsigned: a step back is a jump ahead by nearly everything.
         return tsf_us, (tsf_us - before) > TSF_JUMP_US
 
-    def _judge(self, block: SampleBlock, bad_width: "npt.NDArray[np.bool_]") -> None:
-        levels = block.rssi_db + block.noise_dbm
-        found = {
-            Flag.ALL_ZERO: _all_zero(block.magnitudes, block.rssi_db.shape[1]),
-            Flag.BAD_EXPONENT: block.max_exp > MAX_PLAUSIBLE_EXPONENT,
-            Flag.SATURATED: _either(levels > SATURATED_ABOVE_DBM),
-            Flag.NO_NOISE_FLOOR: _either(block.noise_dbm == 0),
-            Flag.BAD_WIDTH: bad_width,
-        }
-        for flag, where in found.items():
-            if count := int(np.count_nonzero(where)):
-                block.flags[where] |= np.uint16(flag)
-                self.counts[str(flag.name).lower()] += count
-        if steps := int(np.count_nonzero(block.flags & Flag.TSF_STEP)):
-            self.counts["tsf_step"] += steps
+    def _judge(
+        self, block: SampleBlock, stepped: "npt.NDArray[np.bool_]", bad_width: "npt.NDArray[np.bool_]"
+    ) -> None:
+        for flag, where in (
+            (Flag.ALL_ZERO, _all_zero(block.magnitudes, block.rssi_db.shape[1])),
+            (Flag.BAD_EXPONENT, block.max_exp > MAX_PLAUSIBLE_EXPONENT),
+            (Flag.SATURATED, block.rssi_db + block.noise_dbm > SATURATED_ABOVE_DBM),
+            (Flag.TSF_STEP, stepped),
+            (Flag.NO_NOISE_FLOOR, block.noise_dbm == 0),
+            (Flag.BAD_WIDTH, bad_width),
+        ):
+            if np.count_nonzero(where):
+                # Of one half or the other.
+                rows = where if where.ndim == 1 else where.any(axis=1)
+                np.bitwise_or(block.flags, rows * np.uint16(flag), out=block.flags)
+                self.counts[str(flag.name).lower()] += int(np.count_nonzero(rows))
+
+
+_READ = {
+    RecordType.HT20: ht20_fields,
+    RecordType.HT40: ht40_fields,
+    RecordType.ATH10K: wide_fields,
+    RecordType.ATH11K: wide_fields,
+}
 
 
 def _joined(parts: list[Any]) -> Any:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _either(halves: "npt.NDArray[np.bool_]") -> "npt.NDArray[np.bool_]":
-    """Returns where it is true of one half or the other; (n,) of (n, halves)."""
-    return halves[:, 0] | halves[:, -1]
-
-
 def _all_zero(magnitudes: "npt.NDArray[np.uint8]", halves: int) -> "npt.NDArray[np.bool_]":
-    """Returns where a half has no energy at all; only those are looked at whole of which the middle is 0."""
-    parts = magnitudes.reshape(len(magnitudes) * halves, -1)
-    zero = parts[:, parts.shape[1] // 2] == 0
-    suspects = np.flatnonzero(zero)
-    zero[suspects] = ~parts[suspects].any(axis=1)
-    return _either(zero.reshape(-1, halves))
+    """Returns where a half has no energy at all, (n, halves).
+
+    Only those are looked at whole of which the middle is 0.
+    """
+    parts = magnitudes.reshape(len(magnitudes), halves, -1)
+    zero: npt.NDArray[np.bool_] = parts[:, :, parts.shape[2] // 2] == 0
+    if np.count_nonzero(zero):
+        zero[zero] = ~parts[zero].any(axis=1)
+    return zero

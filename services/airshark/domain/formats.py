@@ -47,14 +47,16 @@ class ChannelType(IntEnum):
     HT40_PLUS = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Layout:
-    """One kind of record that can be read."""
+    """One kind of record that can be read; each exists once, in `LAYOUTS`."""
 
     type: RecordType
     bin_count: int
     dtype: "np.dtype[np.void]"
     """Fields of the whole record including its header."""
+    head: "np.dtype[np.void]"
+    """The same without the bins, which come last."""
 
     @property
     def size_bytes(self) -> int:
@@ -71,8 +73,9 @@ _HEADER: list[tuple[str, str]] = [("type", "u1"), ("length", ">u2")]
 
 
 def _layout(type: RecordType, bin_count: int, *fields: tuple[str, str]) -> Layout:
-    dtype = np.dtype([*_HEADER, *fields, ("bins", "u1", (bin_count,))])
-    return Layout(type, bin_count, dtype)
+    head = [*_HEADER, *fields]
+    dtype = np.dtype([*head, ("bins", "u1", (bin_count,))])
+    return Layout(type, bin_count, dtype, np.dtype(head))
 
 
 HT20 = _layout(

@@ -108,13 +108,13 @@ def _run_length(buffer: "npt.NDArray[np.uint8]", start: int, size: int) -> int:
     # Four bytes of each record at once, and the last of them masked out, as the machine orders them.
     words: npt.NDArray[np.uint32] = np.ndarray((possible,), np.uint32, buffer, start, (size,))
     headers = words[0] & _HEADER_MASK
-    known, step = 1, 16
+    known, step = 1, 4
     # In steps that grow, so that a stream that changes its kind all the time is not compared to its end each
     # time.
     while known < possible:
-        step = min(step * 4, possible - known)
+        step = min(step * 16, possible - known)
         same = (words[known : known + step] & _HEADER_MASK) == headers
-        if not same.all():
+        if np.count_nonzero(same) < step:
             return known + int(same.argmin())
         known += step
     return known

@@ -7,9 +7,7 @@ import numpy.typing as npt
 
 from services.airshark.domain.formats import (
     ATH9K_BIN_SPACING_MHZ,
-    HT20_BINS,
     HT20_DC_BIN,
-    HT40_BINS,
     HT40_DC_BIN,
     HT40_OFFSET_MHZ,
     KNOWN_WIDTHS_MHZ,
@@ -25,10 +23,10 @@ Fields = tuple[dict[str, Any], "npt.NDArray[np.bool_]"]
 """Array fields of a block, and where the width of the channel is none that exists."""
 
 
-def ht20_fields(records: Any) -> Fields:
+def ht20_fields(records: Any, bin_count: int) -> Fields:
     """Reads HT20 records: 56 bins around the tuned frequency."""
     centre = records["freq"].astype(np.float32)
-    fields = _ath9k(centre, HT20_BINS, HT20_DC_BIN) | {
+    fields = _ath9k(centre, bin_count, HT20_DC_BIN) | {
         "rssi_db": records["rssi"].astype(np.int16)[:, None],
         "noise_dbm": records["noise"].astype(np.int16)[:, None],
         "max_magnitude": records["max_magnitude"].astype(np.uint16)[:, None],
@@ -36,13 +34,13 @@ def ht20_fields(records: Any) -> Fields:
     return fields, np.zeros(len(records), np.bool_)
 
 
-def ht40_fields(records: Any) -> Fields:
+def ht40_fields(records: Any, bin_count: int) -> Fields:
     """Reads HT40 records: 64 bins of the lower channel, then 64 of the upper one."""
     kind = records["channel_type"]
     above, below = kind == ChannelType.HT40_PLUS, kind == ChannelType.HT40_MINUS
     centre = records["freq"].astype(np.float32)
     centre += np.float32(HT40_OFFSET_MHZ) * (above.astype(np.float32) - below.astype(np.float32))
-    fields = _ath9k(centre, HT40_BINS, HT40_DC_BIN) | {
+    fields = _ath9k(centre, bin_count, HT40_DC_BIN) | {
         "rssi_db": _halves(records, "rssi", np.int16),
         "noise_dbm": _halves(records, "noise", np.int16),
         "max_magnitude": _halves(records, "max_magnitude", np.uint16),
@@ -50,11 +48,11 @@ def ht40_fields(records: Any) -> Fields:
     return fields, ~(above | below)
 
 
-def wide_fields(records: Any) -> Fields:
+def wide_fields(records: Any, bin_count: int) -> Fields:
     """Reads ath10k and ath11k records: any number of bins over the width that the driver reports."""
     width = records["width"].astype(np.float32)
     centre = records["freq"].astype(np.float32)
-    spacing = width / np.float32(records["bins"].shape[1])
+    spacing = width / np.float32(bin_count)
     fields = {
         "centre_mhz": centre,
         "bandwidth_mhz": width,
