@@ -47,8 +47,6 @@ class SampleBlock:
     """The radio's clock; the 32 bits of ath11k are continued beyond their end."""
     centre_mhz: Floats
     """Frequency in the middle of the bins; in HT40 that of both channels together."""
-    bandwidth_mhz: Floats
-    """What all bins together cover."""
     first_bin_mhz: Floats
     """Frequency of bin 0."""
     spacing_mhz: Floats
@@ -57,8 +55,6 @@ class SampleBlock:
     """Above the noise floor; (n, halves)."""
     noise_dbm: "npt.NDArray[np.int16]"
     """Noise floor as the driver reports it; (n, halves)."""
-    max_magnitude: "npt.NDArray[np.uint16]"
-    """Strongest FFT value before the shift, as the driver reports it; (n, halves)."""
     max_exp: "npt.NDArray[np.uint8]"
     """By how many bits the bins are shifted to the right."""
     flags: "npt.NDArray[np.uint16]"
@@ -73,6 +69,11 @@ class SampleBlock:
     def bin_count(self) -> int:
         """Number of bins of each sample."""
         return int(self.magnitudes.shape[1])
+
+    @property
+    def bandwidth_mhz(self) -> Floats:
+        """What all bins together cover."""
+        return self.spacing_mhz * np.float32(self.bin_count)
 
     @cached_property
     def dbm(self) -> Floats:
@@ -129,12 +130,10 @@ ARRAYS = (
     "index",
     "tsf_us",
     "centre_mhz",
-    "bandwidth_mhz",
     "first_bin_mhz",
     "spacing_mhz",
     "rssi_db",
     "noise_dbm",
-    "max_magnitude",
     "max_exp",
     "flags",
     "magnitudes",

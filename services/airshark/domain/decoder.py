@@ -107,20 +107,15 @@ class Decoder:
         self, layout: Layout, tsf_us: "npt.NDArray[np.uint64]"
     ) -> "tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_]]":
         """Returns times, continued where 32 bits end, and where the clock stepped."""
-        wraps_at_32 = layout.type is RecordType.ATH11K
         last = self._last_tsf_us.get(layout, int(tsf_us[0]))
-        before = np.empty_like(tsf_us)
-        before[0] = last & (2**TSF_BITS_ATH11K - 1) if wraps_at_32 else last
-        before[1:] = tsf_us[:-1]
-        if wraps_at_32:
-            wraps = (tsf_us < before) & (before - tsf_us > 2 ** (TSF_BITS_ATH11K - 1))
-            begun = last >> TSF_BITS_ATH11K
-            rounds = np.uint64(begun) + np.cumsum(wraps, dtype=np.uint64)
-            before = before + ((rounds - wraps) << np.uint64(TSF_BITS_ATH11K))
-            tsf_us = tsf_us + (rounds << np.uint64(TSF_BITS_ATH11K))
+        if layout.type is RecordType.ATH11K:
+            tsf_us = _continued(tsf_us, last)
         self._last_tsf_us[layout] = int(tsf_us[-1])
+        stepped = np.empty(len(tsf_us), np.bool_)
         # Unsigned: a step back is a jump ahead by nearly everything.
-        return tsf_us, (tsf_us - before) > TSF_JUMP_US
+        stepped[0] = (int(tsf_us[0]) - last) % 2**64 > TSF_JUMP_US
+        np.greater(tsf_us[1:] - tsf_us[:-1], TSF_JUMP_US, out=stepped[1:])
+        return tsf_us, stepped
 
     def _judge(
         self, block: SampleBlock, stepped: "npt.NDArray[np.bool_]", bad_width: "npt.NDArray[np.bool_]"
@@ -150,6 +145,14 @@ _READ = {
 
 def _joined(parts: list[Any]) -> Any:
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _continued(tsf_us: "npt.NDArray[np.uint64]", last_us: int) -> "npt.NDArray[np.uint64]":
+    """Returns times of 32 bits as if the clock had more, after the last one of before."""
+    begun, low = divmod(last_us, 2**TSF_BITS_ATH11K)
+    back = np.diff(tsf_us.astype(np.int64), prepend=low) < -(2 ** (TSF_BITS_ATH11K - 1))
+    rounds = np.uint64(begun) + np.cumsum(back, dtype=np.uint64)
+    return tsf_us + (rounds << np.uint64(TSF_BITS_ATH11K))
 
 
 def _all_zero(magnitudes: "npt.NDArray[np.uint8]", halves: int) -> "npt.NDArray[np.bool_]":

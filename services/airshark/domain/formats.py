@@ -12,9 +12,6 @@ import numpy as np
 HEADER_BYTES = 3
 
 HT20_BINS, HT40_BINS = 56, 128
-HT20_DC_BIN, HT40_DC_BIN = 28, 64
-"""The driver overwrites this bin with the mean of its neighbours; it lies on the tuned centre."""
-
 ATH9K_BIN_SPACING_MHZ = 22.0 / 64
 """343.75 kHz in both HT20 and HT40 mode, measured with fixed carriers; not the 312.5 kHz of the
 sub-carriers."""

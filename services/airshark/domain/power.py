@@ -27,6 +27,9 @@ SILENT_DBM = -200.0
 BINS_AT_ONCE = 4096 * 56
 """So many are looked up at once: each pair needs an index of eight bytes meanwhile."""
 
+_LEAST = np.where(np.arange(16) <= MAX_PLAUSIBLE_EXPONENT, 0.5 ** np.arange(16), 1).astype(np.float32)
+"""What a bin of 0 counts as before the shift, by `max_exp`."""
+
 
 def bins_dbm(
     magnitudes: Magnitudes,
@@ -41,8 +44,7 @@ def bins_dbm(
     halves = result.reshape(total_dbm.size, -1)
     # Not a product of matrices: the library for these starts threads.
     sums = np.einsum("ij,ij->i", halves, halves)
-    shift = np.where(max_exp <= MAX_PLAUSIBLE_EXPONENT, max_exp, 0).astype(np.int32)
-    relative_db(magnitudes, np.ldexp(np.float32(1), -shift)[:, None], result)
+    relative_db(magnitudes, _LEAST.take(max_exp, mode="clip")[:, None], result)
     halves += (total_dbm.reshape(-1) - 10 * np.log10(np.maximum(sums, 1)))[:, None]
     halves[sums == 0] = SILENT_DBM
     return result

@@ -7,8 +7,6 @@ import numpy.typing as npt
 
 from services.airshark.domain.formats import (
     ATH9K_BIN_SPACING_MHZ,
-    HT20_DC_BIN,
-    HT40_DC_BIN,
     HT40_OFFSET_MHZ,
     KNOWN_WIDTHS_MHZ,
     ChannelType,
@@ -26,10 +24,9 @@ Fields = tuple[dict[str, Any], "npt.NDArray[np.bool_]"]
 def ht20_fields(records: Any, bin_count: int) -> Fields:
     """Reads HT20 records: 56 bins around the tuned frequency."""
     centre = records["freq"].astype(np.float32)
-    fields = _ath9k(centre, bin_count, HT20_DC_BIN) | {
+    fields = _ath9k(centre, bin_count) | {
         "rssi_db": records["rssi"].astype(np.int16)[:, None],
         "noise_dbm": records["noise"].astype(np.int16)[:, None],
-        "max_magnitude": records["max_magnitude"].astype(np.uint16)[:, None],
     }
     return fields, np.zeros(len(records), np.bool_)
 
@@ -40,10 +37,9 @@ def ht40_fields(records: Any, bin_count: int) -> Fields:
     above, below = kind == ChannelType.HT40_PLUS, kind == ChannelType.HT40_MINUS
     centre = records["freq"].astype(np.float32)
     centre += np.float32(HT40_OFFSET_MHZ) * (above.astype(np.float32) - below.astype(np.float32))
-    fields = _ath9k(centre, bin_count, HT40_DC_BIN) | {
-        "rssi_db": _halves(records, "rssi", np.int16),
-        "noise_dbm": _halves(records, "noise", np.int16),
-        "max_magnitude": _halves(records, "max_magnitude", np.uint16),
+    fields = _ath9k(centre, bin_count) | {
+        "rssi_db": _halves(records, "rssi"),
+        "noise_dbm": _halves(records, "noise"),
     }
     return fields, ~(above | below)
 
@@ -55,28 +51,25 @@ def wide_fields(records: Any, bin_count: int) -> Fields:
     spacing = width / np.float32(bin_count)
     fields = {
         "centre_mhz": centre,
-        "bandwidth_mhz": width,
         "first_bin_mhz": centre - width / 2 + spacing / 2,
         "spacing_mhz": spacing,
         "rssi_db": _level(records["rssi"]),
         "noise_dbm": _level(records["noise"]),
-        "max_magnitude": records["max_magnitude"].astype(np.uint16)[:, None],
     }
     return fields, ~_KNOWN_WIDTH[records["width"]]
 
 
-def _ath9k(centre: "npt.NDArray[np.float32]", bin_count: int, dc_bin: int) -> dict[str, Any]:
-    spacing = np.float32(ATH9K_BIN_SPACING_MHZ)
+def _ath9k(centre: "npt.NDArray[np.float32]", bin_count: int) -> dict[str, Any]:
     return {
         "centre_mhz": centre,
-        "bandwidth_mhz": np.full(len(centre), spacing * bin_count, np.float32),
-        "first_bin_mhz": centre - spacing * dc_bin,
-        "spacing_mhz": np.full(len(centre), spacing, np.float32),
+        # The first bin of the upper half lies on the centre; it is the mean of its neighbours.
+        "first_bin_mhz": centre - bin_count // 2 * ATH9K_BIN_SPACING_MHZ,
+        "spacing_mhz": np.full(len(centre), ATH9K_BIN_SPACING_MHZ, np.float32),
     }
 
 
-def _halves(records: Any, name: str, dtype: Any) -> Any:
-    return np.stack((records[f"lower_{name}"], records[f"upper_{name}"]), axis=1).astype(dtype)
+def _halves(records: Any, name: str) -> Any:
+    return np.stack((records[f"lower_{name}"], records[f"upper_{name}"]), axis=1, dtype=np.int16)
 
 
 def _level(values: Any) -> Any:
