@@ -107,13 +107,14 @@ def _to_block(blocks: list[SampleBlock], sequence: int, encoding: int) -> pb.Spe
     for block in blocks:
         _, which = block.axes
         _, firsts = np.unique(which, return_index=True)
+        widths = block.bandwidth_mhz
         here = [
             axes.setdefault(
                 (
                     float(block.first_bin_mhz[row]),
                     float(block.spacing_mhz[row]),
                     float(block.centre_mhz[row]),
-                    float(block.bandwidth_mhz[row]),
+                    float(widths[row]),
                 ),
                 len(axes),
             )
