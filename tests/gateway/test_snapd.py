@@ -95,12 +95,29 @@ def test_only_administrators_get_there(gateway: Gateway, snapd: type[Handler]) -
     assert (answer.status, answer.reason) == (403, "ROLE_TOO_LOW")
 
 
-def test_without_snapd_the_answer_is_a_503_in_under_a_second(gateway: Gateway) -> None:
+def test_without_snapd_the_answer_is_a_503_in_under_a_second_that_says_what_to_do(gateway: Gateway) -> None:
     began_s = time.monotonic()
     answer = gateway.request("GET", "/snapd/v2/interfaces")
     assert time.monotonic() - began_s < 1
     assert (answer.status, answer.reason) == (503, "SERVICE_UNAVAILABLE")
-    assert "snapd" in answer.json["message"]
+    assert "install it and start it" in answer.json["message"]
+    assert "again" not in answer.json["message"]
+
+
+def test_a_snapd_that_breaks_off_may_answer_the_next_time(gateway: Gateway) -> None:
+    path = gateway.settings.runtime / "snapd.socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        try:
+            listener.listen()
+            hanging_up = threading.Thread(target=lambda: listener.accept()[0].close())
+            hanging_up.start()
+            answer = gateway.request("GET", "/snapd/v2/interfaces")
+            hanging_up.join()
+        finally:
+            path.unlink()
+    assert (answer.status, answer.reason) == (503, "SERVICE_UNAVAILABLE")
+    assert "try again" in answer.json["message"]
 
 
 @pytest.mark.skipif(not SNAPD.exists(), reason="snapd is missing; .ci/run installs it")
