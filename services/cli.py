@@ -145,9 +145,12 @@ def logs(follow: bool, tail: int, service: str, level: str, since: float, as_jso
       paradrop logs -f
       paradrop logs --service chutes --level warning --since 60
     """
+    from services.common.ring import WRITERS
     from services.common.settings import SettingError, load_settings
     from services.launcher.logs import LogsError, read_logs
 
+    if service and service not in WRITERS:
+        raise click.BadParameter(f"{service!r} is not one of {', '.join(WRITERS)}.", param_hint="--service")
     try:
         for line in read_logs(
             load_settings(), follow=follow, tail=tail, service=service, level=level, since_minutes=since

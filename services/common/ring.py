@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.common.feed import Subscription
+from services.common.settings import SERVICES
 
 KEPT_LINES = 2000
 DEPTH = 500
 MAX_TEXT_CHARACTERS = 4000
 OWN_KEYS = frozenset({"event", "level", "timestamp", "pathname", "service", "_record", "_from_structlog"})
 LEVELS = ("debug", "info", "warning", "error", "critical")
+WRITERS = (*SERVICES, "gateway", "launcher", "libraries")
+"""The parts of the node that a line can belong to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class LogLine:
 
     time_s: float
     service: str
-    """Part of the node that wrote it, such as "chutes"."""
+    """Part of the node that wrote it, one of `WRITERS`."""
     level: str
     message: str
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -70,9 +73,7 @@ RING = LogRing()
 
 def keep_line(_: Any, level: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Keeps the line of an event; a step on structlog's way to the output."""
-    service = str(event.pop("service", "") or service_of(event.get("rpc"), str(event.pop("pathname", ""))))
-    event.pop("pathname", None)
-    event["service"] = service
+    service = event["service"] = service_of(event.get("rpc"), str(event.pop("pathname", "")))
     fields = {key: str(value)[:MAX_TEXT_CHARACTERS] for key, value in event.items() if key not in OWN_KEYS}
     message = str(event.get("event", ""))[:MAX_TEXT_CHARACTERS]
     RING.add(LogLine(time.time(), service, str(event.get("level", level)), message, fields))
@@ -81,12 +82,14 @@ def keep_line(_: Any, level: str, event: MutableMapping[str, Any]) -> MutableMap
 
 def service_of(rpc: Any, path: str) -> str:
     """Returns the part of the node that a line belongs to: of its RPC, else of the file that wrote it."""
+    *folders, _ = path.split("/")
     if isinstance(rpc, str) and rpc.startswith("/paradrop."):
-        return rpc.split(".")[1]
-    parts = path.split("/")
-    if "services" in parts[:-1]:
-        return parts[parts.index("services") + 1].removesuffix(".py")
-    return "gateway" if "gateway" in parts[:-1] else "node"
+        part = rpc.split(".")[1]
+    elif "services" in folders:
+        part = [*folders, ""][folders.index("services") + 1]
+    else:
+        part = "gateway" if "gateway" in folders else ""
+    return part if part in WRITERS else "node"
 
 
 class LibraryLines(logging.Handler):

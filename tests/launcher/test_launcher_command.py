@@ -59,6 +59,12 @@ def test_a_state_folder_that_cannot_be_is_one_line_that_says_what_to_do(tmp_path
     assert done.stderr.count("\n") == 1
 
 
+def test_the_log_of_no_service_is_a_usage_error_that_names_the_services(tmp_path: Path) -> None:
+    done = paradrop(tmp_path, "logs", "--service", "chuets")
+    assert done.returncode == paradrop(tmp_path, "logs", "--level", "loud").returncode == 2
+    assert "'chuets' is not one of auth, network, airshark, chutes, node, gateway" in done.stderr
+
+
 @pytest.mark.thorough
 def test_a_node_does_not_run_because_another_s_gateway_answers(tmp_path: Path) -> None:
     class Other(BaseHTTPRequestHandler):

@@ -49,11 +49,11 @@ async def test_kept_lines_are_filtered_by_service_level_time_and_number(node: No
 
 
 async def test_new_lines_come_after_the_mark(node: Node) -> None:
-    task = asyncio.create_task(read(node, 3, service="tests"))
+    task = asyncio.create_task(read(node, 3, service="network"))
     await asyncio.sleep(0.5)
-    add("one", service="tests")
-    add("not wanted", service="others")
-    add("two", service="tests")
+    add("one", service="network")
+    add("not wanted", service="chutes")
+    add("two", service="network")
     async with asyncio.timeout(10):
         assert await task == ["<synced>", "one", "two"]
 
@@ -62,6 +62,7 @@ async def test_new_lines_come_after_the_mark(node: Node) -> None:
     ("request_", "reason"),
     [
         ({"level": "loud"}, "LOG_LEVEL_INVALID"),
+        ({"service": "chuets"}, "LOG_SERVICE_UNKNOWN"),
         ({"tail": -1}, "TAIL_OUT_OF_RANGE"),
         ({"tail": 9999}, "TAIL_OUT_OF_RANGE"),
     ],
@@ -98,7 +99,8 @@ async def test_lines_may_come_from_threads() -> None:
 def test_a_line_belongs_to_the_service_of_its_rpc_or_its_file() -> None:
     assert service_of("/paradrop.chutes.v1.A/GetChute", "/x/services/common/boundary.py") == "chutes"
     assert service_of(None, "/x/services/network/app.py") == "network"
-    assert service_of(None, "/x/services/cli.py") == "cli"
+    assert service_of("/paradrop.process.v1.A/GetProcess", "/x/services/common/boundary.py") == "node"
+    assert service_of(None, "/x/services/cli.py") == "node"
     assert service_of(None, "/x/gateway/envoy.py") == "gateway"
     keep_line(None, "info", {"event": "hello", "pathname": "/services/auth/app.py", "level": "info", "n": 1})
     with asyncio.Runner() as runner:
@@ -124,13 +126,13 @@ print([(l.service, l.level, l.message) for l in RING._lines])
 
 
 def test_configured_logs_keep_our_lines_and_those_of_libraries(tmp_path: Path) -> None:
-    program = tmp_path / "services" / "demo" / "program.py"
+    program = tmp_path / "services" / "network" / "program.py"
     program.parent.mkdir(parents=True)
     program.write_text(PROGRAM)
     done = subprocess.run(
         [sys.executable, "-c", f"exec(compile(open({str(program)!r}).read(), {str(program)!r}, 'exec'))"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout.strip() == "[('demo', 'info', 'ours'), ('libraries', 'error', 'theirs')]"
+    assert done.stdout.strip() == "[('network', 'info', 'ours'), ('libraries', 'error', 'theirs')]"
     assert '"event": "ours"' in done.stderr
     assert "theirs" in done.stderr

@@ -6,7 +6,7 @@ from paradrop.node.v1 import node_pb2 as pb
 from paradrop.type.v1 import stream_pb2
 
 from services.common.errors import InvalidArgument
-from services.common.ring import KEPT_LINES, LEVELS, LogLine
+from services.common.ring import KEPT_LINES, LEVELS, WRITERS, LogLine
 from services.node.domain.ports import Lines
 from services.node.rpc.documents import to_log_line
 
@@ -47,6 +47,10 @@ def _filter(request: pb.StreamLogsRequest) -> Callable[[LogLine], bool]:
     if request.level and request.level not in LEVELS:
         raise InvalidArgument(
             f"level must be one of {', '.join(LEVELS)}.", reason="LOG_LEVEL_INVALID", field="level"
+        )
+    if request.service and request.service not in WRITERS:
+        raise InvalidArgument(
+            f"service must be one of {', '.join(WRITERS)}.", reason="LOG_SERVICE_UNKNOWN", field="service"
         )
     least = LEVELS.index(request.level) if request.level else 0
 
