@@ -1,7 +1,8 @@
 // Shows the spectrum live: a waterfall, the levels now and at most, the devices that disturb Wi-Fi.
-// Everything comes from the API that other programs use: /api/v1/airshark, as server-sent events.
 
-const API = `${location.origin}/api/v1/airshark`;
+import { follow, get } from "./api.js";
+import { el } from "./dom.js";
+
 const COLUMNS = 256;
 const ROWS = 120;
 const LOW_DBM = -110;
@@ -39,7 +40,7 @@ const find = (id) => document.getElementById(id);
 const palette = makePalette([[8, 12, 40], [30, 60, 140], [20, 140, 150], [120, 200, 80], [250, 220, 60], [255, 255, 240]]);
 const view = { hears: false, paused: false, pointer: null, now: new Uint8Array(COLUMNS), most: new Uint8Array(COLUMNS), low: 2400, high: 2500 };
 const devices = new Map();
-let streams = [];
+let looking = new AbortController();
 let qualityTimer = 0;
 
 function makePalette(stops) {
@@ -196,8 +197,7 @@ function showDevice(detection) {
     cell(row, `${each.center_mhz.toFixed(1)} MHz${width}`);
     cell(row, `${each.rssi_dbm.toFixed(0)} dBm`);
     cell(row, `${(100 * each.duty_cycle).toFixed(0)} %`);
-    const meter = document.createElement("meter");
-    Object.assign(meter, { max: 100, low: 20, high: 50, optimum: 0, value: each.severity, title: `${each.severity} of 100` });
+    const meter = el("meter", { max: 100, low: 20, high: 50, optimum: 0, value: each.severity, title: `${each.severity} of 100` });
     row.insertCell().append(meter, ` ${each.severity}`);
     cell(row, `${(100 * each.confidence).toFixed(0)} %`);
     cell(row, each.channels.join(", ") || "none");
@@ -214,17 +214,12 @@ function countDevices() {
 }
 
 async function showQuality() {
-  const answer = await fetch(`${API}/airQuality`);
-  if (!answer.ok) return;
-  const { channels, recommended_channel: best } = await answer.json();
+  const { channels, recommended_channel: best } = await get("/airshark/airQuality", looking.signal);
   text("advice", best ? `Of channels 1, 6 and 11, take ${best}.` : "");
   find("quality").replaceChildren(...channels.map((each) => {
-    const item = document.createElement("li");
-    const meter = document.createElement("meter");
-    Object.assign(meter, { max: 100, low: 40, high: 75, optimum: 100, value: each.quality });
-    item.title = `Busy ${(100 * each.busy_share).toFixed(0)} % of the time`;
-    item.append(`${each.channel} `, meter, ` ${each.quality}`);
-    return item;
+    const meter = el("meter", { max: 100, low: 40, high: 75, optimum: 100, value: each.quality });
+    const title = `Busy ${(100 * each.busy_share).toFixed(0)} % of the time`;
+    return el("li", { title }, `${each.channel} `, meter, ` ${each.quality}`);
   }));
 }
 
@@ -235,54 +230,36 @@ function complain(words) {
 
 // ---- the streams
 
-async function explain(path) {
-  // Why a stream was refused, an event source does not tell; a plain request does, and is ended at once.
-  const ended = new AbortController();
+async function listen(path, handle) {
+  const { signal } = looking;
   try {
-    const answer = await fetch(path, { signal: ended.signal });
-    if (!answer.ok) complain((await answer.json()).message ?? `The node answered ${answer.status}.`);
-  } catch {
-    complain("The node does not answer.");
-  } finally {
-    ended.abort();
+    await follow(path, signal, handle);
+  } catch (error) {
+    if (!signal.aborted) complain(error.message);
   }
-}
-
-function listen(path, handlers) {
-  const stream = new EventSource(path);
-  for (const [name, handle] of Object.entries(handlers)) {
-    stream.addEventListener(name, (event) => { if (event.data) handle(JSON.parse(event.data)); });
-  }
-  stream.onerror = () => { if (stream.readyState === EventSource.CLOSED) explain(path); };
-  streams.push(stream);
-}
-
-function stop() {
-  for (const stream of streams) stream.close();
-  streams = [];
-  clearInterval(qualityTimer);
 }
 
 function start() {
-  stop();
+  looking.abort();
+  looking = new AbortController();
+  clearInterval(qualityTimer);
   // Nobody looks: the radio rests.
   if (view.paused || document.hidden) return;
   const rate = Number(find("rate").value);
   const wishes = new URLSearchParams({
     minMhz: view.low, maxMhz: view.high, columns: COLUMNS, rowsPerS: rate, rowsPerTile: Math.max(1, Math.round(rate / 10)),
   });
-  listen(`${API}/waterfall?${wishes}`, {
-    tile: ({ tile }) => addTile(tile),
-    source: ({ source }) => showSource(source),
+  listen(`/airshark/waterfall?${wishes}`, ({ tile, source }) => {
+    if (tile) addTile(tile);
+    if (source) showSource(source);
   });
-  listen(`${API}/detections/watch`, {
-    detection: ({ detection }) => showDevice(detection),
-    synced: () => {
-      countDevices();
-      // Only now does the analysis begin that the quality of channels comes from.
-      clearInterval(qualityTimer);
-      qualityTimer = setInterval(showQuality, QUALITY_EVERY_MS);
-    },
+  listen("/airshark/detections/watch", ({ detection, synced }) => {
+    if (detection) showDevice(detection);
+    if (!synced) return;
+    countDevices();
+    // Only now does the analysis begin that the quality of channels comes from; it ends when the source does.
+    clearInterval(qualityTimer);
+    qualityTimer = setInterval(() => showQuality().catch(() => {}), QUALITY_EVERY_MS);
   });
 }
 

@@ -81,6 +81,15 @@ def test_another_band_shows_what_was_measured_there(page: Page) -> None:
     assert not page.evaluate(LIT)
 
 
+def test_a_refusal_is_told_in_the_words_of_the_node(node: NodeProcess) -> None:
+    with browsing(node, "/spectrum", refusals=frozenset({400})) as page:
+        page.evaluate("""document.getElementById("rate").add(new Option("9999"))""")
+        page.locator("#rate").select_option("9999")
+        refused = node.request("GET", "/api/v1/airshark/waterfall?rowsPerS=9999")
+        assert refused.status == 400
+        expect(page.locator("#problem")).to_have_text(refused.json["message"], timeout=PATIENCE_S * 1000)
+
+
 def test_without_a_source_nothing_is_said_of_the_air(page: Page, node: NodeProcess) -> None:
     before = node.request("GET", "/api/v1/airshark/source").json["settings"]
     node.request("PUT", "/api/v1/airshark/source", json_body={"kind": "SOURCE_KIND_NONE"})
