@@ -52,21 +52,21 @@ async def running(settings: Settings) -> AsyncIterator[Certificate | None]:
             for name in settings.addresses
         }
         verifier = TokenVerifier(settings.public_dir)
-        await stack.enter_async_context(_serving(build(channels, verifier, settings.cors_origins), settings))
+        await stack.enter_async_context(_serving(build(channels, verifier, settings), settings))
         yield certificate
 
 
-def build(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...]) -> Starlette:
+def build(channels: Channels, verifier: TokenVerifier, settings: Settings) -> Starlette:
     """Returns the application."""
     return Starlette(
-        routes=list(_routes(channels, verifier, origins)),
+        routes=list(_routes(channels, verifier, settings)),
         exception_handlers={405: _wrong_method, Exception: _unexpected},
     )
 
 
-def _routes(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...]) -> Iterator[BaseRoute]:
+def _routes(channels: Channels, verifier: TokenVerifier, settings: Settings) -> Iterator[BaseRoute]:
     for relay in RELAYS:
-        endpoint = Endpoint(relay, channels, verifier, origins)
+        endpoint = Endpoint(relay, channels, verifier, settings.cors_origins)
         for path in (relay.path, relay.path + "/{rest:path}"):
             yield WebSocketRoute(path, endpoint.__call__)
             yield Route(path, _upgrade_required, methods=READ)
@@ -75,7 +75,7 @@ def _routes(channels: Channels, verifier: TokenVerifier, origins: tuple[str, ...
     yield Route(exports.PATH, exports.Export(channels, verifier).__call__, methods=READ)
     for path, open_stream in EVENT_STREAMS.items():
         yield Route(path, EventStream(open_stream, channels, verifier).__call__, methods=READ)
-    yield Route("/healthz", HealthPage(channels).__call__, methods=READ)
+    yield Route("/healthz", HealthPage(channels, settings.addresses).__call__, methods=READ)
     for path, page in (
         ("/", pages.index),
         ("/spectrum", pages.spectrum),

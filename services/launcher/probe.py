@@ -3,6 +3,7 @@
 import socket
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -46,7 +47,7 @@ def service_status(name: str, settings: Settings) -> PartStatus:
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=TIMEOUT_S)
     except grpc.RpcError as error:
         return PartStatus(
-            name, False, address, "does not answer" if _is_gone(error) else str(error.code().name)
+            name, False, address, _silence(address) if _is_gone(error) else str(error.code().name)
         )
     except CertificateError as error:
         return PartStatus(name, False, address, str(error))
@@ -88,6 +89,13 @@ def _connected(address: str, settings: Settings) -> socket.socket:
     return (
         certificate.context().wrap_socket(connection, server_hostname="bridge") if certificate else connection
     )
+
+
+def _silence(address: str) -> str:
+    path = Address.parse(address).path
+    if path and not Path(path).exists():
+        return "does not answer: it does not run, or its socket was deleted; start it again"
+    return "does not answer"
 
 
 def _is_gone(error: grpc.RpcError) -> bool:

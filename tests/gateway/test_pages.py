@@ -1,11 +1,13 @@
 """The pages and the health of the node."""
 
 import re
+import time
 
 import pytest
 
 from gateway import descriptors
 from gateway.bridge import reference
+from gateway.bridge.health import CACHE_S
 from gateway.bridge.pages import PORTAL
 from tests.gateway.conftest import Gateway
 
@@ -79,6 +81,21 @@ class TestPages:
         services = {"auth", "network", "airshark", "chutes", "node"}
         assert answer.json == {"status": "ok", "services": dict.fromkeys(services, "SERVING")}
         assert not gateway.doubles.checks
+
+    def test_a_service_that_nobody_can_connect_to_any_more_is_not_well(self, gateway: Gateway) -> None:
+        deleted = gateway.settings.runtime / "network.sock"
+        kept = deleted.rename(deleted.with_name("kept"))
+        try:
+            time.sleep(CACHE_S)
+            answer = gateway.request("GET", "/healthz", token=False)
+        finally:
+            kept.rename(deleted)
+        assert (answer.status, answer.json["status"]) == (503, "degraded")
+        states = answer.json["services"]
+        assert states.pop("network") == "SOCKET_MISSING"
+        assert set(states.values()) == {"SERVING"}
+        time.sleep(CACHE_S)
+        assert gateway.request("GET", "/healthz", token=False).status == 200
 
 
 class TestReference:

@@ -256,6 +256,9 @@ def test_health_of_each_part(node: NodeProcess) -> None:
     for part in ("auth", "network", "airshark", "chutes", "node", "bridge", "gateway"):
         done = health(part)
         assert (done.returncode, done.stdout) == (0, f"{part} is healthy\n")
+    (node.home / "run" / "airshark.sock").unlink()
+    done = health("airshark")
+    assert (done.returncode, "its socket was deleted" in done.stdout) == (1, True)
     node.stop()
     for part in ("auth", "bridge", "gateway"):
         done = health(part)
