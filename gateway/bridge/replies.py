@@ -4,7 +4,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import json_format
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 from starlette.responses import Response
 
@@ -67,7 +67,3 @@ def _reply(status: status_pb2.Status, http_status: int | None = None) -> Respons
         CHALLENGE if http_status == 401 else None,
         "application/json",
     )
-
-
-# Error details are read from the pool of known types when they are written as JSON.
-_KNOWN = error_details_pb2.ErrorInfo

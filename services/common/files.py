@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 PRIVATE = 0o600
-PRIVATE_DIR = 0o700
 READABLE = 0o644
 
 

@@ -193,13 +193,6 @@ def channel_number(frequency_mhz: int) -> int:
     return 0
 
 
-def channel_frequency_mhz(number: int, band_5g: bool) -> int:
-    """Returns the middle of a channel of the 2.4 or the 5 GHz band."""
-    if band_5g:
-        return 5000 + 5 * number
-    return 2484 if number == 14 else 2407 + 5 * number
-
-
 @dataclass(frozen=True, slots=True)
 class StationLeft:
     """A station has left an access point."""

@@ -18,6 +18,7 @@ from services.network.domain.sections import Section
 from services.network.domain.unbroken import unbroken
 from services.network.rpc.hostconfig import shown
 from services.network.rpc.paging import page
+from services.network.rpc.station_messages import to_lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class NetworkRpcs:
         """Lists the leases of a network."""
         leases = await self._lookup.leases(current_principal(), request.chute, request.network)
         part, token = page(leases, lambda lease: lease.mac, request.page_size, request.page_token)
-        return pb.ListLeasesResponse(leases=map(_lease, part), next_page_token=token)
+        return pb.ListLeasesResponse(leases=map(to_lease, part), next_page_token=token)
 
     async def ListDevices(self, request: pb.ListDevicesRequest, context: Any) -> pb.ListDevicesResponse:
         """Lists the devices that hold or held a lease."""
@@ -96,16 +97,6 @@ def _key(section: Section) -> str:
 
 def _network(network: Network) -> pb.Network:
     return pb.Network(name=network.name, type=network.wanted.type, interface=network.name)
-
-
-def _lease(lease: Lease) -> pb.Lease:
-    return pb.Lease(
-        expires=str(lease.expires_s),
-        mac_addr=lease.mac,
-        ip_addr=lease.address,
-        hostname=lease.hostname,
-        client_id=lease.client_id,
-    )
 
 
 def _device(lease: Lease, as_of: float) -> pb.Device:
