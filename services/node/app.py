@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -117,17 +119,8 @@ async def _parts(
         [channel for name, channel in channels.items() if name != "node"], settings.service_token_file
     )
     observer = NodeObserver(channels["chutes"], settings.service_token_file, outbox, inventory)
-
-    processors = readings.ProcessorLoad()
-
-    async def report() -> node_pb2.GetTelemetryResponse:
-        facts = await chutes.facts()
-        return documents.to_telemetry(await asyncio.to_thread(readings.telemetry, facts))
-
-    async def status() -> node_pb2.GetStatusResponse:
-        return documents.to_status(await asyncio.to_thread(readings.status, processors))
-
-    telemetry, load = Cached(report, TELEMETRY_AGE_S), Cached(status, STATUS_AGE_S)
+    telemetry = Cached(partial(_telemetry, chutes), TELEMETRY_AGE_S)
+    status = Cached(partial(_status, readings.ProcessorLoad()), STATUS_AGE_S)
     around = Surroundings(
         Sources(channels, settings.service_token_file, observer, lines, telemetry),
         outbox,
@@ -145,7 +138,7 @@ async def _parts(
             observer=observer,
             inventory=inventory,
             telemetry=lambda: as_json(telemetry),
-            status=lambda: as_json(load),
+            status=lambda: as_json(status),
             host_config=neighbours.host_config,
             ssh_key_file=settings.home / SSH_KEY_FILE,
             zerotier_dir=_zerotier_dir(options),
@@ -153,27 +146,18 @@ async def _parts(
 
     controllers = Controllers(connect, observer)
     provisioning = Provisioning(file, present, defaults, controllers)
-
-    async def others() -> Facts:
-        healths, engine, wanted = await asyncio.gather(
-            neighbours.healths(), neighbours.engine_available(), neighbours.wanted_radios()
-        )
-        return Facts(
-            services=healths,
-            engine_available=engine,
-            wanted_radios=wanted,
-            radios=[radio.id for radio in inventory.hardware.radios],
-            settings_problems=list(map(str, options.problems)),
-            controller=provisioning.present.pdserver if provisioning.present.provisioned else "",
-            controller_connected=provisioning.connected,
-            controller_trouble=provisioning.trouble.message if provisioning.trouble else "",
-        )
-
+    others = partial(
+        _known_elsewhere,
+        neighbours=neighbours,
+        inventory=inventory,
+        options=options,
+        provisioning=provisioning,
+    )
     parts = Parts(
         inventory=inventory,
         capabilities=neighbours,
         telemetry=telemetry,
-        status=load,
+        status=status,
         provisioning=provisioning,
         options=options,
         keys=SshKeys(AuthorizedKeys(), find_account, load_key),
@@ -181,6 +165,40 @@ async def _parts(
         facts=FactFinder(settings, others),
     )
     return parts, controllers
+
+
+async def _telemetry(chutes: ChuteClient) -> node_pb2.GetTelemetryResponse:
+    facts = await chutes.facts()
+    return documents.to_telemetry(await asyncio.to_thread(readings.telemetry, facts))
+
+
+async def _status(processors: readings.ProcessorLoad) -> node_pb2.GetStatusResponse:
+    return documents.to_status(await asyncio.to_thread(readings.status, processors))
+
+
+async def _known_elsewhere(
+    machine: Facts,
+    *,
+    neighbours: Neighbours,
+    inventory: Inventory,
+    options: Options,
+    provisioning: Provisioning,
+) -> Facts:
+    """Adds what other parts of the node know to what this machine tells."""
+    healths, engine, wanted = await asyncio.gather(
+        neighbours.healths(), neighbours.engine_available(), neighbours.wanted_radios()
+    )
+    return replace(
+        machine,
+        services=healths,
+        engine_available=engine,
+        wanted_radios=wanted,
+        radios=[radio.id for radio in inventory.hardware.radios],
+        settings_problems=list(map(str, options.problems)),
+        controller=provisioning.present.pdserver if provisioning.present.provisioned else "",
+        controller_connected=provisioning.connected,
+        controller_trouble=provisioning.trouble.message if provisioning.trouble else "",
+    )
 
 
 def _zerotier_dir(options: Options) -> Path:

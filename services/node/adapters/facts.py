@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -29,11 +28,11 @@ STRUCT_TIMEX_BYTES = 512
 COMMAND_TIMEOUT_S = 10.0
 SECRET_FILES = ("admin-password", "internal/*", "auth/*", "node/provision.json", "chutes/*.sqlite3")
 
-Gather = Callable[[], Awaitable[Facts]]
+Gather = Callable[[Facts], Awaitable[Facts]]
 
 
 class FactFinder:
-    """Looks at this machine; what other parts of the node know is asked by `others`."""
+    """Looks at this machine; `others` adds what other parts of the node know."""
 
     def __init__(self, settings: Settings, others: Gather) -> None:
         self._settings = settings
@@ -41,19 +40,7 @@ class FactFinder:
 
     async def gather(self) -> Facts:
         """Returns everything that is known now."""
-        machine = await asyncio.to_thread(machine_facts, self._settings)
-        others = await self._others()
-        return replace(
-            machine,
-            engine_available=others.engine_available,
-            services=others.services,
-            radios=others.radios,
-            wanted_radios=others.wanted_radios,
-            settings_problems=others.settings_problems,
-            controller=others.controller,
-            controller_connected=others.controller_connected,
-            controller_trouble=others.controller_trouble,
-        )
+        return await self._others(await asyncio.to_thread(machine_facts, self._settings))
 
     async def fix(self, issue: str) -> str:
         """Does what can be done about an issue and tells what that was."""

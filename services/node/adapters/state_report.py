@@ -13,6 +13,7 @@ from google.protobuf import json_format
 from services.common.errors import DomainError
 from services.node.adapters import sysfs, zerotier
 from services.node.adapters.observer import NodeObserver
+from services.node.domain.hardware import Radio
 from services.node.domain.inventory import Inventory
 
 Document = dict[str, Any]
@@ -51,20 +52,7 @@ async def state_report(
         "chutes": chutes,
         "devices": [
             *_wired(await asyncio.to_thread(sysfs.wired_cards), config.get("wan")),
-            *(
-                {
-                    "name": f"wifi{radio.mac.replace(':', '')}",
-                    "mac": radio.mac,
-                    "type": "wifi",
-                    "phy": radio.phy,
-                    "vendor": radio.vendor_id,
-                    "device": radio.device_id,
-                    "slot": radio.slot,
-                    "primary_interface": radio.interfaces[0] if radio.interfaces else None,
-                    "id": radio.id,
-                }
-                for radio in hardware.radios
-            ),
+            *map(_wireless, hardware.radios),
         ],
         "hostConfig": config,
         "snaps": [],
@@ -85,6 +73,20 @@ async def state_report(
 def _wired(cards: Sequence[tuple[str, str]], wan: Any) -> Sequence[Document]:
     uplink = wan.get("interface") if isinstance(wan, dict) else None
     return [{"name": name, "mac": mac, "type": "wan" if name == uplink else "lan"} for name, mac in cards]
+
+
+def _wireless(radio: Radio) -> Document:
+    return {
+        "name": f"wifi{radio.mac.replace(':', '')}",
+        "mac": radio.mac,
+        "type": "wifi",
+        "phy": radio.phy,
+        "vendor": radio.vendor_id,
+        "device": radio.device_id,
+        "slot": radio.slot,
+        "primary_interface": radio.interfaces[0] if radio.interfaces else None,
+        "id": radio.id,
+    }
 
 
 def _chute(chute: Mapping[str, Any], origin: Document | None) -> Document:
