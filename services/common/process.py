@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from paradrop.process.v1 import process_pb2 as pb
 from paradrop.process.v1 import process_pb2_grpc
 
 from services.common.metrics import CallMetrics, Collect, Family, Sample
 from services.common.ring import RING, LogLine
+from services.common.timestamps import to_timestamp
 
 IDLE_S = 60.0
 NAME = pb.DESCRIPTOR.services_by_name["ProcessService"].full_name
@@ -100,7 +100,7 @@ def _to_family(family: Family) -> pb.MetricFamily:
 
 def _to_line(line: LogLine) -> pb.Line:
     return pb.Line(
-        time=Timestamp(seconds=int(line.time_s), nanos=int(line.time_s % 1 * 1e9)),
+        time=to_timestamp(line.time_s),
         service=line.service,
         level=line.level,
         message=line.message,

@@ -12,6 +12,7 @@ from paradrop.node.v1 import node_pb2, node_pb2_grpc
 from services.common.channels import service_metadata
 from services.common.errors import DomainError
 from services.common.settings import Settings
+from services.common.timestamps import to_seconds
 from services.common.tls import blocking_channel
 
 
@@ -67,7 +68,7 @@ def read_logs(
                     missing = f"{response.dropped_count} lines were skipped"
                     yield Shown(time.time(), "paradrop", "warning", missing, {})
                 for line in response.lines.lines:
-                    time_s = line.time.seconds + line.time.nanos / 1e9
+                    time_s = to_seconds(line.time)
                     yield Shown(time_s, line.service, line.level, line.message, dict(line.fields))
         except grpc.RpcError as error:
             raise LogsError(f"The node does not give its log: {error.details()}; is it running?") from None

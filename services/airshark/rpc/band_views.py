@@ -9,7 +9,8 @@ from paradrop.airshark.v1 import airshark_pb2 as pb
 
 from services.airshark.domain.band import UNSEEN_DBM, Band
 from services.airshark.domain.reader import Batch, Item, SourceState
-from services.airshark.rpc.source_messages import to_event, to_timestamp
+from services.airshark.rpc.source_messages import to_event
+from services.common.timestamps import to_timestamp
 
 
 class _Gathering:

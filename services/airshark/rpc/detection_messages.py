@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from paradrop.airshark.v1 import detections_pb2 as pb
 
 from services.airshark.analysis.found import Device
 from services.airshark.domain.air_quality import ChannelQuality
 from services.airshark.domain.detections import Alarm, Detection
+from services.common.timestamps import to_timestamp
 
 KINDS = {device: pb.DeviceKind.Value(f"DEVICE_KIND_{device.name}") for device in Device}
 DEVICES = {kind: device for device, kind in KINDS.items()}
@@ -89,10 +89,3 @@ def to_event(event: Detection | Alarm) -> dict[str, Any]:
         "channels": list(event.channels),
         "model_version": event.model_version,
     }
-
-
-def to_timestamp(seconds: float) -> Timestamp:
-    """Returns a time since 1970 as a proto; times before that are 1970."""
-    stamp = Timestamp()
-    stamp.FromMicroseconds(max(round(seconds * 1e6), 0))
-    return stamp

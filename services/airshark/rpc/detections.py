@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import status_pb2
 from paradrop.airshark.v1 import detections_pb2 as pb
 from paradrop.airshark.v1 import detections_pb2_grpc
@@ -16,6 +15,7 @@ from services.airshark.domain.analysis_settings import AnalysisSettings
 from services.airshark.domain.detections import Alarm, Detection, DetectionDesk
 from services.airshark.rpc.detection_messages import DEVICES, KINDS, to_alarm, to_channel, to_detection
 from services.common.errors import FailedPrecondition, InvalidArgument
+from services.common.timestamps import to_seconds
 
 SERVICE = pb.DESCRIPTOR.services_by_name["DetectionService"]
 HEARTBEAT_S = 10.0
@@ -60,8 +60,8 @@ class DetectionServicer(detections_pb2_grpc.DetectionServiceServicer):
         size = request.page_size or DEFAULT_PAGE_SIZE
         await self._desk.flush()
         found = await self._store.page(
-            _seconds(request.start_time) if request.HasField("start_time") else 0.0,
-            _seconds(request.end_time) if request.HasField("end_time") else END_OF_TIME_S,
+            to_seconds(request.start_time) if request.HasField("start_time") else 0.0,
+            to_seconds(request.end_time) if request.HasField("end_time") else END_OF_TIME_S,
             _device(request.device),
             _before(request.page_token),
             size + 1,
@@ -122,10 +122,6 @@ def _heartbeat() -> pb.WatchDetectionsResponse:
 
 def _to_settings(settings: AnalysisSettings) -> pb.AnalysisSettings:
     return pb.AnalysisSettings(continuous=settings.continuous, alarm_severity=settings.alarm_severity)
-
-
-def _seconds(stamp: Timestamp) -> float:
-    return stamp.ToMicroseconds() / 1e6
 
 
 def _device(kind: "pb.DeviceKind.ValueType") -> Device | None:

@@ -11,7 +11,8 @@ from paradrop.airshark.v1 import airshark_pb2 as pb
 
 from services.airshark.domain.block import SampleBlock
 from services.airshark.domain.reader import Item, SourceState, State
-from services.airshark.rpc.source_messages import to_event, to_timestamp
+from services.airshark.rpc.source_messages import to_event
+from services.common.timestamps import to_timestamp
 
 
 class RawView:

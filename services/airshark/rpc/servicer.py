@@ -25,8 +25,9 @@ from services.airshark.rpc.requests import (
     to_waterfall_view,
 )
 from services.airshark.rpc.sample_views import RawView, SpectrumView
-from services.airshark.rpc.source_messages import KINDS, to_event, to_timestamp
+from services.airshark.rpc.source_messages import KINDS, to_event
 from services.airshark.rpc.streams import Streams
+from services.common.timestamps import to_timestamp
 
 SERVICE = pb.DESCRIPTOR.services_by_name["AirsharkService"]
 ANALYZER = (pb.SubscribeAnalyzerResponse, "")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from paradrop.auth.v1 import auth_pb2 as pb
 from paradrop.auth.v1 import auth_pb2_grpc
 
@@ -17,6 +16,7 @@ from services.auth.rpc.peer import client_address
 from services.common.errors import InvalidArgument
 from services.common.identity import Role, current_principal
 from services.common.paging import page_size, token_invalid
+from services.common.timestamps import to_timestamp
 
 SERVICE = pb.DESCRIPTOR.services_by_name["AuthService"]
 
@@ -137,22 +137,18 @@ def _role(role: int) -> Role:
 
 
 def _user(user: User) -> pb.User:
-    return pb.User(username=user.name, role=pb.Role.ValueType(user.role), create_time=_time(user.created_s))
+    return pb.User(
+        username=user.name, role=pb.Role.ValueType(user.role), create_time=to_timestamp(user.created_s)
+    )
 
 
 def _login(login: Login) -> pb.Login:
     return pb.Login(
-        time=_time(login.time_s),
+        time=to_timestamp(login.time_s),
         username=login.username,
         address=login.address,
         outcome=pb.Login.Outcome.ValueType(login.outcome),
     )
-
-
-def _time(time_s: float) -> Timestamp:
-    time = Timestamp()
-    time.FromMilliseconds(round(time_s * 1000))
-    return time
 
 
 def _is_login_id(text: str) -> bool:

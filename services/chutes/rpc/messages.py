@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from google.protobuf import struct_pb2, timestamp_pb2
+from google.protobuf import struct_pb2
 from paradrop.chutes.v1 import changes_pb2, chutes_pb2, plans_pb2
 
 from services.chutes.domain import configuration
@@ -14,6 +14,7 @@ from services.chutes.domain.folderport import Folders
 from services.chutes.domain.planner import Plan
 from services.chutes.domain.state import ServiceState, chute_state, service_states
 from services.common.documents import to_struct
+from services.common.timestamps import to_timestamp
 
 NULL = struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
 
@@ -121,12 +122,6 @@ def to_plan(plan: Plan) -> plans_pb2.Plan:
 def to_principal(actor: Actor) -> chutes_pb2.Principal:
     """Returns who did something or owns something."""
     return chutes_pb2.Principal(name=actor.name, domain=actor.domain, role=actor.role)
-
-
-def to_timestamp(seconds: float) -> timestamp_pb2.Timestamp:
-    """Returns a time given in seconds since 1970, to the microsecond."""
-    microseconds = round(seconds * 1_000_000)
-    return timestamp_pb2.Timestamp(seconds=microseconds // 1_000_000, nanos=microseconds % 1_000_000 * 1000)
 
 
 def to_value(value: str | int | float | None) -> struct_pb2.Value:

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Mapping
 from paradrop.chutes.v1 import chutes_pb2 as pb
 
 from services.chutes.domain.usage import ServiceUsage, total
-from services.chutes.rpc.messages import to_timestamp
 from services.common.streams import heartbeat
+from services.common.timestamps import to_timestamp
 
 DEFAULT_INTERVAL_S = 1
 NANOSECONDS = 1e9

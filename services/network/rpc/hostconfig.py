@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from google.protobuf import timestamp_pb2
 from paradrop.network.v1 import hostconfig_pb2 as pb
 from paradrop.network.v1 import hostconfig_pb2_grpc
 
 from services.common.documents import bare, from_struct, to_struct, to_value
 from services.common.errors import InvalidArgument
 from services.common.identity import Role, current_principal
+from services.common.timestamps import to_timestamp
 from services.network.domain.hostconfig import MAX_CONFIRM_S, MIN_CONFIRM_S, HostConfigs
 from services.network.domain.hostdiff import ABSENT, SECRETS, Difference, masked
 from services.network.domain.hostschema import HOST_CONFIG_SCHEMA
@@ -125,7 +125,7 @@ class HostConfigServicer(hostconfig_pb2_grpc.HostConfigServiceServicer):
     def _version(self, version: Version) -> pb.HostConfigVersion:
         return pb.HostConfigVersion(
             version=version.version,
-            create_time=_timestamp(version.create_time_s),
+            create_time=to_timestamp(version.create_time_s),
             author=version.author,
             change_id=version.change_id,
             in_force=version.version == self._configs.state.version,
@@ -142,7 +142,7 @@ class HostConfigServicer(hostconfig_pb2_grpc.HostConfigServiceServicer):
             host_managed=self._managed,
         )
         if state.state == "probation":
-            status.deadline.CopyFrom(_timestamp(state.deadline_s))
+            status.deadline.CopyFrom(to_timestamp(state.deadline_s))
         return status
 
 
@@ -154,8 +154,3 @@ def _difference(difference: Difference) -> pb.HostConfigDifference:
             # A secret that has changed is shown as changed, to nobody as what it is.
             getattr(message, field).CopyFrom(to_value(masked(value, name if name in SECRETS else "")))
     return message
-
-
-def _timestamp(seconds: float) -> timestamp_pb2.Timestamp:
-    microseconds = round(seconds * 1_000_000)
-    return timestamp_pb2.Timestamp(seconds=microseconds // 1_000_000, nanos=microseconds % 1_000_000 * 1000)

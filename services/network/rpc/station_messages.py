@@ -1,8 +1,8 @@
 """Stations, radios and leases as messages."""
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from paradrop.network.v1 import network_pb2, wireless_pb2
 
+from services.common.timestamps import to_timestamp
 from services.network.domain.access_lists import AccessList, Mode
 from services.network.domain.dhcp import Lease
 from services.network.domain.station_book import Association, Session
@@ -156,10 +156,3 @@ def to_access_list(rules: AccessList) -> wireless_pb2.AccessList:
 def from_mode(mode: int) -> Mode:
     """Reads how addresses are meant."""
     return "allow" if mode == wireless_pb2.AccessList.MODE_ALLOW else "deny"
-
-
-def to_timestamp(seconds: float) -> Timestamp:
-    """Returns a time."""
-    stamp = Timestamp()
-    stamp.FromMilliseconds(int(seconds * 1000))
-    return stamp

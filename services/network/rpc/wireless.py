@@ -9,6 +9,7 @@ from paradrop.type.v1 import stream_pb2
 
 from services.common.identity import current_principal
 from services.common.streams import heartbeat, with_end
+from services.common.timestamps import to_timestamp
 from services.network.domain.access_lists import AccessLists
 from services.network.domain.lease_watch import LeaseBook, LeaseEnded, LeaseEvent
 from services.network.domain.station_book import Association, StationBook, StationEvent
@@ -25,7 +26,6 @@ from services.network.rpc.station_messages import (
     to_radio,
     to_session,
     to_survey,
-    to_timestamp,
 )
 
 SERVICE = pb.DESCRIPTOR.services_by_name["WirelessService"]

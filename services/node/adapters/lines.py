@@ -13,6 +13,7 @@ from services.common.channels import service_metadata
 from services.common.errors import DomainError
 from services.common.feed import Subscription
 from services.common.ring import KEPT_LINES, RING, LogLine
+from services.common.timestamps import to_seconds
 
 TIMEOUT_S = 1.0
 RETRY_S = 2.0
@@ -88,5 +89,4 @@ class NodeLines:
 
 
 def _line(line: process_pb2.Line) -> LogLine:
-    time_s = line.time.seconds + line.time.nanos / 1e9
-    return LogLine(time_s, line.service, line.level, line.message, dict(line.fields))
+    return LogLine(to_seconds(line.time), line.service, line.level, line.message, dict(line.fields))

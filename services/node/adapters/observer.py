@@ -14,6 +14,7 @@ from paradrop.controller.v1 import controller_pb2
 
 from services.common.channels import service_metadata
 from services.common.errors import DomainError
+from services.common.timestamps import to_seconds
 from services.node.adapters.outbox import Outbox
 from services.node.domain.inventory import Inventory
 from services.node.rpc import documents
@@ -76,7 +77,7 @@ class NodeObserver:
 
     async def _see(self, change: changes_pb2.Change) -> None:
         if change.update_type == "factoryreset" and change.status == "succeeded":
-            self.reset_s = max(self.reset_s, change.end_time.seconds + change.end_time.nanos / 1e9)
+            self.reset_s = max(self.reset_s, to_seconds(change.end_time))
             self.reset.set()
         if change.status == "succeeded" and change.update_type in ALTERING:
             await self._outbox.forget_origin(change.name, change.id)

@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 
 import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 from paradrop.chutes.v1 import changes_pb2
 from paradrop.controller.v1 import controller_pb2 as pb
 
+from services.common.timestamps import to_timestamp
 from services.node.adapters.live import Live, Sources
 from services.node.adapters.outbox import Outbox, Record
 from services.node.adapters.tunnel import Tunnel
@@ -99,8 +99,7 @@ class Session:
 
 
 def _to_record(record: Record) -> pb.Record:
-    time = Timestamp(seconds=int(record.time_s), nanos=int(record.time_s % 1 * 1e9))
-    message = pb.Record(sequence=record.sequence, time=time)
+    message = pb.Record(sequence=record.sequence, time=to_timestamp(record.time_s))
     if record.kind == "change":
         message.change_ended.CopyFrom(changes_pb2.Change.FromString(record.payload))
     else:

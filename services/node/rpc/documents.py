@@ -3,10 +3,10 @@
 from typing import Any
 
 from google.protobuf import json_format, struct_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
 from paradrop.node.v1 import node_pb2 as pb
 
 from services.common.ring import LogLine
+from services.common.timestamps import to_timestamp
 from services.node.domain.hardware import Hardware, Software
 from services.node.domain.provision import Provision, Provisioning
 
@@ -112,7 +112,7 @@ def to_controller(provisioning: Provisioning) -> pb.GetControllerResponse:
 def to_log_line(line: LogLine) -> pb.LogLine:
     """Returns one line of the log."""
     return pb.LogLine(
-        time=Timestamp(seconds=int(line.time_s), nanos=int(line.time_s % 1 * 1e9)),
+        time=to_timestamp(line.time_s),
         service=line.service,
         level=line.level,
         message=line.message,

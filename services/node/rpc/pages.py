@@ -3,27 +3,18 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from services.common.errors import InvalidArgument
-
-MAX_PAGE_SIZE = 500
+from services.common.paging import page_size, token_invalid
 
 T = TypeVar("T")
 
 
-def page(items: Sequence[T], page_size: int, page_token: str) -> tuple[Sequence[T], str]:
-    """Returns one page and the token of the next one; raises InvalidArgument for a bad size or token."""
-    if not 0 <= page_size <= MAX_PAGE_SIZE:
-        raise InvalidArgument(
-            f"page_size must be from 1 to {MAX_PAGE_SIZE}, not {page_size}.",
-            reason="PAGE_SIZE_OUT_OF_RANGE",
-            field="page_size",
-        )
-    if page_token and not (page_token.isascii() and page_token.isdecimal() and len(page_token) < 10):
-        raise InvalidArgument(
-            "page_token must be the next_page_token of the page before.",
-            reason="PAGE_TOKEN_INVALID",
-            field="page_token",
-        )
-    begin = int(page_token or 0)
-    end = begin + (page_size or len(items))
+def page(items: Sequence[T], size: int, token: str) -> tuple[Sequence[T], str]:
+    """Returns one page and the token of the next one, all items for a size of 0.
+
+    InvalidArgument (PAGE_SIZE_OUT_OF_RANGE, PAGE_TOKEN_INVALID).
+    """
+    if token and not (token.isascii() and token.isdecimal() and len(token) < 10):
+        raise token_invalid()
+    begin = int(token or 0)
+    end = begin + page_size(size, default=len(items))
     return items[begin:end], str(end) if end < len(items) else ""
