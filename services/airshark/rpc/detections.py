@@ -15,6 +15,7 @@ from services.airshark.domain.analysis_settings import AnalysisSettings
 from services.airshark.domain.detections import Alarm, Detection, DetectionDesk
 from services.airshark.rpc.detection_messages import DEVICES, KINDS, to_alarm, to_channel, to_detection
 from services.common.errors import FailedPrecondition, InvalidArgument
+from services.common.streams import heartbeat
 from services.common.timestamps import to_seconds
 
 SERVICE = pb.DESCRIPTOR.services_by_name["DetectionService"]
@@ -43,7 +44,8 @@ class DetectionServicer(detections_pb2_grpc.DetectionServiceServicer):
             yield pb.WatchDetectionsResponse(synced=stream_pb2.Synced())
             async for events in subscription.batches(HEARTBEAT_S):
                 dropped = subscription.take_dropped()
-                messages = [_message(event) for event in events] or [_heartbeat()]
+                messages = [_message(event) for event in events]
+                messages = messages or [pb.WatchDetectionsResponse(heartbeat=heartbeat())]
                 messages[0].dropped_count = dropped
                 for message in messages:
                     yield message
@@ -112,12 +114,6 @@ def _message(event: Detection | Alarm) -> pb.WatchDetectionsResponse:
     if isinstance(event, Alarm):
         return pb.WatchDetectionsResponse(alarm=to_alarm(event))
     return pb.WatchDetectionsResponse(detection=to_detection(event))
-
-
-def _heartbeat() -> pb.WatchDetectionsResponse:
-    sign = stream_pb2.Heartbeat()
-    sign.time.GetCurrentTime()
-    return pb.WatchDetectionsResponse(heartbeat=sign)
 
 
 def _to_settings(settings: AnalysisSettings) -> pb.AnalysisSettings:

@@ -9,6 +9,7 @@ from paradrop.type.v1 import stream_pb2
 from services.airshark.domain.pipeline import Pipeline
 from services.airshark.domain.views import View, Views
 from services.airshark.rpc.source_messages import to_event
+from services.common.streams import heartbeat
 
 HEARTBEAT_S = 10.0
 QUEUE_MESSAGES = 32
@@ -35,9 +36,7 @@ class Streams:
             async for messages in waiting.batches(HEARTBEAT_S):
                 dropped = waiting.take_dropped()
                 if not messages:
-                    sign = stream_pb2.Heartbeat()
-                    sign.time.GetCurrentTime()
-                    messages = [response(heartbeat=sign).SerializeToString()]
+                    messages = [response(heartbeat=heartbeat()).SerializeToString()]
                 if dropped:
                     # Messages that are put together are read as one: this adds the count to the shared one.
                     messages[0] += response(dropped_count=dropped).SerializeToString()

@@ -151,10 +151,9 @@ def _centre(channel: int, width: int) -> int:
 def _security(config: AccessPointConfig) -> Iterator[tuple[str, object]]:
     wpa, key_management, ciphers, protection = SECURITY[config.encryption]
     yield "wpa", wpa
-    if not wpa:
-        yield "auth_algs", 1
-        return
     yield "auth_algs", 1
+    if not wpa:
+        return
     yield "wpa_key_mgmt", key_management
     if wpa & 1:
         yield "wpa_pairwise", ciphers

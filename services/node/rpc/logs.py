@@ -7,6 +7,7 @@ from paradrop.type.v1 import stream_pb2
 
 from services.common.errors import InvalidArgument
 from services.common.ring import KEPT_LINES, LEVELS, WRITERS, LogLine
+from services.common.streams import heartbeat
 from services.node.domain.ports import Lines
 from services.node.rpc.documents import to_log_line
 
@@ -38,9 +39,7 @@ async def log_responses(lines: Lines, request: pb.StreamLogsRequest) -> AsyncIte
             if new or dropped:
                 yield _lines(new, dropped)
             elif not batch:
-                alive = pb.StreamLogsResponse(heartbeat=stream_pb2.Heartbeat())
-                alive.heartbeat.time.GetCurrentTime()
-                yield alive
+                yield pb.StreamLogsResponse(heartbeat=heartbeat())
 
 
 def _filter(request: pb.StreamLogsRequest) -> Callable[[LogLine], bool]:
