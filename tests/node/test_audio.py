@@ -70,6 +70,7 @@ async def test_a_real_sound_server_is_shown_and_controlled(node: Node) -> None:
         ("SetAudioInfo", audio_pb2.SetAudioInfoRequest(default_sink_name="nope"), "AUDIO_DEVICE_NOT_FOUND"),
         ("LoadAudioModule", audio_pb2.LoadAudioModuleRequest(), "AUDIO_MODULE_INVALID"),
         ("LoadAudioModule", audio_pb2.LoadAudioModuleRequest(name="../x"), "AUDIO_MODULE_INVALID"),
+        ("LoadAudioModule", audio_pb2.LoadAudioModuleRequest(name="-h"), "AUDIO_MODULE_INVALID"),
         ("LoadAudioModule", audio_pb2.LoadAudioModuleRequest(name="module-nope"), "AUDIO_MODULE_REFUSED"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from services.common.errors import InvalidArgument, NotFound
 
 DeviceKind = Literal["sink", "source"]
-MODULE_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+MODULE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 DEVICE_NAME = re.compile(r"[A-Za-z0-9_.:@+~-]{1,200}")
 MAX_VOLUME = 1.5
 """The loudest that PulseAudio's own tools offer; full is 1."""
