@@ -28,8 +28,8 @@ from tests.node.linked import CHUTES, TOKEN, World, linked
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(link, "FIRST_PAUSE_S", 0.1)
-    monkeypatch.setattr(link, "LONGEST_PAUSE_S", 0.3)
+    monkeypatch.setattr(link, "INITIAL_BACKOFF_S", 0.1)
+    monkeypatch.setattr(link, "MAX_BACKOFF_S", 0.3)
     monkeypatch.setattr(controllers, "WAIT_S", 1.0)
     async with linked(tmp_path / "home") as world:
         yield world
@@ -241,8 +241,8 @@ async def test_detections_and_progress_come_to_a_controller_that_wants_them(worl
 async def test_tries_grow_rarer_and_nodes_do_not_come_back_in_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(link, "FIRST_PAUSE_S", 0.2)
-    monkeypatch.setattr(link, "LONGEST_PAUSE_S", 0.8)
+    monkeypatch.setattr(link, "INITIAL_BACKOFF_S", 0.2)
+    monkeypatch.setattr(link, "MAX_BACKOFF_S", 0.8)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         address = f"grpc://127.0.0.1:{nobody.getsockname()[1]}"

@@ -125,7 +125,7 @@ async def test_a_link_that_a_router_has_forgotten_is_noticed_and_made_anew(
     router: Router, cloud: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same as in half a minute, in three seconds: the router forgets in one."""
-    monkeypatch.setattr(link, "FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(link, "INITIAL_BACKOFF_S", 0.1)
     quick = {"grpc.keepalive_time_ms": 3000, "grpc.keepalive_timeout_ms": 1000}
     monkeypatch.setattr(
         link, "KEEP_ALIVE", [(name, quick.get(name, value)) for name, value in link.KEEP_ALIVE]

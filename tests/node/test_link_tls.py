@@ -54,8 +54,8 @@ class Fleet:
 
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
-    monkeypatch.setattr(link, "FIRST_PAUSE_S", 0.1)
-    monkeypatch.setattr(link, "LONGEST_PAUSE_S", 0.3)
+    monkeypatch.setattr(link, "INITIAL_BACKOFF_S", 0.1)
+    monkeypatch.setattr(link, "MAX_BACKOFF_S", 0.3)
     monkeypatch.setattr(controllers, "WAIT_S", 1.0)
     return Fleet(tmp_path, trustme.CA(), trustme.CA())
 

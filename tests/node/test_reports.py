@@ -62,8 +62,7 @@ async def until(check: Callable[[], Any]) -> Any:
 async def world_at(
     folder: Path, monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Doubles, Cloud, Path], None]
 ) -> AsyncIterator[World]:
-    for module in (controller_api, reports, self_provision):
-        monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(controller_api, "INITIAL_BACKOFF_S", 0.05)
     monkeypatch.setattr(reports, "STATES_PAUSE_S", 0.05)
     monkeypatch.setattr(updates, "LEAST_POLL_INTERVAL_S", 0.1)
     monkeypatch.setattr(controllers, "WAIT_S", 1.0)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
@@ -16,8 +17,7 @@ log = structlog.get_logger()
 USER_AGENT = "ParaDrop/2.5"
 TIMEOUT_S = 30.0
 AT_ONCE = 2
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 300.0
-"""Pauses between tries of what must get through; each is twice the one before."""
+INITIAL_BACKOFF_S, MAX_BACKOFF_S = 1.0, 300.0
 
 
 class RefusedError(Exception):
@@ -30,6 +30,14 @@ class RefusedError(Exception):
 
 class UntrustedError(OSError):
     """The certificate of the controller is not one that this machine trusts."""
+
+
+def backoffs() -> Iterator[float]:
+    """Yields the pauses between tries of what must get through, each twice the one before, in seconds."""
+    pause_s = INITIAL_BACKOFF_S
+    while True:
+        yield pause_s
+        pause_s = min(2 * pause_s, MAX_BACKOFF_S)
 
 
 class ControllerApi:
@@ -121,8 +129,7 @@ class Sender:
 
     async def surely(self, method: str, path: str, document: Any) -> None:
         """Sends until the controller has it; what it refuses for good is dropped."""
-        pause_s = FIRST_PAUSE_S
-        while True:
+        for pause_s in backoffs():
             try:
                 await self.request(method, path, document)
                 return
@@ -131,7 +138,6 @@ class Sender:
                     log.warning("the controller does not take a report", path=path, status=error.status)
                     return
             await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 async def provision_by_batch(

@@ -22,9 +22,9 @@ from services.node.domain.trouble import CREDENTIALS_REFUSED, LOST, UNREACHABLE,
 
 log = structlog.get_logger()
 
-FIRST_PAUSE_S = 1.0
-LONGEST_PAUSE_S = 60.0
-REFUSED_PAUSE_S = 60.0
+INITIAL_BACKOFF_S = 1.0
+MAX_BACKOFF_S = 60.0
+REFUSED_BACKOFF_S = 60.0
 CONNECT_TIMEOUT_S = 15.0
 STABLE_S = 30.0
 DEFAULT_PORTS = {"grpc": 80, "grpcs": 443}
@@ -65,7 +65,7 @@ class Link:
 
     async def run(self) -> None:
         """Keeps the stream for good."""
-        pause_s = FIRST_PAUSE_S
+        pause_s = INITIAL_BACKOFF_S
         while True:
             began_s = asyncio.get_running_loop().time()
             trouble = await self._try()
@@ -76,14 +76,14 @@ class Link:
             self.up.clear()
             self.trouble = trouble
             if asyncio.get_running_loop().time() - began_s > STABLE_S:
-                pause_s = FIRST_PAUSE_S
+                pause_s = INITIAL_BACKOFF_S
             # Else all nodes of a controller that restarts would come back in the same moment.
-            longest_s = REFUSED_PAUSE_S if trouble.reason == CREDENTIALS_REFUSED else pause_s
+            longest_s = REFUSED_BACKOFF_S if trouble.reason == CREDENTIALS_REFUSED else pause_s
             self._hurry.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(random.uniform(0.5, 1.0) * longest_s):  # noqa: S311
                     await self._hurry.wait()
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            pause_s = min(2 * pause_s, MAX_BACKOFF_S)
 
     async def poll(self, timeout_s: float) -> None:
         """Connects now if there is no link; raises Unavailable if that takes too long."""

@@ -15,13 +15,7 @@ from paradrop.chutes.v1 import changes_pb2, changes_pb2_grpc
 from services.common.channels import service_metadata
 from services.common.errors import DomainError, Unavailable
 from services.node.adapters import zerotier
-from services.node.adapters.controller_api import (
-    FIRST_PAUSE_S,
-    LONGEST_PAUSE_S,
-    TIMEOUT_S,
-    RefusedError,
-    Sender,
-)
+from services.node.adapters.controller_api import TIMEOUT_S, RefusedError, Sender, backoffs
 from services.node.adapters.key_files import read_public_key
 from services.node.adapters.observer import NodeObserver
 from services.node.adapters.outbox import Outbox
@@ -144,10 +138,10 @@ class HttpReports:
         known = await self._outbox.begin_call(PATCH_KEY)
         if known is not None and known.status is not None:
             return
-        pause_s = FIRST_PAUSE_S
-        while not await self._change_host_config(batch):
+        for pause_s in backoffs():
+            if await self._change_host_config(batch):
+                break
             await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         await self._outbox.end_call(PATCH_KEY, None, b"asked")
 
     async def _change_host_config(self, batch: Document) -> bool:

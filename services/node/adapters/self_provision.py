@@ -7,12 +7,7 @@ import psutil
 import structlog
 import yaml
 
-from services.node.adapters.controller_api import (
-    FIRST_PAUSE_S,
-    LONGEST_PAUSE_S,
-    RefusedError,
-    provision_by_batch,
-)
+from services.node.adapters.controller_api import RefusedError, backoffs, provision_by_batch
 from services.node.adapters.zerotier import read_address
 from services.node.domain.provision import Provisioning
 
@@ -29,8 +24,7 @@ async def self_provision(folder: Path, provisioning: Provisioning, zerotier_dir:
     batch = await asyncio.to_thread(_read, folder / FILE)
     if batch is None:
         return
-    pause_s = FIRST_PAUSE_S
-    while not provisioning.present.provisioned:
+    for pause_s in backoffs():
         try:
             mac = await asyncio.to_thread(_mac)
             address = await asyncio.to_thread(read_address, zerotier_dir)
@@ -44,7 +38,8 @@ async def self_provision(folder: Path, provisioning: Provisioning, zerotier_dir:
             await provisioning.remember(found)
             return
         await asyncio.sleep(pause_s)
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        if provisioning.present.provisioned:
+            return
 
 
 def _read(path: Path) -> tuple[str, str] | None:

@@ -14,12 +14,12 @@ from paradrop.chutes.v1 import changes_pb2, changes_pb2_grpc, chutes_pb2
 
 from services.common.channels import service_metadata
 from services.common.errors import DomainError
-from services.node.adapters.controller_api import LONGEST_PAUSE_S, TIMEOUT_S, RefusedError, Sender
+from services.node.adapters.controller_api import TIMEOUT_S, RefusedError, Sender
 from services.node.adapters.outbox import Outbox
 
 log = structlog.get_logger()
 
-LONG_POLL_TIMEOUT_S = 330.0
+LONG_POLL_TIMEOUT_S, LONG_POLL_RETRY_S = 330.0, 30.0
 LEAST_POLL_INTERVAL_S = 1.0
 """Also when a controller answers at once: the original spun here."""
 UPDATES_INTERVAL_S = 900.0
@@ -65,9 +65,9 @@ class Updates:
             except RefusedError as error:
                 if error.status == 404:
                     return  # This controller does not know long polls.
-                await asyncio.sleep(LONGEST_PAUSE_S / 10)
+                await asyncio.sleep(LONG_POLL_RETRY_S)
             except OSError:
-                await asyncio.sleep(LONGEST_PAUSE_S / 10)
+                await asyncio.sleep(LONG_POLL_RETRY_S)
             await asyncio.sleep(max(0.0, LEAST_POLL_INTERVAL_S - (time.monotonic() - began_s)))
 
     async def _take(self, update: Mapping[str, Any]) -> None:
