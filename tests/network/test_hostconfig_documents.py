@@ -212,3 +212,11 @@ def test_a_machine_without_uplink_and_radio_has_a_document_as_well() -> None:
     assert "wan" not in document
     assert document["lan"]["interfaces"] == ["eth0"]
     assert (document["wifi-interfaces"], document["system"]["onMissingWiFi"]) == ([], None)
+
+
+def test_a_radio_without_a_channel_to_send_on_gets_no_access_point() -> None:
+    mute = radio(0, channels_2g=(), channels_5g=())
+    document = generate({"eth0": link("eth0")}, "eth0", [mute])
+    assert violations(document) == []
+    assert (document["wifi"], document["wifi-interfaces"]) == ([], [])
+    assert generate({}, None, [mute, radio(1)])["wifi-interfaces"][0]["device"] == "pci-wifi-1"

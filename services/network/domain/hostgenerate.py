@@ -16,21 +16,14 @@ LAN_ADDRESS, LAN_NETMASK, LAN_NETWORK = "10.0.0.1", "255.255.255.0", "10.0.0.0/2
 def generate(links: Mapping[str, LinkState], uplink: str | None, radios: Sequence[Radio]) -> dict[str, Any]:
     """Returns a whole document; `uplink` is the interface of the default route."""
     wired = [link for link in links.values() if link.physical and not link.wireless]
+    wifi = _wifi(radios, min((link.mac for link in wired), default=""))
     document: dict[str, Any] = {
         "firewall": {"defaults": _verdicts()},
-        "lan": {
-            "interfaces": sorted(link.name for link in wired if link.name != uplink),
-            "proto": "static",
-            "ipaddr": LAN_ADDRESS,
-            "netmask": LAN_NETMASK,
-            "dhcp": {"start": 100, "limit": 100, "leasetime": "12h"},
-            "firewall": {
-                "defaults": {"conntrack": "1", **_verdicts()},
-                "forwarding": [{"src": "lan", "dest": "wan"}],
-            },
-        },
-        "wifi": _wifi(radios, min((link.mac for link in wired), default="")),
-        "wifi-interfaces": [],
+        "lan": _lan(sorted(link.name for link in wired if link.name != uplink)),
+        "wifi": wifi,
+        "wifi-interfaces": [
+            {"device": radio["id"], "ssid": ESSID, "mode": "ap", "network": "lan"} for radio in wifi[:1]
+        ],
         "system": {
             "autoUpdate": True,
             "chuteSubnetPool": str(POOL),
@@ -41,23 +34,27 @@ def generate(links: Mapping[str, LinkState], uplink: str | None, radios: Sequenc
         "zerotier": {"enabled": True, "networks": []},
     }
     if uplink is not None:
-        document["wan"] = {
-            "interface": uplink,
-            "proto": "dhcp",
-            "firewall": {
-                "defaults": {
-                    "conntrack": "1",
-                    "masq": "1",
-                    **_verdicts(),
-                    "masq_src": [LAN_NETWORK, str(POOL)],
-                }
-            },
-        }
-    if radios:
-        document["wifi-interfaces"] = [
-            {"device": document["wifi"][0]["id"], "ssid": ESSID, "mode": "ap", "network": "lan"}
-        ]
+        document["wan"] = _wan(uplink)
     return document
+
+
+def _lan(interfaces: Sequence[str]) -> dict[str, Any]:
+    return {
+        "interfaces": interfaces,
+        "proto": "static",
+        "ipaddr": LAN_ADDRESS,
+        "netmask": LAN_NETMASK,
+        "dhcp": {"start": 100, "limit": 100, "leasetime": "12h"},
+        "firewall": {
+            "defaults": {"conntrack": "1", **_verdicts()},
+            "forwarding": [{"src": "lan", "dest": "wan"}],
+        },
+    }
+
+
+def _wan(interface: str) -> dict[str, Any]:
+    defaults = {"conntrack": "1", "masq": "1", **_verdicts(), "masq_src": [LAN_NETWORK, str(POOL)]}
+    return {"interface": interface, "proto": "dhcp", "firewall": {"defaults": defaults}}
 
 
 def _verdicts() -> dict[str, str]:
