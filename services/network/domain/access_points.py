@@ -51,7 +51,7 @@ class RadiusServer:
 class AccessPointConfig:
     """One access point (BSS).
 
-    Every value was checked by `services.network.domain.wireless`; adapters refuse again what could not stand
+    Every value was checked by `services.network.domain.requests`; adapters refuse again what could not stand
     on one line of a configuration file.
     """
 

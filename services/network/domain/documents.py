@@ -57,33 +57,38 @@ def to_cache(network: Network) -> dict[str, Any]:
         "options": {},
     }
     if wanted.dhcp:
-        dhcp = wanted.dhcp
-        document["dhcp"] = {
-            "lease": dhcp.lease_time,
-            "start": dhcp.start,
-            "limit": dhcp.limit,
-            **({"dns": [str(server) for server in dhcp.dns]} if dhcp.dns else {}),
-            **({"relay": str(dhcp.relay)} if dhcp.relay else {}),
-        }
+        document["dhcp"] = _dhcp_cache(wanted.dhcp)
     if wanted.type in MODES:
         document |= {"device": network.radio, "phy": network.phy, "mode": MODES[wanted.type]}
     if wanted.wireless:
-        wireless = wanted.wireless
-        key = MASK if wireless.key else None
-        document |= {
-            "ssid": wireless.ssid,
-            "encryption": wireless.encryption,
-            "key": key,
-            "wireless": {
-                "ssid": wireless.ssid,
-                "encryption": wireless.encryption,
-                "hidden": wireless.hidden,
-                "isolate": wireless.isolate,
-                **({"key": key} if key else {}),
-                **({"maxassoc": wireless.max_stations} if wireless.max_stations is not None else {}),
-            },
-        }
+        document |= _wireless_cache(wanted.wireless)
     return document
+
+
+def _dhcp_cache(dhcp: Dhcp) -> dict[str, Any]:
+    return {
+        "lease": dhcp.lease_time,
+        "start": dhcp.start,
+        "limit": dhcp.limit,
+        **({"dns": [str(server) for server in dhcp.dns]} if dhcp.dns else {}),
+        **({"relay": str(dhcp.relay)} if dhcp.relay else {}),
+    }
+
+
+def _wireless_cache(wireless: Wireless) -> dict[str, Any]:
+    key = MASK if wireless.key else None
+    common = {"ssid": wireless.ssid, "encryption": wireless.encryption}
+    return {
+        **common,
+        "key": key,
+        "wireless": {
+            **common,
+            "hidden": wireless.hidden,
+            "isolate": wireless.isolate,
+            **({"key": key} if key else {}),
+            **({"maxassoc": wireless.max_stations} if wireless.max_stations is not None else {}),
+        },
+    }
 
 
 def _plain(value: Any) -> Any:

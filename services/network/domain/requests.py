@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Address
 from typing import Any, Literal, cast
 
-from services.network.domain.access_points import ENCRYPTIONS, RadiusServer
+from services.network.domain.access_points import ENCRYPTIONS, Encryption, RadiusServer
 from services.network.domain.addresses import wanted_subnet
 from services.network.domain.errors import network_invalid
 from services.network.domain.hostcheck import MAX_SSID_BYTES, is_key
@@ -27,6 +27,8 @@ KNOWN = (
 )  # fmt: skip
 DEMANDS = ("hwmode", "channel", "htmode", "device", "band")
 BANDS = ("2.4", "5")
+ENTERPRISE = "wpa"
+"""Begins the names of encryptions whose stations a RADIUS server lets in."""
 MAX_PORT_FORWARDS = 64
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
@@ -96,23 +98,9 @@ def _wireless(definition: Mapping[str, Any], field: str) -> Wireless:
         _only(section, WIRELESS_OPTIONS, f"{field}.{part}")
         options |= {name: value for name, value in section.items() if value is not None}
     ssid = _ssid(options.get("ssid"), f"{field}.ssid")
-    key = options.get("key")
-    encryption = options.get("encryption") or ("psk2" if key is not None else "none")
-    if encryption not in ENCRYPTIONS:
-        raise network_invalid(
-            f"{field}.encryption must be one of {', '.join(ENCRYPTIONS)}.", f"{field}.encryption"
-        )
-    enterprise = encryption.startswith("wpa")
-    needs_key = encryption != "none" and not enterprise
-    if needs_key != (key is not None):
-        says = "needs a key" if needs_key else "takes no key"
-        raise network_invalid(f"{field}.key: the encryption {encryption} {says}.", f"{field}.key")
-    if key is not None and not (isinstance(key, str) and is_key(key)):
-        raise network_invalid(
-            f"{field}.key must be 8 to 63 ASCII characters, or 64 hexadecimal digits.", f"{field}.key"
-        )
+    encryption, key = _security(options, field)
     auth = _radius(options, "auth", 1812, field)
-    if enterprise and auth is None:
+    if encryption.startswith(ENTERPRISE) and auth is None:
         raise network_invalid(
             f"{field}.auth_server: the encryption {encryption} needs auth_server and auth_secret.",
             f"{field}.auth_server",
@@ -129,6 +117,25 @@ def _wireless(definition: Mapping[str, Any], field: str) -> Wireless:
         acct_server=_radius(options, "acct", 1813, field),
         acct_interval_s=_number(options, "acct_interval", 1, 86400, field),
     )
+
+
+def _security(options: Mapping[str, Any], field: str) -> tuple[Encryption, str | None]:
+    """Returns the encryption and the key that it needs."""
+    key = options.get("key")
+    encryption = options.get("encryption") or ("psk2" if key is not None else "none")
+    if encryption not in ENCRYPTIONS:
+        raise network_invalid(
+            f"{field}.encryption must be one of {', '.join(ENCRYPTIONS)}.", f"{field}.encryption"
+        )
+    needs_key = encryption != "none" and not encryption.startswith(ENTERPRISE)
+    if needs_key != (key is not None):
+        says = "needs a key" if needs_key else "takes no key"
+        raise network_invalid(f"{field}.key: the encryption {encryption} {says}.", f"{field}.key")
+    if key is not None and not (isinstance(key, str) and is_key(key)):
+        raise network_invalid(
+            f"{field}.key must be 8 to 63 ASCII characters, or 64 hexadecimal digits.", f"{field}.key"
+        )
+    return encryption, key
 
 
 def _ssid(value: Any, field: str) -> str:

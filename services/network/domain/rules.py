@@ -6,7 +6,7 @@ from typing import Any
 
 from services.network.domain.facts import Facts
 from services.network.domain.firewall import PortRule, Rule, Ruleset, Service, Zone
-from services.network.domain.hostplan import LAN, WAN, HostPlan, forwardings, is_on
+from services.network.domain.hostplan import LAN, WAN, HostNetwork, HostPlan, forwardings, is_on
 from services.network.domain.model import Network
 
 DNS_AND_DHCP: Sequence[Service] = (("udp", 53), ("tcp", 53), ("udp", 67))
@@ -23,16 +23,7 @@ def ruleset(networks: Iterable[Network], plan: HostPlan, facts: Facts) -> Rulese
     interfaces = {network.name: network.interface for network in plan.networks}
     if facts.wan:
         interfaces[WAN] = facts.wan
-    zones += [
-        Zone(
-            name=network.name,
-            interface=network.interface,
-            network=network.address.network if network.address else None,
-            input=_defaults(network.firewall).get("input", "ACCEPT"),
-            services=DNS_AND_DHCP if network.dhcp else (),
-        )
-        for network in plan.networks
-    ]
+    zones += map(_host_zone, plan.networks)
     wan = _defaults((document.get("wan") or {}).get("firewall") or {})
     if facts.wan:
         zones.append(Zone(name=WAN, interface=facts.wan, input=wan.get("input", "ACCEPT")))
@@ -66,6 +57,16 @@ def _chute_zone(network: Network) -> Zone:
         isolated=True,
         ports=[PortRule(p.protocol, p.external, address.ip, p.internal) for p in ports if address],
         side_door=network.side_door,
+    )
+
+
+def _host_zone(network: HostNetwork) -> Zone:
+    return Zone(
+        name=network.name,
+        interface=network.interface,
+        network=network.address.network if network.address else None,
+        input=_defaults(network.firewall).get("input", "ACCEPT"),
+        services=DNS_AND_DHCP if network.dhcp else (),
     )
 
 
