@@ -78,7 +78,6 @@ async def opened(
         links=host.links,
         radios=daemons.radios,
         lease_dir=lease_dir,
-        news=daemons,
         managed=settings.host_network == "managed",
         monitor_allowed=settings.allow_monitor_mode,
     )

@@ -45,20 +45,6 @@ class WirelessParts:
     radio_came: asyncio.Event
     """Set when a radio was plugged in, or an access point was made anew after that."""
 
-    async def network_began(
-        self, interface: str, lease_file: Path | None, *, access_point: bool = True
-    ) -> None:
-        """Takes notice of a network that was set up; its access point has its rules from its start on."""
-        if lease_file is not None:
-            self.leases.follow(interface, lease_file)
-
-    async def network_ended(self, interface: str, *, for_good: bool = True) -> None:
-        """Takes notice of a network that was removed."""
-        self.book.forget(interface)
-        await self.leases.forget(interface)
-        if for_good:
-            await self.lists.forget(interface)
-
 
 @asynccontextmanager
 async def opened(

@@ -115,3 +115,31 @@ async def test_an_access_point_answers_while_nothing_is_on_air(
 
     await served.services("ReleaseChuteNetworks", CHUTES.ReleaseChuteNetworksRequest(chute=CHUTE))
     assert "vwlan" not in space.run("ip", "-j", "link")
+
+
+async def test_a_network_that_is_removed_leaves_no_watcher_and_no_rule_behind(served: Served) -> None:
+    network = wanted(
+        "wlan0",
+        type="wifi-ap",
+        wireless={"ssid": "Free WiFi", "key": "a secret key"},
+        dhcp={"start": 10, "limit": 5, "leasetime": "1h"},
+    )
+    await served.services.apply(CHUTE, network)
+    stub = WirelessServiceStub(served.channel)
+    metadata = [("authorization", f"Bearer {served.publisher.token('admin', role='owner')}")]
+    denied = wpb.AccessList(mode=wpb.AccessList.MODE_DENY, macs=["02:00:00:00:00:07"])
+    await stub.SetAccessList(wpb.SetAccessListRequest(**WHERE, access_list=denied), metadata=metadata)
+    streams = [
+        stub.WatchStations(wpb.WatchStationsRequest(**WHERE), metadata=metadata),
+        stub.WatchLeases(wpb.WatchLeasesRequest(**WHERE), metadata=metadata),
+    ]
+    for stream in streams:
+        assert (await stream.read()).HasField("synced")
+
+    await served.services("ReleaseChuteNetworks", CHUTES.ReleaseChuteNetworksRequest(chute=CHUTE))
+    for stream in streams:
+        async with asyncio.timeout(5):
+            assert (await stream.read()).HasField("end")
+    await served.services.apply(CHUTE, network)
+    rules = await stub.GetAccessList(wpb.GetAccessListRequest(**WHERE), metadata=metadata)
+    assert not rules.access_list.macs

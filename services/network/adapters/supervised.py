@@ -17,7 +17,7 @@ from services.common.children import end, tied
 
 log = structlog.get_logger()
 
-FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0
+FIRST_DELAY_S, MAX_DELAY_S = 0.5, 30.0
 STEADY_S = 30.0
 """A program that ran for so long begins with the first delay again."""
 STOP_TIMEOUT_S = 4.0
@@ -39,8 +39,6 @@ class Supervised:
         self._heard = asyncio.Event()
         self._silent = True
         """Whether it has ended, and all that it said was read."""
-        self.starts = 0
-        """How often it was started."""
         self.exit_reason = ""
         """Why it ended last, in words; empty while it has not."""
 
@@ -105,7 +103,6 @@ class Supervised:
             env=os.environ | {"LC_ALL": "C"},
         )
         self._silent = False
-        self.starts += 1
 
     async def _keep(self) -> None:
         delay_s = FIRST_DELAY_S
@@ -118,7 +115,7 @@ class Supervised:
             )
             delay_s = FIRST_DELAY_S if time.monotonic() - began_s > STEADY_S else delay_s
             await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, LONGEST_DELAY_S)
+            delay_s = min(2 * delay_s, MAX_DELAY_S)
             try:
                 await self._spawn()
                 if self._started is not None:

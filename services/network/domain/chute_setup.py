@@ -84,8 +84,8 @@ class ChuteSetup:
 
     async def bring_up(self, network: Network, facts: Facts, lan_address: IPv4Address | None) -> None:
         """Makes a network all but its firewall; the section that fails is noted and the error raised."""
-        world, kind = self._world, network.wanted.type
-        if kind == "wifi-ap":
+        world = self._world
+        if network.wanted.type == "wifi-ap":
             if facts.radio_of(network) is None:
                 facts = await world.facts(facts.document)
 
@@ -97,11 +97,6 @@ class ChuteSetup:
         dhcp = dhcp_config(network, lan_address)
         if dhcp is not None:
             await self._do(network, "dnsmasq", lambda: world.dhcp.ensure(dhcp))
-        await world.news.network_began(
-            network.interface,
-            Path(network.lease_file) if network.lease_file else None,
-            access_point=kind == "wifi-ap",
-        )
 
     async def _interface(self, network: Network) -> None:
         links, wanted = self._world.links, network.wanted
@@ -120,7 +115,6 @@ class ChuteSetup:
 
         What cannot be removed keeps nothing else from being removed; the first error is raised at the end.
         """
-        await self._world.news.network_ended(network.interface)
         first: Exception | None = None
         for remove in self._removals(network):
             try:

@@ -51,16 +51,6 @@ class DhcpServers(Protocol):
         """Tells whether the server runs now; costs nothing."""
 
 
-class NetworkNews(Protocol):
-    """Is told of networks that come and go, to follow their stations and leases."""
-
-    async def network_began(self, interface: str, lease_file: Path | None, *, access_point: bool) -> None:
-        """Takes notice of a network that was set up."""
-
-    async def network_ended(self, interface: str, *, for_good: bool = True) -> None:
-        """Takes notice of a network that was removed."""
-
-
 class LeaseFiles(Protocol):
     """Reads what dnsmasq has given out."""
 

@@ -92,7 +92,8 @@ class StationBook:
 
     def on_leases(self, interface: str) -> None:
         """Takes notice that leases have changed: names and addresses of stations may have as well."""
-        self._spawn(self._refresh_quietly(interface))
+        if interface in self._books:
+            self._spawn(self._refresh_quietly(interface))
 
     def forget(self, interface: str) -> None:
         """Ends the book of an access point that is no more; its watchers finish."""
@@ -112,7 +113,8 @@ class StationBook:
 
     def sessions(self, interface: str) -> list[Session]:
         """Returns who has left, the latest first."""
-        return list(reversed(self._book(interface).sessions))
+        book = self._books.get(interface)
+        return list(reversed(book.sessions)) if book else []
 
     @contextmanager
     def watch(self, interface: str) -> Iterator[KeyedSubscription[str, StationEvent]]:

@@ -40,7 +40,7 @@ def import_uci(files: Mapping[str, str], base: Mapping[str, Any]) -> tuple[dict[
         for name in FILES
         if name in files
     }
-    document = {key: value for key, value in base.items()}
+    document = dict(base)
     left: list[str] = []
     _network(document, sections.get("network", ()), sections.get("dhcp", ()), left)
     if "wireless" in sections:

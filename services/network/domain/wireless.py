@@ -11,7 +11,7 @@ from services.common.identity import Principal
 from services.network.domain.access_lists import AccessLists
 from services.network.domain.access_points import Radio
 from services.network.domain.ports import Radios
-from services.network.domain.station_book import Association, StationBook
+from services.network.domain.station_book import StationBook
 from services.network.domain.stations import (
     Capabilities,
     Channel,
@@ -167,10 +167,6 @@ class Wireless:
             ) from None
         finally:
             self._answers.pop(mac, None)
-
-    async def station(self, interface: str, mac: str) -> Association | None:
-        """Returns a station, None if it is not associated."""
-        return (await self._book.associations(interface)).get(normal_mac(mac))
 
     async def _state(self, radio: str) -> RadioState:
         for state in await self.radios():

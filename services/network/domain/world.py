@@ -6,15 +6,7 @@ from pathlib import Path
 from services.common.errors import DomainError
 from services.network.domain.facts import Facts
 from services.network.domain.hostcheck import Document
-from services.network.domain.ports import (
-    AccessPoints,
-    DhcpServers,
-    Firewall,
-    LeaseFiles,
-    Links,
-    NetworkNews,
-    Radios,
-)
+from services.network.domain.ports import AccessPoints, DhcpServers, Firewall, LeaseFiles, Links, Radios
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +19,6 @@ class World:
     firewall: Firewall
     links: Links
     radios: Radios
-    news: NetworkNews
     lease_dir: Path
     """Folder of the lease files of the host's own networks."""
     managed: bool = False
