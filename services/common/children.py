@@ -1,9 +1,15 @@
-"""Programs that run as children of a part: how they are tied to it, and how they are ended."""
+"""Programs that run as children of a part: where they are, how they are tied to it, how they are ended."""
 
 import asyncio
 import contextlib
+import os
 import shutil
 from collections.abc import Sequence
+
+
+def program_path() -> str:
+    """Returns where programs are looked for: also where those of root are, which many a PATH leaves out."""
+    return ":".join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
 def tied(argv: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 
+from services.common.children import program_path
 from services.common.settings import Settings
 from services.launcher import processes
 from services.launcher.http import get
@@ -108,7 +109,7 @@ class EngineKeeper:
         return HOW_TO_START if self._is_installed() else HOW_TO_GET
 
     def _is_installed(self) -> bool:
-        return shutil.which(self._daemon[0], path=_path()) is not None
+        return shutil.which(self._daemon[0], path=program_path()) is not None
 
     async def _install_and_start(self) -> None:
         if not await asyncio.to_thread(self._is_installed) and not await self._install():
@@ -157,7 +158,8 @@ class EngineKeeper:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env=os.environ | {"PATH": _path()},
+                # It needs programs of root itself, such as iptables and modprobe.
+                env=os.environ | {"PATH": program_path()},
             )
         processes.remember(self._record, self._own)
 
@@ -207,11 +209,6 @@ def last_words(log: Path) -> str:
         lines = []
     failures = [line for line in lines if "failed to start daemon" in line or line.startswith("E:")]
     return (failures or lines or ["nothing was logged"])[-1]
-
-
-def _path() -> str:
-    # What Docker needs (iptables, modprobe) is where a user's PATH often does not look.
-    return ":".join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
 def _run(command: list[str], log: Path) -> bool:

@@ -9,6 +9,7 @@ import ipaddress
 import shutil
 from collections.abc import Sequence
 
+from services.common.children import program_path
 from services.common.errors import FailedPrecondition
 
 TABLE = "paradrop_chutes"
@@ -20,7 +21,7 @@ class NftPriority:
 
     async def set(self, addresses: Sequence[str]) -> None:
         """Puts these and no others first. FailedPrecondition (NFT_FAILED) if the node cannot do that."""
-        program = await asyncio.to_thread(shutil.which, "nft", path="/usr/sbin:/sbin:/usr/bin:/bin")
+        program = await asyncio.to_thread(shutil.which, "nft", path=program_path())
         if program is None:
             raise _failed("the program nft is missing; install nftables")
         process = await asyncio.create_subprocess_exec(

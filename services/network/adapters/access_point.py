@@ -6,12 +6,12 @@ removed after it.
 
 import asyncio
 import contextlib
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from services.common.children import program_path
 from services.common.errors import DomainError, FailedPrecondition
 from services.common.files import write_atomically
 from services.network.adapters import hostapd_config, hostapd_control
@@ -138,7 +138,7 @@ class AccessPoint:
             await hostapd_control.order(self._around.control_dir, self.interface, command)
 
     async def _run(self, *, make: bool) -> None:
-        program = await asyncio.to_thread(shutil.which, "hostapd", path=_path())
+        program = await asyncio.to_thread(shutil.which, "hostapd", path=program_path())
         if program is None:
             raise hostapd_unavailable(self.interface, "hostapd is not installed; install the package hostapd")
         await self.write()
@@ -242,7 +242,3 @@ class AccessPoint:
 
 def _is_made(file: Path) -> bool:
     return file.exists() and file.read_bytes().startswith(MADE)
-
-
-def _path() -> str:
-    return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import re
 import shutil
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from services.common.children import program_path
 from services.common.errors import DomainError, FailedPrecondition, InvalidArgument
 from services.common.files import write_atomically
 from services.network.adapters.supervised import Supervised
@@ -132,7 +132,7 @@ class DnsmasqServers:
                 and present.process.running
             ):
                 return
-            program = await asyncio.to_thread(shutil.which, "dnsmasq", path=_path())
+            program = await asyncio.to_thread(shutil.which, "dnsmasq", path=program_path())
             if program is None:
                 raise dnsmasq_unavailable(
                     config.interface, "dnsmasq is not installed; install the package dnsmasq-base"
@@ -242,7 +242,3 @@ def _test(program: str, file: Path, interface: str) -> None:
             interface=interface,
             said=said,
         )
-
-
-def _path() -> str:
-    return os.environ.get("PATH", "") + ":/usr/sbin:/sbin"

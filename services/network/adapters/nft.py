@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 from typing import Any
 
+from services.common.children import program_path
 from services.common.errors import DomainError, FailedPrecondition, Unavailable
 from services.network.adapters.nft_rules import TABLE, commands, docker_commands
 from services.network.domain.errors import permission_missing
@@ -68,6 +70,7 @@ class NftFirewall:
                 stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
+                env=os.environ | {"PATH": program_path()},
             )
         except FileNotFoundError:
             raise Unavailable(
