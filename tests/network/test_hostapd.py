@@ -27,7 +27,7 @@ from services.common.errors import FailedPrecondition, PermissionDenied, Unavail
 from services.network import app, wireless
 from services.network.adapters import hostapd_control
 from services.network.adapters.virtual_interfaces import virtual_mac
-from services.network.domain.access_points import AccessPointConfig, RadioConfig
+from services.network.domain.access_points import AccessPointConfig, Bss, RadioConfig
 from services.network.domain.control_policy import ALLOWED, check_command, without_secrets
 from services.network.domain.hostapd_text import parse
 from services.network.domain.wireless import Target
@@ -61,9 +61,7 @@ class Served:
 
     async def set_up(self, **changes: Any) -> None:
         radio = RadioConfig("phy0", channel=11)
-        config = AccessPointConfig(
-            **{"interface": self.interface, "radio": radio, "ssid": "Free WiFi", **changes}
-        )
+        config = AccessPointConfig(self.interface, radio, Bss(**{"ssid": "Free WiFi", **changes}))
         await self.parts.access_points.ensure(config)
 
     @property
@@ -292,7 +290,7 @@ async def test_without_the_program_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     async with wireless.opened(tmp_path, runtime, driver="none") as parts:
-        config = AccessPointConfig("vwlan7e1b", RadioConfig("phy0"), "Free WiFi")
+        config = AccessPointConfig("vwlan7e1b", RadioConfig("phy0"), Bss("Free WiFi"))
         with pytest.raises(Unavailable, match="install the package hostapd") as raised:
             await parts.access_points.ensure(config)
         assert raised.value.reason == "HOSTAPD_UNAVAILABLE"
@@ -304,7 +302,7 @@ async def test_what_hostapd_cannot_do_is_told_in_its_words_and_leaves_nothing(
     tmp_path: Path, runtime: Path
 ) -> None:
     async with wireless.opened(tmp_path, runtime, driver="none") as parts:
-        config = AccessPointConfig("vwlan7e1b", RadioConfig("phy0"), "Free WiFi")
+        config = AccessPointConfig("vwlan7e1b", RadioConfig("phy0"), Bss("Free WiFi"))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as taken:
             taken.bind(str(runtime / "ap" / "vwlan7e1b"))
             with pytest.raises(FailedPrecondition, match="Failed to setup control interface") as raised:
@@ -319,7 +317,7 @@ async def test_what_a_crash_left_is_removed(tmp_path: Path, interface: str, runt
     folder.mkdir()
     (folder / "hostapd-vwlanold.conf").write_text("interface=vwlanold\n")
     async with wireless.opened(tmp_path, runtime, driver="none") as parts:
-        config = AccessPointConfig(interface, RadioConfig("phy0"), "Free WiFi")
+        config = AccessPointConfig(interface, RadioConfig("phy0"), Bss("Free WiFi"))
         await parts.access_points.ensure(config)
         await parts.access_points.keep_only([interface])
         assert [path.name for path in folder.glob("*.conf")] == [f"hostapd-{interface}.conf"]

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from services.common.errors import InvalidArgument
 from services.network.adapters.hostapd_config import render
-from services.network.domain.access_points import ENCRYPTIONS, AccessPointConfig, RadioConfig, RadiusServer
+from services.network.domain.access_points import (
+    ENCRYPTIONS,
+    AccessPointConfig,
+    Bss,
+    RadioConfig,
+    RadiusServer,
+)
 
 CONTROL = Path("/run/control")
 PHY0 = RadioConfig("phy0", channel=11)
@@ -18,7 +24,9 @@ RADIUS = RadiusServer("192.0.2.1", 1812, "s3cret")
 
 
 def lines(**changes: Any) -> dict[str, str]:
-    config = AccessPointConfig(**{"interface": "vwlan7e1b", "radio": PHY0, "ssid": "Free WiFi", **changes})
+    where = {"interface": "vwlan7e1b", "radio": PHY0, "bridge": None}
+    where |= {name: changes.pop(name) for name in where.keys() & changes.keys()}
+    config = AccessPointConfig(**where, bss=Bss(**{"ssid": "Free WiFi", **changes}))
     return dict(line.split("=", 1) for line in render(config, CONTROL).decode().splitlines())
 
 
@@ -145,12 +153,10 @@ def test_no_text_reaches_a_line_of_its_own(
     bridge: str | None,
 ) -> None:
     server = RadiusServer(address, 1812, secret)
-    config = AccessPointConfig(
-        "vwlan0001", PHY0, ssid, encryption, key, bridge=bridge, nasid=nasid, auth_server=server
-    )
-    plain = AccessPointConfig(
-        "vwlan0001", PHY0, "x", encryption, "12345678", bridge="br0", nasid="n", auth_server=RADIUS
-    )
+    bss = Bss(ssid, encryption, key, nasid=nasid, auth_server=server)
+    config = AccessPointConfig("vwlan0001", PHY0, bss, bridge)
+    bss = Bss("x", encryption, "12345678", nasid="n", auth_server=RADIUS)
+    plain = AccessPointConfig("vwlan0001", PHY0, bss, "br0")
     try:
         written = render(config, CONTROL).decode("ascii")
     except InvalidArgument:

@@ -196,7 +196,7 @@ class AccessPoint:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RELOAD_TIMEOUT_S):
                 while True:
-                    if await self.named() == self.config.ssid:
+                    if await self.named() == self.config.bss.ssid:
                         return
                     await asyncio.sleep(POLL_S)
         raise FailedPrecondition(

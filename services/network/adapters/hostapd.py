@@ -190,7 +190,8 @@ class HostapdAccessPoints:
         """
         hostapd_config.ssid_value(ssid)
         async with self._turn(interface):
-            config, present = replace(self.config(interface), ssid=ssid), self._running[interface]
+            config, present = self.config(interface), self._running[interface]
+            config = replace(config, bss=replace(config.bss, ssid=ssid))
             # A caller with the control socket may have changed it past us.
             if present.config == config and await present.named() == ssid:
                 return "OK"

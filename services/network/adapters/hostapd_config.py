@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from services.common.errors import InvalidArgument
-from services.network.domain.access_points import AccessPointConfig, RadioConfig, RadiusServer
+from services.network.domain.access_points import AccessPointConfig, Bss, RadioConfig, RadiusServer
 
 INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
 COUNTRY = re.compile(r"[A-Z]{2}")
@@ -50,20 +50,21 @@ def _settings(config: AccessPointConfig, control_dir: Path, driver: str) -> Iter
         yield "bridge", _interface(config.bridge, "bridge")
     yield "driver", driver
     yield "ctrl_interface", control_dir
-    yield "ssid2", ssid_value(config.ssid)
+    bss = config.bss
+    yield "ssid2", ssid_value(bss.ssid)
     yield "utf8_ssid", 1
-    yield "ignore_broadcast_ssid", 1 if config.hidden else 0
-    yield "ap_isolate", int(config.isolate)
-    if config.max_stations is not None:
-        yield "max_num_sta", _number(config.max_stations, 0, 2007, "maxassoc")
+    yield "ignore_broadcast_ssid", 1 if bss.hidden else 0
+    yield "ap_isolate", int(bss.isolate)
+    if bss.max_stations is not None:
+        yield "max_num_sta", _number(bss.max_stations, 0, 2007, "maxassoc")
         yield "no_probe_resp_if_max_sta", 1
     yield "macaddr_acl", 0
     yield "bss_transition", 1
     yield "wmm_enabled", 1
     if driver == "nl80211":
         yield from _radio(config.radio)
-    yield from _security(config)
-    yield from _radius(config)
+    yield from _security(bss)
+    yield from _radius(bss)
 
 
 def ssid_value(ssid: str) -> str:
@@ -148,8 +149,8 @@ def _centre(channel: int, width: int) -> int:
     return first + block * 4 * count + 2 * (count - 1)
 
 
-def _security(config: AccessPointConfig) -> Iterator[tuple[str, object]]:
-    wpa, key_management, ciphers, protection = SECURITY[config.encryption]
+def _security(bss: Bss) -> Iterator[tuple[str, object]]:
+    wpa, key_management, ciphers, protection = SECURITY[bss.encryption]
     yield "wpa", wpa
     yield "auth_algs", 1
     if not wpa:
@@ -161,11 +162,11 @@ def _security(config: AccessPointConfig) -> Iterator[tuple[str, object]]:
         yield "rsn_pairwise", ciphers
     yield "ieee80211w", protection
     if "EAP" in key_management:
-        if config.auth_server is None:
-            raise _invalid("auth_server", f"Encryption {config.encryption} needs a RADIUS server.")
+        if bss.auth_server is None:
+            raise _invalid("auth_server", f"Encryption {bss.encryption} needs a RADIUS server.")
         yield "ieee8021x", 1
         return
-    key = config.key or ""
+    key = bss.key or ""
     if "SAE" in key_management:
         if HEX_KEY.fullmatch(key):
             raise _invalid("key", "WPA3 needs a passphrase of 8 to 63 characters, not a key in hexadecimal.")
@@ -188,14 +189,14 @@ def _passphrase(key: str) -> str:
     return key
 
 
-def _radius(config: AccessPointConfig) -> Iterator[tuple[str, object]]:
-    if config.nasid is not None:
-        yield "nas_identifier", _text(config.nasid, 48, "nasid")
-    for name, server in (("auth", config.auth_server), ("acct", config.acct_server)):
+def _radius(bss: Bss) -> Iterator[tuple[str, object]]:
+    if bss.nasid is not None:
+        yield "nas_identifier", _text(bss.nasid, 48, "nasid")
+    for name, server in (("auth", bss.auth_server), ("acct", bss.acct_server)):
         if server is not None:
             yield from _server(name, server)
-    if config.acct_server is not None and config.acct_interval_s is not None:
-        yield "radius_acct_interim_interval", _number(config.acct_interval_s, 60, 600, "acct_interval")
+    if bss.acct_server is not None and bss.acct_interval_s is not None:
+        yield "radius_acct_interim_interval", _number(bss.acct_interval_s, 60, 600, "acct_interval")
 
 
 def _server(name: str, server: RadiusServer) -> Iterator[tuple[str, object]]:

@@ -48,16 +48,9 @@ class RadiusServer:
 
 
 @dataclass(frozen=True, slots=True)
-class AccessPointConfig:
-    """One access point (BSS).
+class Bss:
+    """What an access point is like for its stations: a basic service set (BSS)."""
 
-    Every value was checked by `services.network.domain.requests`; adapters refuse again what could not stand
-    on one line of a configuration file.
-    """
-
-    interface: str
-    """Name of the host's interface, such as "vwlan7e1b"; at most 15 characters."""
-    radio: RadioConfig
     ssid: str
     """1 to 32 bytes of UTF-8."""
     encryption: Encryption = "none"
@@ -67,12 +60,26 @@ class AccessPointConfig:
     isolate: bool = False
     """Whether stations cannot reach each other."""
     max_stations: int | None = None
-    bridge: str | None = None
-    """Bridge that the interface belongs to, such as "br-lan"."""
     nasid: str | None = None
     auth_server: RadiusServer | None = None
     acct_server: RadiusServer | None = None
     acct_interval_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPointConfig:
+    """One access point, and where it is.
+
+    Every value was checked by `services.network.domain.requests`; adapters refuse again what could not stand
+    on one line of a configuration file.
+    """
+
+    interface: str
+    """Name of the host's interface, such as "vwlan7e1b"; at most 15 characters."""
+    radio: RadioConfig
+    bss: Bss
+    bridge: str | None = None
+    """Bridge that the interface belongs to, such as "br-lan"."""
 
 
 @dataclass(frozen=True, slots=True)

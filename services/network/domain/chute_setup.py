@@ -35,20 +35,7 @@ def access_point_config(network: Network, facts: Facts) -> AccessPointConfig:
         raise ValueError(f"{network.title} is no access point")
     if radio is None:
         raise radio_not_available(network.title, "its radio was taken out; plug it in again")
-    return AccessPointConfig(
-        interface=network.interface,
-        radio=facts.radio_config(radio),
-        ssid=wireless.ssid,
-        encryption=wireless.encryption,
-        key=wireless.key,
-        hidden=wireless.hidden,
-        isolate=wireless.isolate,
-        max_stations=wireless.max_stations,
-        nasid=wireless.nasid,
-        auth_server=wireless.auth_server,
-        acct_server=wireless.acct_server,
-        acct_interval_s=wireless.acct_interval_s,
-    )
+    return AccessPointConfig(network.interface, facts.radio_config(radio), wireless)
 
 
 def dhcp_config(network: Network, lan_address: IPv4Address | None) -> DhcpConfig | None:

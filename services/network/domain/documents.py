@@ -5,9 +5,9 @@ from dataclasses import asdict
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from services.network.domain.access_points import RadiusServer
+from services.network.domain.access_points import Bss, RadiusServer
 from services.network.domain.hostdiff import MASK
-from services.network.domain.model import Dhcp, Network, PortForward, Wanted, Wireless
+from services.network.domain.model import Dhcp, Network, PortForward, Wanted
 
 MODES = {"wifi-ap": "ap", "wifi-monitor": "monitor"}
 
@@ -75,7 +75,7 @@ def _dhcp_cache(dhcp: Dhcp) -> dict[str, Any]:
     }
 
 
-def _wireless_cache(wireless: Wireless) -> dict[str, Any]:
+def _wireless_cache(wireless: Bss) -> dict[str, Any]:
     key = MASK if wireless.key else None
     common = {"ssid": wireless.ssid, "encryption": wireless.encryption}
     return {
@@ -103,12 +103,12 @@ def _network(text: str | None) -> IPv4Network | None:
     return IPv4Network(text) if text else None
 
 
-def _wireless(document: Mapping[str, Any]) -> Wireless:
+def _wireless(document: Mapping[str, Any]) -> Bss:
     servers = {
         key: RadiusServer(**document[key]) if document[key] else None
         for key in ("auth_server", "acct_server")
     }
-    return Wireless(**{**document, **servers})
+    return Bss(**{**document, **servers})
 
 
 def _dhcp(document: Mapping[str, Any]) -> Dhcp:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from services.common.errors import DomainError
-from services.network.domain.access_points import AccessPointConfig
+from services.network.domain.access_points import AccessPointConfig, Bss
 from services.network.domain.addresses import automatic_lan_address
 from services.network.domain.allocation import HostUse
 from services.network.domain.dhcp import DhcpConfig
@@ -165,12 +165,14 @@ def _wireless(facts: Facts) -> tuple[tuple[HostAccessPoint, ...], HostUse]:
         config = AccessPointConfig(
             interface=name,
             radio=facts.radio_config(radio),
-            ssid=entry["ssid"],
-            encryption=entry.get("encryption") or ("psk2" if key else "none"),
-            key=key if entry.get("encryption") != "none" else None,
-            hidden=is_on(entry.get("hidden")),
-            isolate=is_on(entry.get("isolate")),
-            max_stations=entry.get("maxassoc"),
+            bss=Bss(
+                ssid=entry["ssid"],
+                encryption=entry.get("encryption") or ("psk2" if key else "none"),
+                key=key if entry.get("encryption") != "none" else None,
+                hidden=is_on(entry.get("hidden")),
+                isolate=is_on(entry.get("isolate")),
+                max_stations=entry.get("maxassoc"),
+            ),
             bridge=HOST_BRIDGE if entry.get("network", LAN) == LAN else _bridge(entry["network"], facts),
         )
         points.append(HostAccessPoint(name, config))

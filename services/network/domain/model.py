@@ -5,27 +5,11 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Any, Literal
 
-from services.network.domain.access_points import Encryption, RadiusServer
+from services.network.domain.access_points import Bss
 from services.network.domain.naming import side_door_name
 
 NetworkType = Literal["wifi-ap", "wifi-monitor", "vlan", "lan"]
 NETWORK_TYPES: tuple[NetworkType, ...] = ("wifi-ap", "wifi-monitor", "vlan", "lan")
-
-
-@dataclass(frozen=True, slots=True)
-class Wireless:
-    """What an access point of a chute is like."""
-
-    ssid: str
-    encryption: Encryption = "none"
-    key: str | None = field(default=None, repr=False)
-    hidden: bool = False
-    isolate: bool = False
-    max_stations: int | None = None
-    nasid: str | None = None
-    auth_server: RadiusServer | None = None
-    acct_server: RadiusServer | None = None
-    acct_interval_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +44,7 @@ class Wanted:
     type: NetworkType
     section: str = ""
     """Another name of it; empty if there is none."""
-    wireless: Wireless | None = None
+    wireless: Bss | None = None
     dhcp: Dhcp | None = None
     vlan_id: int | None = None
     subnet: IPv4Network | None = None

@@ -9,12 +9,12 @@ from collections.abc import Collection, Iterator, Mapping
 from ipaddress import IPv4Address
 from typing import Any, Literal, cast
 
-from services.network.domain.access_points import ENCRYPTIONS, Encryption, RadiusServer
+from services.network.domain.access_points import ENCRYPTIONS, Bss, Encryption, RadiusServer
 from services.network.domain.addresses import wanted_subnet
 from services.network.domain.errors import network_invalid
 from services.network.domain.hostcheck import MAX_SSID_BYTES, is_key
 from services.network.domain.hostschema import LEASE_TIME
-from services.network.domain.model import NETWORK_TYPES, Dhcp, NetworkType, PortForward, Wanted, Wireless
+from services.network.domain.model import NETWORK_TYPES, Dhcp, NetworkType, PortForward, Wanted
 from services.network.domain.naming import MAX_INTERFACE_CHARACTERS
 
 WIRELESS_OPTIONS = (
@@ -91,7 +91,7 @@ def _demands(definition: Mapping[str, Any], field: str) -> dict[str, Any]:
     return found
 
 
-def _wireless(definition: Mapping[str, Any], field: str) -> Wireless:
+def _wireless(definition: Mapping[str, Any], field: str) -> Bss:
     options = {key: definition[key] for key in WIRELESS_OPTIONS if definition.get(key) is not None}
     for part in ("wireless", "options"):
         section = _mapping(definition.get(part), f"{field}.{part}")
@@ -105,7 +105,7 @@ def _wireless(definition: Mapping[str, Any], field: str) -> Wireless:
             f"{field}.auth_server: the encryption {encryption} needs auth_server and auth_secret.",
             f"{field}.auth_server",
         )
-    return Wireless(
+    return Bss(
         ssid=ssid,
         encryption=encryption,
         key=key,
