@@ -23,42 +23,23 @@ def hearing(on_change: Callable[[], None]) -> Iterator[bool]:
 
     Yields whether the kernel can be heard; in some sandboxes it cannot.
     """
-    loop = asyncio.get_running_loop()
-    pending: asyncio.TimerHandle | None = None
     try:
-        listener = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT
-        )
+        listener = _listen()
     except OSError as error:
         log.warning("the kernel's device events cannot be heard", why=error.strerror)
         yield False
         return
+    loop = asyncio.get_running_loop()
+    pending: asyncio.TimerHandle | None = None
 
     def read() -> None:
         nonlocal pending
-        wanted = False
-        while True:
-            try:
-                message = listener.recv(MAX_DATAGRAM_BYTES)
-            except BlockingIOError:
-                break
-            except OSError:
-                # The kernel had more events than the socket could hold: one of them may have been ours.
-                wanted = True
-                break
-            wanted = wanted or any(part in SUBSYSTEMS for part in message.split(b"\0"))
-        if wanted:
+        if _has_news(listener):
             if pending is not None:
                 pending.cancel()
             pending = loop.call_later(SETTLE_S, on_change)
 
     with listener:
-        try:
-            listener.bind((0, KERNEL_GROUP))
-        except OSError as error:
-            log.warning("the kernel's device events cannot be heard", why=error.strerror)
-            yield False
-            return
         loop.add_reader(listener, read)
         try:
             yield True
@@ -66,3 +47,28 @@ def hearing(on_change: Callable[[], None]) -> Iterator[bool]:
             loop.remove_reader(listener)
             if pending is not None:
                 pending.cancel()
+
+
+def _listen() -> socket.socket:
+    kind = socket.SOCK_DGRAM | socket.SOCK_NONBLOCK
+    listener = socket.socket(socket.AF_NETLINK, kind, NETLINK_KOBJECT_UEVENT)
+    try:
+        listener.bind((0, KERNEL_GROUP))
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _has_news(listener: socket.socket) -> bool:
+    """Reads all events that wait, and tells whether one is of our subsystems."""
+    found = False
+    while True:
+        try:
+            message = listener.recv(MAX_DATAGRAM_BYTES)
+        except BlockingIOError:
+            return found
+        except OSError:
+            # The kernel had more events than the socket could hold: one of them may have been ours.
+            return True
+        found = found or any(part in SUBSYSTEMS for part in message.split(b"\0"))
