@@ -64,7 +64,7 @@ async def world_at(
 ) -> AsyncIterator[World]:
     monkeypatch.setattr(controller_api, "INITIAL_BACKOFF_S", 0.05)
     monkeypatch.setattr(reports, "STATES_PAUSE_S", 0.05)
-    monkeypatch.setattr(updates, "LEAST_POLL_INTERVAL_S", 0.1)
+    monkeypatch.setattr(updates, "MIN_POLL_INTERVAL_S", 0.1)
     monkeypatch.setattr(controllers, "WAIT_S", 1.0)
     home = folder / "home"
     home.mkdir(exist_ok=True)
@@ -232,7 +232,7 @@ async def test_the_host_configuration_says_how_often_the_load_is_reported(
     def asked() -> int:
         return len([call for call in world.doubles.calls if call.rpc == HOST_CONFIG])
 
-    monkeypatch.setattr(reports, "LEAST_TELEMETRY_INTERVAL_S", 0.1)
+    monkeypatch.setattr(reports, "MIN_TELEMETRY_INTERVAL_S", 0.1)
     config = network_pb2.GetHostConfigResponse()
     config.config.update({"telemetry": {"enabled": True, "interval": 0.1}})
     world.doubles.replies[HOST_CONFIG] = config

@@ -22,7 +22,7 @@ from services.node.domain.ports import Lines
 from services.node.rpc.documents import to_log_line
 
 DEPTH = 200
-LEAST_TELEMETRY_INTERVAL_S = 1.0
+MIN_TELEMETRY_INTERVAL_S = 1.0
 RETRY_S = 5.0
 IDLE_S = 3600.0
 
@@ -58,7 +58,7 @@ class Live:
         await self.close()
         works: list[Callable[[], AsyncIterator[pb.Live]]] = []
         if wanted.telemetry_interval_s > 0:
-            interval_s = max(wanted.telemetry_interval_s, LEAST_TELEMETRY_INTERVAL_S)
+            interval_s = max(wanted.telemetry_interval_s, MIN_TELEMETRY_INTERVAL_S)
             works.append(lambda: self._telemetry(interval_s))
         if wanted.progress:
             works.append(self._progress)

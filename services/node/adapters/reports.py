@@ -27,7 +27,7 @@ from services.node.domain.trouble import Trouble
 
 log = structlog.get_logger()
 
-TELEMETRY_INTERVAL_S, LEAST_TELEMETRY_INTERVAL_S = 60.0, 1.0
+TELEMETRY_INTERVAL_S, MIN_TELEMETRY_INTERVAL_S = 60.0, 1.0
 """Where the host configuration does not say how often reports of the load are wanted, and the shortest."""
 STATES_PAUSE_S = 1.0
 PATCH_KEY = "hostconfig_patch"
@@ -191,6 +191,6 @@ def _telemetry_wishes(host_config: Document) -> tuple[bool, float]:
     found = host_config.get("telemetry")
     wishes = found if isinstance(found, dict) else {}
     interval_s = wishes.get("interval")
-    if not isinstance(interval_s, int | float) or not interval_s >= LEAST_TELEMETRY_INTERVAL_S:
+    if not isinstance(interval_s, int | float) or not interval_s >= MIN_TELEMETRY_INTERVAL_S:
         interval_s = TELEMETRY_INTERVAL_S
     return wishes.get("enabled") is not False, interval_s

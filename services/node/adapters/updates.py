@@ -20,7 +20,7 @@ from services.node.adapters.outbox import Outbox
 log = structlog.get_logger()
 
 LONG_POLL_TIMEOUT_S, LONG_POLL_RETRY_S = 330.0, 30.0
-LEAST_POLL_INTERVAL_S = 1.0
+MIN_POLL_INTERVAL_S = 1.0
 """Also when a controller answers at once: the original spun here."""
 UPDATES_INTERVAL_S = 900.0
 CREATOR, CREATOR_DOMAIN, CREATOR_ROLE = "paradrop", "paradrop.org", "trusted"
@@ -68,7 +68,7 @@ class Updates:
                 await asyncio.sleep(LONG_POLL_RETRY_S)
             except OSError:
                 await asyncio.sleep(LONG_POLL_RETRY_S)
-            await asyncio.sleep(max(0.0, LEAST_POLL_INTERVAL_S - (time.monotonic() - began_s)))
+            await asyncio.sleep(max(0.0, MIN_POLL_INTERVAL_S - (time.monotonic() - began_s)))
 
     async def _take(self, update: Mapping[str, Any]) -> None:
         """Makes a change of an update, once, and reports how it goes."""

@@ -9,7 +9,7 @@ from paradrop.node.v1 import node_pb2 as pb
 from services.common.errors import InvalidArgument
 from services.node.domain.cached import Cached
 
-LEAST_INTERVAL_S = 1.0
+MIN_INTERVAL_S = 1.0
 DEFAULT_INTERVAL_S = 5.0
 
 
@@ -19,11 +19,11 @@ async def reports(
     """Yields a report at once and then one per interval."""
     if interval_s < 0 or not math.isfinite(interval_s):
         raise InvalidArgument(
-            f"interval_s must be a number of seconds from {LEAST_INTERVAL_S:.0f} on.",
+            f"interval_s must be a number of seconds from {MIN_INTERVAL_S:.0f} on.",
             reason="INTERVAL_INVALID",
             field="interval_s",
         )
-    interval_s = max(LEAST_INTERVAL_S, interval_s or DEFAULT_INTERVAL_S)
+    interval_s = max(MIN_INTERVAL_S, interval_s or DEFAULT_INTERVAL_S)
     loop = asyncio.get_running_loop()
     due_s = loop.time()
     while True:
