@@ -33,6 +33,8 @@ PAPER = {
     "false positives, worst": 0.013,
 }
 STRONG_DBM = -80
+SEVERAL_TIMES = 10
+"""So many windows of several devices for each one of a single device at one level."""
 SEED_STEP = 7919
 RESULTS = Path(__file__).parent / "results"
 
@@ -99,7 +101,7 @@ class Run:
             names = self.rng.choice(CLASSES, count, replace=False)
             return self.scenario(seed, *((str(name), self.level()) for name in names), wifi=wifi)
 
-        return self.cell(make, self.windows * 3)
+        return self.cell(make, self.windows * SEVERAL_TIMES)
 
     def none(self) -> Iterator[tuple[str, Cell]]:
         """Set C: no device at all."""

@@ -95,7 +95,6 @@ def random_front(rng: np.random.Generator) -> FrontEnd:
         distortion_db=float(rng.uniform(-43, -33)),
         skirt_db=float(rng.uniform(6, 14)) if rng.uniform() < 0.55 else None,
         skirt_floor_db=float(rng.uniform(27, 42)),
-        speckle=bool(rng.uniform() < 0.12),
         rssi_stuck_db=int(rng.uniform(0, 20)) if rng.uniform() < 0.04 else None,
         lost_share=float(rng.choice([0, 0, 0.02])),
         corrupt_share=float(rng.choice([0, 0, 0.001])),

@@ -112,8 +112,8 @@ def test_two_piconets_of_different_strength_are_two_devices_and_one_is_one() -> 
     assert len(_piconets(-45.0)) == 1
 
 
-@pytest.mark.parametrize(("device", "expected"), [("analog_audio", {"analog_audio"}), ("cw", set())])
-def test_music_between_two_channels_is_found_and_a_bare_carrier_there_is_not_guessed(
+@pytest.mark.parametrize(("device", "expected"), [("analog_audio", {"analog_audio"}), ("cw", {"cw"})])
+def test_music_and_a_bare_carrier_between_two_channels_are_told_apart(
     device: str, expected: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Just above what the channel at 2412 MHz shows, and just below what the one at 2432 MHz shows.

@@ -194,6 +194,28 @@ def test_music_moves_a_carrier_more_than_any_card_seems_to(
 
 
 @pytest.mark.thorough
+def test_the_synchronisation_of_a_picture_is_told_from_what_else_passes_a_carrier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A line of 64 microseconds begins with 4.7 on the frequency of its synchronisation.
+    lines = np.arange(0, 1.2, 64e-6)
+    begins = np.stack((lines, lines + 4.7e-6), axis=1).reshape(-1)
+    places = np.tile([2436.3, 2435.4], len(lines))
+    ends, level = np.append(begins[1:], begins[-1] + 59e-6), np.zeros(len(begins))
+    still_picture = Bursts(begins, ends, places, level, Modulation.TONE)
+    shares = []
+    for transmitter in (still_picture, Carrier(2435.4, Modulation.TONE)):
+        monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng, transmitter=transmitter: [transmitter])
+        both = (DeviceSpec("cw", -50.0), DeviceSpec("bluetooth", -50.0))
+        (seen,) = believed(scene_of(Scenario(1.2, 9001, both)))
+        shares.append((seen.tip_share, seen.other_tip_share))
+    (picture, beside_picture), (bare, _) = shares
+    assert 0.05 < picture < 0.1
+    assert beside_picture < 0.01
+    assert bare < 0.01
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", [9002, 9003, 9004])
 def test_something_far_stronger_does_not_hide_the_rhythm_of_an_oven_nor_has_one(seed: int) -> None:
     both = (DeviceSpec("microwave", -66.0), DeviceSpec("bluetooth", -30.0))

@@ -9,6 +9,8 @@ import pytest
 
 from services.airshark.domain.block import SampleBlock
 from services.airshark.domain.formats import RecordType
+from services.airshark.simulator.devices import MAKERS
+from services.airshark.simulator.emissions import Carrier
 from services.airshark.simulator.radio import FrontEnd, Plan
 from services.airshark.simulator.scenario import (
     BadScenario,
@@ -18,6 +20,7 @@ from services.airshark.simulator.scenario import (
     parse_scenario,
 )
 from services.airshark.simulator.simulate import simulate
+from services.airshark.simulator.waveforms import Modulation
 from tests.support import captures
 from tests.support.captures import capture, capture_elsewhere, decode
 
@@ -121,6 +124,31 @@ def test_faults_are_in_the_records() -> None:
     assert (np.diff(block.tsf_us.astype(np.int64)) < 0).sum() >= 3
     lossy = simulated(Scenario(0.5, 6, front=FrontEnd(lost_share=0.5)))
     assert len(lossy) < 0.6 * len(block)
+
+
+def test_both_carriers_of_a_phone_lie_within_the_band() -> None:
+    rng = np.random.default_rng(1)
+    phones = [MAKERS["analog_phone"](1.0, rng) for _ in range(300)]
+    places = [[one.frequency_mhz for one in phone if isinstance(one, Carrier)] for phone in phones]
+    assert all(2402 < mhz < 2480 for each in places for mhz in each)
+    pairs = [each for each in places if len(each) == 2]
+    assert len(pairs) > 200
+    assert all(2 <= abs(base - handset) <= 37 for base, handset in pairs)
+
+
+@pytest.mark.parametrize("place_bins", [0.0, 0.3])
+def test_wide_skirts_take_no_power_from_a_carrier_and_do_not_make_it_move(
+    place_bins: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    front = FrontEnd(skirt_db=8.0)
+    carrier = Carrier(2432.0 + (10 + place_bins) * front.spacing_mhz, Modulation.TONE)
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: [carrier])
+    scenario = Scenario(0.2, 3, (DeviceSpec("cw", -50.0),), plan=Plan((2432,), 0.2), front=front)
+    block = simulated(scenario)
+    assert float(block.total_dbm.mean()) == pytest.approx(-50.0, abs=0.5)
+    beside = block.dbm[:, [37, 39]] - block.dbm[:, 38:39]
+    assert (beside.mean(axis=0) > -12).all()
+    assert beside.std(axis=0).max() < 1.0
 
 
 @pytest.mark.parametrize("name", ["kitchen", "office", "quiet"])

@@ -185,7 +185,8 @@ def _steady(
 def analog_phone(length_s: float, rng: np.random.Generator) -> Emitter:
     """Base and handset, each with a narrow carrier."""
     base = rng.uniform(2404, 2476)
-    handset = float(np.clip(base + rng.choice([-1, 1]) * rng.uniform(3, 40), 2402, 2479))
+    away = float(rng.choice([-1, 1])) * rng.uniform(3, 36)
+    handset = base + away if 2402 < base + away < 2479 else base - away
     places = [base] if rng.uniform() < 0.1 else [base, handset]
     moves, alike = 0.02 * rng.uniform() ** 2, int(rng.choice([1, 2, 4]))
     return Emitter(

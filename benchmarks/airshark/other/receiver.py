@@ -171,7 +171,9 @@ def _driver(
             if signal.fluctuates:
                 noise[rows] += power
             else:
-                steady[rows] += np.sqrt(power) * np.exp(2j * np.pi * rng.uniform(size=power.shape))
+                # One tone in the window: its phase turns by half from each bin to the next.
+                phase = rng.uniform(size=(len(rows), 1)) + 0.5 * np.arange(COUNT)
+                steady[rows] += np.sqrt(power) * np.exp(2j * np.pi * phase)
     value = steady + np.sqrt(noise / 2) * (rng.normal(size=axis.shape) + 1j * rng.normal(size=axis.shape))
     total = (np.abs(value) ** 2).sum(axis=1)
     magnitude = np.abs(value.real) + np.abs(value.imag)

@@ -9,11 +9,13 @@ import numpy as np
 from services.airshark.analysis.air import Air
 from services.airshark.analysis.carriers import BORDER_MHZ, MAX_SILENCE, WIDE_MHZ, CarrierSeen
 from services.airshark.analysis.found import Device, Found
-from services.airshark.analysis.gaps import between_channels, found_music
+from services.airshark.analysis.gaps import between_channels, found_between
 from services.airshark.analysis.model import Model
 from services.airshark.analysis.scene import Scene
 
-NOISE_MHZ_AT_0_DB = 0.38
+FINEST_MHZ = 0.001
+"""Radios and transmitters that stand still seem to move by as much."""
+NOISE_MHZ_AT_0_DB = 0.08
 """What noise moves a carrier by that is as strong as the noise."""
 ALIKE_DB = 13.0
 """Base and handset differ by less."""
@@ -39,14 +41,14 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
     """Returns the devices behind the carriers of a scene."""
     carriers = believed(scene)
     gaps = between_channels(scene, carriers)
-    still = any(each.stands_still for each in gaps)
+    bare = [gap for gap in gaps if not gap.moves]
     left = carriers
     phones: list[list[_Judged]] = []
     while True:
         judged = [
-            _judge(each, left, scene, model, still)
+            _judge(each, left, scene, model, bool(bare))
             for each in left
-            if not each.pinned and not any(gap.shows_as(each) for gap in gaps)
+            if not each.outermost and not any(gap.shows_as(each) for gap in gaps)
         ]
         judged = [each for each in judged if each.confidence >= model.decisions[_decision(each.kind)].least]
         pair = _surest_pair(judged)
@@ -58,7 +60,11 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
     phones += [[each] for each in judged if each.kind is Device.ANALOG_PHONE]
     found = [_found(scene, [each]) for each in judged if each.kind is not Device.ANALOG_PHONE]
     found += [_found(scene, each) for each in phones]
-    return _without_sound(found + [found_music(scene, gap) for gap in gaps if gap.moves])
+    found += [found_between(scene, gap, Device.ANALOG_AUDIO) for gap in gaps if gap.moves]
+    if all(len(each) > 1 for each in phones):
+        # It is nobody's handset.
+        found += [found_between(scene, gap, Device.CW) for gap in bare]
+    return _without_sound(found)
 
 
 def _decision(kind: Device) -> str:
@@ -147,15 +153,17 @@ def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], air: Air) -
     level = [abs(each.power_dbm - carrier.power_dbm) for each in others]
     alike = [each for each, off_db in zip(others, level, strict=True) if off_db < ALIKE_DB]
     return {
-        "still_mhz": _without_noise(carrier.still_mhz, carrier, 0.006),
+        "still_mhz": _without_noise(carrier.still_mhz, carrier, FINEST_MHZ),
         "wander_mhz": carrier.wander_mhz,
-        "smooth_mhz": max(carrier.smooth_mhz, 0.004),
-        "tails_mhz": max(carrier.tails_mhz, 0.03),
+        "smooth_mhz": max(carrier.smooth_mhz, FINEST_MHZ),
+        "tails_mhz": max(carrier.tails_mhz, 5 * FINEST_MHZ),
         "jumpiness": carrier.jumpiness,
         "spread_mhz": carrier.spread_mhz,
         "width_mhz": carrier.width_mhz,
         "swing_db": carrier.power_swing_db,
         "flicker_db": carrier.flicker_db,
+        "tip_share": carrier.tip_share,
+        "other_tip_share": carrier.other_tip_share,
         "over_db": min(carrier.over_db, 32.0),
         "samples": min(float(carrier.samples), 500.0),
         "presence": carrier.presence,
@@ -164,7 +172,9 @@ def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], air: Air) -
         "near_dc": float(carrier.near_dc),
         "edge_mhz": min(carrier.edge_mhz, 2.0),
         "alike": float(len(alike)),
-        "alike_still_mhz": min((_without_noise(each.still_mhz, each, 0.006) for each in alike), default=0.3),
+        "alike_still_mhz": min(
+            (_without_noise(each.still_mhz, each, FINEST_MHZ) for each in alike), default=0.3
+        ),
         "other_level_db": min([*level, 25.0]),
     }
 

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.airshark.analysis.air import Air, Bools, Floats, Ints
+from services.airshark.analysis.movement import MIN_SAMPLES, around, farthest, movement, tips
 from services.airshark.analysis.peaks import Peaks, Picture
 
 QUIET_PERCENT = 15
-MIN_SAMPLES = 8
 ENOUGH_SAMPLES = 600
 """So many, spread over the time, tell how quiet a bin is."""
-MIN_IN_VISIT = 60
 MIN_OVER_DB = 4.5
 NEAR_MHZ = 1.2
 MIN_PRESENCE = 0.6
@@ -20,12 +19,11 @@ PICTURE_MHZ = 0.17
 """A carrier that moves by more carries a picture."""
 WIDE_MHZ = 1.3
 BORDER_MHZ = 0.5
+OUTERMOST_BINS = 0.4
 PICTURE_REACH_MHZ, PICTURE_BELOW_DB, PICTURE_PRESENCE = 5.0, 5.0, 0.85
 MAX_SWING_DB = 7.5
 MAX_FADING_DB, FADING_JUMPINESS, FADING_PRESENCE, FADING_SAMPLES = 14.0, 0.6, 0.8, 100
 """A carrier that fades from sample to sample may swing by more, if it is nearly always there."""
-DB_PER_BIN = 17.4
-"""By so much the bins beside a carrier differ for each bin that it lies off the middle between them."""
 SILENCE_BELOW_DB, MAX_SILENCE = 10.0, 0.12
 SLOW = 0.35
 """Jumpiness below which a broad carrier sweeps instead of showing a picture."""
@@ -72,11 +70,15 @@ class CarrierSeen:
     """How much of that one sample and the next have in common."""
     flicker_db: float
     """Standard deviation of its strongest bin."""
+    tip_share: float
+    """Share of the samples in which it is on that side of its place on which it is more often: the
+    synchronisation of a picture lies there."""
+    other_tip_share: float
+    """The same of the other side, where nothing of a still picture is."""
 
-    @property
-    def pinned(self) -> bool:
-        """Whether the outermost bin is the strongest all the time, so that its movement cannot be seen."""
-        return self.edge_mhz < BORDER_MHZ and self.wander_mhz == 0
+    outermost: bool
+    """Whether the outermost bin is the strongest, mostly: it may lie beyond the view, and its movement cannot
+    be seen."""
 
     @property
     def broad(self) -> bool:
@@ -201,17 +203,18 @@ def _measure(
     jumpiness = float((jumps**2).mean() / (2 * variance)) if variance > 0 and follows.sum() > 4 else 1.0
     third = max(len(seen) // 3, 1)
     some = mine[:: len(mine) // ENOUGH_SAMPLES + 1]
-    around, flicker_db = _around(air, air_rows(peaks, some), float(mid))
+    bins_dbm, flicker_db = around(air, peaks.row[some], float(mid))
     near_dc = bool(abs(mid - air.centre_mhz[rows[0]]) < 1.6 * air.spacing_mhz)
-    visit = air.visit[air_rows(peaks, some)]
-    still = wander if near_dc else _farthest(around, peaks.fine_mhz[some], visit, air.spacing_mhz)
-    average = np.log10(np.mean(10 ** (picture.smooth_dbm[air_rows(peaks, some)] / 10), axis=0)) * 10
+    visit = air.visit[peaks.row[some]]
+    still = wander if near_dc else farthest(bins_dbm, peaks.fine_mhz[some], visit, air.spacing_mhz)
+    average = np.log10(np.mean(10 ** (picture.smooth_dbm[peaks.row[some]] / 10), axis=0)) * 10
     inside = average > average.max() - 10
     near = inside[max(at - 30, 0) : at + 31]
     swing = np.percentile(peaks.power_dbm[mine], (10, 90))
     # Everything near it that is not stronger is its own: other parts of the same signal.
     owned = free & (np.abs(peaks.frequency_mhz - mid) < max(reach, 3 * wander))
     owned &= peaks.power_dbm < power + 8
+    other_tip, tip = sorted(tips(peaks, np.flatnonzero(free), float(mid), float(power)))
     carrier = CarrierSeen(
         centre_mhz=float(air.centre_mhz[rows[0]]),
         frequency_mhz=float(mid),
@@ -226,63 +229,21 @@ def _measure(
         samples=len(mine),
         drift_mhz=float(np.median(seen[-third:]) - np.median(seen[:third])),
         near_dc=near_dc,
+        outermost=_is_outermost(air, rows, float(mid)),
         edge_mhz=float(np.median(peaks.edge_mhz[mine])),
         cut_share=float(peaks.at_edge[mine].mean()),
         silence=float((strongest < power - SILENCE_BELOW_DB).mean()),
         tails_mhz=float(np.subtract(*np.percentile(seen, (97, 3)))),
         still_mhz=still,
-        skirt_mhz=_movement(around, air.spacing_mhz),
+        skirt_mhz=movement(bins_dbm, air.spacing_mhz),
         smooth_mhz=min(float(np.sqrt(variance * max(1 - jumpiness, 0))), still),
         flicker_db=flicker_db,
+        tip_share=tip / len(rows),
+        other_tip_share=other_tip / len(rows),
     )
     return carrier, owned
 
 
-def _around(air: Air, rows: Ints, frequency_mhz: float) -> tuple[Floats, float]:
-    """Returns the strongest bin around a frequency between its neighbours (n, 3), and how much it varies."""
-    bins = air.dbm.shape[1]
-    at = int(np.clip(np.rint((frequency_mhz - air.first_bin_mhz[rows[0]]) / air.spacing_mhz), 0, bins - 1))
-    low, high = max(at - 2, 0), min(at + 3, bins)
-    mean = np.mean(10 ** (air.dbm[rows, low:high] / 10), axis=0)
-    top = low + int(mean.argmax())
-    around = np.full((len(rows), 3), np.nan, np.float32)
-    first, last = max(top - 1, 0), min(top + 2, bins)
-    around[:, first - top + 1 : last - top + 1] = air.dbm[rows, first:last]
-    return around, _deviation(around[:, 1])
-
-
-def _farthest(around: Floats, seen: Floats, visit: Ints, spacing_mhz: float) -> float:
-    """Returns how far a carrier moves in that visit in which it moves most: music and speech have quiet
-    passages."""
-    _, of_visit, count = np.unique(visit, return_inverse=True, return_counts=True)
-    parts = [of_visit == each for each in np.flatnonzero(count >= MIN_IN_VISIT)] or [np.ones(len(seen), bool)]
-    return max(min(_deviation(seen[part]), _movement(around[part], spacing_mhz)) for part in parts)
-
-
-def _movement(around: Floats, spacing_mhz: float) -> float:
-    """Returns how far a carrier moves by the level of its neighbouring bins, as a standard deviation.
-
-    The window of a radio's transform decides how strong they are beside a carrier that stands still, and
-    noise moves each measure too: of both the lower one counts. Between the neighbours the frequency does not
-    jump from side to side, as it does between the strongest and whichever comes next.
-    """
-    below, top, above = around.T
-    both = _deviation((above - below) / DB_PER_BIN)
-    stronger = max((each for each in (below, above) if np.isfinite(each).any()), key=np.mean)
-    ratio = 10 ** ((stronger - top) / 20)
-    one = _deviation(ratio / (1 + ratio))
-    return min(both, one) * spacing_mhz
-
-
-def _deviation(values: Floats) -> float:
-    """Returns the standard deviation by the middle of the values; infinite if there are none."""
-    values = values[np.isfinite(values)]
-    if len(values) < MIN_SAMPLES:
-        return float("inf")
-    low, high = np.percentile(values, (15, 85))
-    return float(high - low) / 2.07
-
-
-def air_rows(peaks: Peaks, which: Ints) -> Ints:
-    """Returns the samples of these peaks."""
-    return peaks.row[which]
+def _is_outermost(air: Air, rows: Ints, frequency_mhz: float) -> bool:
+    place = (frequency_mhz - float(air.first_bin_mhz[rows[0]])) / air.spacing_mhz
+    return not OUTERMOST_BINS < place < air.dbm.shape[1] - 1 - OUTERMOST_BINS

@@ -1,8 +1,8 @@
-"""Finds music on a carrier that lies at the border of what a channel of the radio shows, or just beyond.
+"""Finds carriers that lie at the border of what a channel of the radio shows, or just beyond.
 
 That channel and the next one see its skirt in their outermost bins. The skirt is steep there, so that a
-frequency that moves becomes a level that moves; a carrier that stands still leaves nothing to tell its kind
-by.
+frequency that moves becomes a level that moves. Of one that stands still no more can be said than that it is
+there.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from services.airshark.analysis.scene import Scene
 
 EDGE_MHZ = 0.5
 WIDEST_GAP_MHZ = 3.5
-MIN_PRESENCE = 0.8
-MIN_WANDER_MHZ, MIN_SWING_DB, STILL_SWING_DB = 0.08, 5.5, 4.0
+MIN_PRESENCE, MAX_SWING_DB = 0.65, 14.0
+"""Music that moves a skirt by so much takes it out of sight now and then."""
+MIN_WANDER_MHZ, MIN_SWING_DB, MIN_SILENCE = 0.08, 5.5, 0.05
 MIN_SKIRT_MHZ, STRONG_DB = 0.02, 25.0
 """Speech moves a phone by less, and noise what is strong; of what lies outside, the bins show a part."""
-CLEAR_DB = 15.0
-UNCERTAIN_DB = (MIN_SWING_DB + STILL_SWING_DB) / 2
+CLEAR_DB = 12.0
 OTHERS_MHZ = 2.5
 SAME_DB = 40.0
 CONFIDENCE = 0.65
@@ -46,23 +46,16 @@ class Between:
     def moves(self) -> bool:
         """Whether its frequency moves as music moves it: in a skirt its level, or what the bins differ by."""
         in_bins = any(
-            each.pinned and each.over_db > STRONG_DB and each.skirt_mhz > MIN_SKIRT_MHZ for each in self.views
+            each.outermost and each.over_db > STRONG_DB and each.skirt_mhz > MIN_SKIRT_MHZ
+            for each in self.views
         )
-        return in_bins or self._wander_mhz > MIN_WANDER_MHZ or self._swing_db > MIN_SWING_DB
-
-    @property
-    def stands_still(self) -> bool:
-        """Whether nothing moves it."""
-        return not self.moves and self._swing_db < STILL_SWING_DB
-
-    @property
-    def _wander_mhz(self) -> float:
-        return max(each.wander_mhz for each in self.views)
-
-    @property
-    def _swing_db(self) -> float:
-        clear = [each.power_swing_db for each in self.views if each.over_db > CLEAR_DB]
-        return max(clear, default=UNCERTAIN_DB)
+        return in_bins or any(
+            each.wander_mhz > MIN_WANDER_MHZ
+            or each.power_swing_db > MIN_SWING_DB
+            or each.silence > MIN_SILENCE
+            for each in self.views
+            if each.over_db > CLEAR_DB
+        )
 
 
 def between_channels(scene: Scene, believed: list[CarrierSeen]) -> list[Between]:
@@ -74,10 +67,10 @@ def between_channels(scene: Scene, believed: list[CarrierSeen]) -> list[Between]
         views = [each for each in sides if each is not None]
         if len(views) < 2 or not _show_one(*views):
             # One view is enough of what is strong at the very border.
-            views = [each for each in views if any(each is one for one in believed) and each.pinned]
+            views = [each for each in views if any(each is one for one in believed) and each.outermost]
         gap = Between(views[:2])
         if views and all(
-            each.pinned or abs(each.frequency_mhz - gap.middle_mhz) > OTHERS_MHZ for each in believed
+            each.outermost or abs(each.frequency_mhz - gap.middle_mhz) > OTHERS_MHZ for each in believed
         ):
             found.append(gap)
     return found
@@ -97,20 +90,20 @@ def _at_edge(scene: Scene, centre_mhz: float | None, side: int) -> CarrierSeen |
             if centre_mhz is not None
             and each.centre_mhz == centre_mhz
             and side * (each.frequency_mhz - centre_mhz) > 0
-            and each.edge_mhz < EDGE_MHZ
+            and (each.edge_mhz < EDGE_MHZ or each.outermost)
             and each.presence > MIN_PRESENCE
-            and each.steady
+            and each.power_swing_db < MAX_SWING_DB
         ),
         None,
     )
 
 
-def found_music(scene: Scene, gap: Between) -> Found:
-    """Returns the audio sender that moves a carrier between channels; a bare one there may be anything."""
+def found_between(scene: Scene, gap: Between, device: Device) -> Found:
+    """Returns the device whose carrier lies there."""
     stronger = max(gap.views, key=lambda each: each.power_dbm)
     times = scene.air.time_s[scene.air.centre_mhz == stronger.centre_mhz]
     return Found(
-        device=Device.ANALOG_AUDIO,
+        device=device,
         confidence=CONFIDENCE,
         certain=False,
         center_mhz=gap.middle_mhz,

@@ -181,7 +181,8 @@ def _program(low_hz: float, high_hz: float, deviation_mhz: float, rng: np.random
 def analog_phone(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     """Base and handset, each on a frequency of its own, with speech that moves it by some kilohertz."""
     base = rng.uniform(2403, 2478)
-    handset = float(np.clip(base + rng.choice([-1, 1]) * rng.uniform(2, 45), 2402, 2480))
+    away = rng.choice([-1, 1]) * rng.uniform(2, 37)
+    handset = base + away if 2402 < base + away < 2480 else base - away
     wander = _between(0.001, 0.02, rng)
     noisy = rng.uniform() < 0.4
 

@@ -50,8 +50,6 @@ class FrontEnd:
     many dB four bins away, and so on; by default a rectangular window with nothing else."""
     skirt_floor_db: float = 34.0
     """Its least part anywhere in the view."""
-    speckle: bool = False
-    """Whether the bins of one signal vary independently of each other."""
     rssi_stuck_db: int | None = None
     lost_share: float = 0.0
     corrupt_share: float = 0.0
@@ -96,23 +94,18 @@ class Plan:
         return time_s[keep], channel[keep]
 
 
-def smeared(
-    signal: "npt.NDArray[np.complex64]", front: FrontEnd, rng: np.random.Generator
-) -> "npt.NDArray[np.complex64]":
-    """Returns the bins of a signal (n, 56) as a card with wider skirts sees them."""
-    if front.skirt_db is None and not front.speckle:
+def smeared(signal: "npt.NDArray[np.complex64]", front: FrontEnd) -> "npt.NDArray[np.complex64]":
+    """Returns the bins of a signal (n, 56) as a card with wider skirts sees them.
+
+    Its window of time is narrow in the middle, so each bin leaks into the others with signs in turn.
+    """
+    if front.skirt_db is None:
         return signal
-    power = signal.real**2 + signal.imag**2
-    if front.skirt_db is not None:
-        away = np.abs(np.arange(BINS)[:, None] - np.arange(BINS))
-        loss_db = np.minimum(front.skirt_db * np.sqrt(away), front.skirt_floor_db)
-        power = power @ (10 ** (-loss_db / 10)).astype(np.float32)
-    if front.speckle:
-        parts = rng.standard_normal((*power.shape, 2), dtype=np.float32) * np.sqrt(power / 2)[..., None]
-        speckled: npt.NDArray[np.complex64] = (parts[..., 0] + 1j * parts[..., 1]).astype(np.complex64)
-        return speckled
-    turned: npt.NDArray[np.complex64] = np.sqrt(power) * np.exp(2j * np.pi * rng.uniform(size=power.shape))
-    return turned.astype(np.complex64)
+    away = np.abs(np.arange(BINS)[:, None] - np.arange(BINS))
+    loss_db = np.minimum(front.skirt_db * np.sqrt(away), front.skirt_floor_db)
+    leak = 10 ** (-loss_db / 20) * (-1.0) ** away
+    seen: npt.NDArray[np.complex64] = signal @ (leak / np.linalg.norm(leak[BINS // 2])).astype(np.float32)
+    return seen
 
 
 def records(

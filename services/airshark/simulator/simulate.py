@@ -105,6 +105,6 @@ def _add(
         signal = windows(seen.modulation, offset[near].astype(np.float32), scenario.front.spacing_mhz, rng)
         beyond = np.maximum(np.abs(offset[near]) - PASSBAND_MHZ, 0)
         amplitude = 10 ** ((level_dbm + seen.gain_db[near] - STOPBAND_DB_PER_MHZ * beyond) / 20)
-        signal = smeared(signal, scenario.front, rng)
+        signal = smeared(signal, scenario.front)
         # Rows are unique within one `Seen`.
         spectrum[seen.rows[near]] += (signal * amplitude[:, None]).astype(np.complex64)

@@ -1,0 +1,69 @@
+"""Measures how far a carrier moves, from sample to sample."""
+
+import numpy as np
+
+from services.airshark.analysis.air import Air, Floats, Ints
+from services.airshark.analysis.peaks import Peaks
+
+MIN_SAMPLES = 8
+MIN_IN_VISIT = 60
+DB_PER_BIN = 17.4
+"""By so much the bins beside a carrier differ for each bin that it lies off the middle between them."""
+TIP_MHZ, TIP_ALIKE_DB = (0.25, 3.0), 4.0
+"""How far off, and how much alike in power, a carrier is that has left its place."""
+
+
+def tips(peaks: Peaks, free: Ints, frequency_mhz: float, power_dbm: float) -> tuple[int, int]:
+    """Returns in how many samples a carrier is not at its place, but one as strong is below, and above."""
+    off_mhz = peaks.fine_mhz[free] - frequency_mhz
+    away_mhz, row = np.abs(off_mhz), peaks.row[free]
+    at_place = np.zeros(int(row.max()) + 1, bool)
+    at_place[row[away_mhz < TIP_MHZ[0]]] = True
+    tip = ~at_place[row] & (away_mhz < TIP_MHZ[1])
+    tip &= np.abs(peaks.power_dbm[free] - power_dbm) < TIP_ALIKE_DB
+    return len(np.unique(row[tip & (off_mhz < 0)])), len(np.unique(row[tip & (off_mhz > 0)]))
+
+
+def around(air: Air, rows: Ints, frequency_mhz: float) -> tuple[Floats, float]:
+    """Returns the strongest bin around a frequency between its neighbours (n, 3), and how much it varies."""
+    bins = air.dbm.shape[1]
+    at = int(np.clip(np.rint((frequency_mhz - air.first_bin_mhz[rows[0]]) / air.spacing_mhz), 0, bins - 1))
+    low, high = max(at - 2, 0), min(at + 3, bins)
+    mean = np.mean(10 ** (air.dbm[rows, low:high] / 10), axis=0)
+    top = low + int(mean.argmax())
+    found = np.full((len(rows), 3), np.nan, np.float32)
+    first, last = max(top - 1, 0), min(top + 2, bins)
+    found[:, first - top + 1 : last - top + 1] = air.dbm[rows, first:last]
+    return found, _deviation(found[:, 1])
+
+
+def farthest(bins_dbm: Floats, seen: Floats, visit: Ints, spacing_mhz: float) -> float:
+    """Returns how far a carrier moves in that visit in which it moves most: music and speech have quiet
+    passages."""
+    _, of_visit, count = np.unique(visit, return_inverse=True, return_counts=True)
+    parts = [of_visit == each for each in np.flatnonzero(count >= MIN_IN_VISIT)] or [np.ones(len(seen), bool)]
+    return max(min(_deviation(seen[part]), movement(bins_dbm[part], spacing_mhz)) for part in parts)
+
+
+def movement(bins_dbm: Floats, spacing_mhz: float) -> float:
+    """Returns how far a carrier moves by the level of its neighbouring bins, as a standard deviation.
+
+    The window of a radio's transform decides how strong they are beside a carrier that stands still, and
+    noise moves each measure too: of both the lower one counts. Between the neighbours the frequency does not
+    jump from side to side, as it does between the strongest and whichever comes next.
+    """
+    below, top, above = bins_dbm.T
+    both = _deviation((above - below) / DB_PER_BIN)
+    stronger = max((each for each in (below, above) if np.isfinite(each).any()), key=np.mean)
+    ratio = 10 ** ((stronger - top) / 20)
+    one = _deviation(ratio / (1 + ratio))
+    return min(both, one) * spacing_mhz
+
+
+def _deviation(values: Floats) -> float:
+    """Returns the standard deviation by the middle of the values; infinite if there are none."""
+    values = values[np.isfinite(values)]
+    if len(values) < MIN_SAMPLES:
+        return float("inf")
+    low, high = np.percentile(values, (15, 85))
+    return float(high - low) / 2.07
