@@ -52,7 +52,8 @@ def bins_dbm(
 
 def by_logarithm(magnitudes: Magnitudes, least: Floats, result: Floats) -> None:
     """Makes the magnitudes in `result` dB above a bin of 1; (n, 1) of what a bin of 0 counts as."""
-    np.maximum(result, least, out=result)
+    # With one value for each row, numpy takes a third longer for `maximum`.
+    np.fmax(result, least, out=result)
     np.log10(result, out=result)
     result *= 20
 
@@ -65,7 +66,7 @@ def by_table(magnitudes: Magnitudes, least: Floats, result: Floats) -> None:
         # Every pair has an entry, so nothing is out of range; "clip" is the mode without a copy.
         pairs = magnitudes[rows].view(np.uint16)
         np.take(_pairs(), pairs, mode="clip", out=result[rows].view(np.float64))
-    np.maximum(result, 20 * np.log10(least), out=result)
+    np.fmax(result, 20 * np.log10(least), out=result)
 
 
 @cache
