@@ -37,6 +37,7 @@ def record(out: Path, seconds: float, max_mb: float) -> None:
     """Records what the node on this machine receives into the new file OUT."""
     from services.airshark.domain import container
     from services.airshark.tools.node import raw_batches
+    from services.common.timestamps import to_seconds
 
     begun_s = time.monotonic()
     writer = container.Writer()
@@ -46,13 +47,13 @@ def record(out: Path, seconds: float, max_mb: float) -> None:
             for batch, kind, lost in raw_batches():
                 if batch is not None:
                     if not begun:
-                        begun_at_s = batch.time.seconds + batch.time.nanos / 1e9
+                        begun_at_s = to_seconds(batch.time)
                         header = container.Header(
                             batch.interface, kind, "recorded by the command line", begun_at_s, {}
                         )
                         file.write(writer.begin(header))
                         begun = True
-                    file.write(writer.chunk(batch.data, batch.time.seconds + batch.time.nanos / 1e9, lost))
+                    file.write(writer.chunk(batch.data, to_seconds(batch.time), lost))
                 if (seconds and time.monotonic() - begun_s >= seconds) or writer.size_bytes >= max_mb * 1e6:
                     break
         except KeyboardInterrupt:

@@ -203,11 +203,12 @@ def _measure(
     jumpiness = float((jumps**2).mean() / (2 * variance)) if variance > 0 and follows.sum() > 4 else 1.0
     third = max(len(seen) // 3, 1)
     some = mine[:: len(mine) // ENOUGH_SAMPLES + 1]
-    bins_dbm, flicker_db = around(air, peaks.row[some], float(mid))
+    looked_at = peaks.row[some]
+    bins_dbm, flicker_db = around(air, looked_at, float(mid))
     near_dc = bool(abs(mid - air.centre_mhz[rows[0]]) < 1.6 * air.spacing_mhz)
-    visit = air.visit[peaks.row[some]]
+    visit = air.visit[looked_at]
     still = wander if near_dc else farthest(bins_dbm, peaks.fine_mhz[some], visit, air.spacing_mhz)
-    average = np.log10(np.mean(10 ** (picture.smooth_dbm[peaks.row[some]] / 10), axis=0)) * 10
+    average = np.log10(np.mean(10 ** (picture.smooth_dbm[looked_at] / 10), axis=0)) * 10
     inside = average > average.max() - 10
     near = inside[max(at - 30, 0) : at + 31]
     swing = np.percentile(peaks.power_dbm[mine], (10, 90))
