@@ -40,6 +40,8 @@ class Truth:
     """Of its transmitters, where they do not hop."""
     duty_cycle: float = 0.0
     """Share of the time in which it transmits, anywhere."""
+    gains_db: tuple[float, ...] = (0.0,)
+    """By how much each of its stations is stronger than its level."""
 
 
 def random_scenario(seed: int) -> Scenario:
@@ -109,16 +111,20 @@ def truth_of(scenario: Scenario) -> list[Truth]:
     time_s, channel = scenario.plan.times(scenario.seconds, np.random.default_rng(1))
     truths = []
     for spec, transmitters in made:
-        samples, frequencies = 0, []
+        samples, frequencies, gains = 0, [], []
         on = np.zeros(len(time_s), bool)
         for transmitter in transmitters:
             for seen in transmitter.seen(time_s, np.random.default_rng(2))[:1]:
                 inside = np.abs(seen.frequency_mhz - channel[seen.rows]) < WITHIN_VIEW_MHZ
                 samples += int(inside.sum())
                 on[seen.rows] = True
+                if len(seen.rows):
+                    gains.append(float(np.median(seen.gain_db)))
                 if spec.device in STAYS and len(seen.rows):
                     frequencies.append(float(np.median(seen.frequency_mhz)))
-        truths.append(Truth(spec.device, spec.level_dbm, samples, tuple(frequencies), float(on.mean())))
+        truths.append(
+            Truth(spec.device, spec.level_dbm, samples, tuple(frequencies), float(on.mean()), tuple(gains))
+        )
     return truths
 
 

@@ -35,7 +35,7 @@ RATE = 0.08
 FALSE_ALARMS = 0.002
 """Share of the scenes without a device in which it may be reported; sets the least probability."""
 LEAST_BOUNDS = (0.5, 0.75)
-BOUNDS = {"ble": (0.9, 0.9), "ble_advertising": (0.85, 0.9), "xbox": (0.6, 0.6)} | {
+BOUNDS = {"ble": (0.9, 0.9), "ble_advertising": (0.85, 0.9), "xbox": (0.5, 0.5)} | {
     f"carrier_{kind.value}": (0.4, 0.4) for kind in KINDS
 }
 """Other bounds: other hoppers are easily taken for Bluetooth LE, hardly ever for a game controller, and a
@@ -124,7 +124,7 @@ def _of_scene(
         for carrier, kind in carriers:
             if kind is None or carrier.outermost or carrier in taken:
                 continue
-            features = kind_features(carrier, others, scene.air)
+            features = kind_features(carrier, others, scene)
             for each in KINDS:
                 yield f"carrier_{each.value}", features, kind == each.value
     pulses = scene.pulses
@@ -144,7 +144,10 @@ def _of_scene(
         power = float(np.median(hops.power_dbm))
         distance = dict.fromkeys(HOPPERS, np.inf)
         for name in on.keys() & distance.keys():
-            distance[name] = 0.0 if one_power else abs(power - on[name].level_dbm - offset_db)
+            off_db = power - on[name].level_dbm - offset_db
+            distance[name] = (
+                0.0 if one_power else min((abs(off_db - gain) for gain in on[name].gains_db), default=np.inf)
+            )
         explained = [device for device in SLOTS_S if distance[device.value] < SAME_POWER_DB]
         left = without(hops, explained)
         for those, removed in ((hops, []), (left, explained)):

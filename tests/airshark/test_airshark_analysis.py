@@ -315,12 +315,41 @@ def test_a_longer_look_at_a_carrier_says_more_than_a_short_one() -> None:
     assert [each.device for each in lifecycle.confirmed()] == [Device.ANALOG_AUDIO]
 
 
+def test_two_carriers_that_prove_to_be_one_phone_are_one_device() -> None:
+    def look(device: Device, mhz: float, second_mhz: float, at_s: float) -> Found:
+        found = Found(device, 0.8, True, mhz, 0.3, -60.0, 1.0, at_s - 1, at_s, tolerance_mhz=0.8)
+        return replace(found, features={"second_mhz": second_mhz})
+
+    lifecycle = Lifecycle()
+    base, handset, music = 2431.0, 2462.0, 2446.0
+    alone = [look(Device.CW, mhz, mhz, 1.0) for mhz in (base, handset, music)]
+    assert len(lifecycle.update(alone, 1.0)) == 3
+    both = [look(Device.ANALOG_PHONE, base, handset, 3.0), look(Device.CW, music, music, 3.0)]
+    changed = lifecycle.update(both, 3.0)
+    assert [each.center_mhz for each in changed if not each.active] == [handset]
+    assert sorted(each.device for each in lifecycle.confirmed()) == [Device.ANALOG_PHONE, Device.CW]
+
+
 def test_what_one_uncertain_look_shows_is_no_device_yet() -> None:
     lifecycle = Lifecycle()
     assert not lifecycle.update([_sighting(1.0, certain=False)], 1.0)
     assert not lifecycle.confirmed()
     (confirmed,) = lifecycle.update([_sighting(2.0, certain=False)], 2.0)
     assert confirmed.device is Device.ZIGBEE
+
+
+@pytest.mark.parametrize(
+    ("confidence", "shown_last", "believed"), [(0.6, False, False), (0.8, False, True), (0.6, True, True)]
+)
+def test_at_the_end_of_a_short_recording_what_the_longer_look_lacks_must_be_likely(
+    confidence: float, shown_last: bool, believed: bool
+) -> None:
+    lifecycle = Lifecycle()
+    unsure = [_sighting(1.0, certain=False, confidence=confidence)]
+    lifecycle.update([] if shown_last else unsure, 0.6)
+    lifecycle.update(unsure if shown_last else [], 1.6)
+    assert not lifecycle.confirmed()
+    assert len(lifecycle.finish()) == len(lifecycle.confirmed()) == believed
 
 
 def test_the_model_says_its_version_and_has_all_decisions() -> None:

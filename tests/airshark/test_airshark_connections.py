@@ -3,13 +3,10 @@
 import numpy as np
 import pytest
 
-from services.airshark.analysis.air import Air, Timeline
+from services.airshark.analysis.air import Air
 from services.airshark.analysis.connections import of_connection
 from services.airshark.analysis.pulses import Pulses
-from services.airshark.domain.decoder import Decoder
-from services.airshark.simulator.radio import Plan
-from services.airshark.simulator.scenario import Scenario
-from services.airshark.simulator.simulate import simulate
+from tests.support.air import quiet_air
 
 EVENTS = 20
 BETWEEN_S = 150e-6
@@ -17,23 +14,25 @@ BETWEEN_S = 150e-6
 
 @pytest.fixture(scope="module")
 def air() -> Air:
-    chunks = b"".join(simulate(Scenario(0.05, 5, plan=Plan((2412,), 0.05))))
-    (air,) = [Timeline().air(block) for block in Decoder("phy0").feed(chunks, 0.0)]
-    assert air is not None
-    return air
+    return quiet_air(2412, 0.05)
 
 
-def _pulses(places_mhz: "np.ndarray[tuple[int], np.dtype[np.float64]]", gap_s: float = BETWEEN_S) -> Pulses:
-    """Two pulses of 1.9 ms on each of the places, one right after the other."""
+def _pulses(
+    places_mhz: "np.ndarray[tuple[int], np.dtype[np.float64]]",
+    gap_s: float = BETWEEN_S,
+    weaker_db: float = 0.0,
+) -> Pulses:
+    """Two pulses of 1.9 ms on each of the places, one right after the other, perhaps weaker."""
     rng = np.random.default_rng(3)
     count = len(places_mhz) * 2
     start_s = (np.arange(len(places_mhz))[:, None] * 15e-3 + np.array([0, 1.9e-3 + gap_s])).reshape(-1)
     start_s += rng.uniform(-50e-6, 50e-6, count)
     frequency = np.repeat(places_mhz, 2) + rng.normal(0, 0.08, count)
     one = np.ones(count, np.float32)
+    power = np.tile(np.array([-60.0, -60.0 - weaker_db], np.float32), len(places_mhz))
     return Pulses(
         start_s, start_s + 1.9e-3, np.ones(count, np.int64), one * 2412, frequency.astype(np.float32),
-        one * 0.1, one, one, one * -60, one * 20, np.ones(count, np.int64), np.ones(count, bool),
+        one * 0.1, one, one, power, one * 20, np.ones(count, np.int64), np.ones(count, bool),
     )  # fmt: skip
 
 
@@ -43,6 +42,11 @@ def _even() -> "np.ndarray[tuple[int], np.dtype[np.float64]]":
 
 def test_long_packets_that_take_turns_on_even_frequencies_are_a_connection(air: Air) -> None:
     assert of_connection(air, _pulses(_even())).all()
+
+
+def test_one_side_of_a_connection_may_be_farther_away(air: Air) -> None:
+    assert of_connection(air, _pulses(_even(), weaker_db=14.0)).all()
+    assert not of_connection(air, _pulses(_even(), weaker_db=25.0)).any()
 
 
 @pytest.mark.parametrize(

@@ -5,33 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.airshark.analysis.air import Air, Timeline, Times
 from services.airshark.analysis.carrier_kinds import believed
 from services.airshark.analysis.fixed import MAX_GROUPS, MAX_OF_CHANNELS, find_fixed
-from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.scene import describe, observe
-from services.airshark.domain.decoder import Decoder
 from services.airshark.simulator.radio import Plan
 from services.airshark.simulator.scenario import DeviceSpec, Scenario
-from services.airshark.simulator.simulate import simulate
+from tests.support.air import air_of_one_block, pulses_at, quiet_air
 
 ZIGBEE_MHZ, ZIGBEE_DBM = 2430.0, -58.0
-
-
-def _air(scenario: Scenario) -> Air:
-    (air,) = [Timeline().air(block) for block in Decoder("phy0").feed(b"".join(simulate(scenario)), 0.0)]
-    assert air is not None
-    return air
-
-
-def _pulses(frequency_mhz: Times, power_dbm: Times) -> Pulses:
-    count = len(frequency_mhz)
-    start_s: Times = np.arange(count, dtype=np.float64) * 1e-3
-    one, number = np.ones(count, np.float32), np.ones(count, np.int64)
-    return Pulses(
-        start_s, start_s + 0.5e-3, number, one * 2432, frequency_mhz.astype(np.float32), one * 0.1, one, one,
-        power_dbm.astype(np.float32), one * 20, number, np.ones(count, bool),
-    )  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -43,10 +24,9 @@ def test_a_network_is_found_below_three_hoppers_with_more_pulses_on_its_frequenc
     frequency = np.concatenate([*hopping, staying])
     power = np.concatenate([*powers, rng.normal(ZIGBEE_DBM, 0.7, 14)])
     order = rng.permutation(len(frequency))
-    pulses = _pulses(frequency[order], power[order])
-    quiet = _air(Scenario(0.05, 5, plan=Plan((2432,), 0.05)))
+    pulses = pulses_at(frequency[order], power[order])
 
-    groups = find_fixed(quiet, pulses, np.ones(len(pulses), bool))
+    groups = find_fixed(quiet_air(2432, 0.05), pulses, np.ones(len(pulses), bool))
 
     assert len(groups) <= MAX_GROUPS + MAX_OF_CHANNELS
     mine = [each for each in groups if abs(each.frequency_mhz - ZIGBEE_MHZ) < 0.3]
@@ -56,8 +36,8 @@ def test_a_network_is_found_below_three_hoppers_with_more_pulses_on_its_frequenc
 @pytest.mark.parametrize(("pausing", "is_picture"), [(0.0, True), (0.2, False)])
 def test_what_pauses_is_no_picture(pausing: float, is_picture: bool) -> None:
     plan = Plan((2432,), 0.4)
-    camera = _air(Scenario(0.4, 1, (DeviceSpec("analog_video", -50.0),), plan=plan))
-    quiet = _air(Scenario(0.4, 1, plan=plan))
+    camera = air_of_one_block(Scenario(0.4, 1, (DeviceSpec("analog_video", -50.0),), plan=plan))
+    quiet = air_of_one_block(Scenario(0.4, 1, plan=plan))
     silent = np.arange(len(camera)) % 100 < 100 * pausing
     dbm = np.where(silent[:, None], quiet.dbm[: len(camera)], camera.dbm)
     scene = describe(observe(replace(camera, dbm=dbm)))

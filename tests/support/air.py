@@ -2,9 +2,15 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+import numpy.typing as npt
+
+from services.airshark.analysis.air import Air, Timeline
 from services.airshark.analysis.analyzer import Analyzer
 from services.airshark.analysis.lifecycle import Track
+from services.airshark.analysis.pulses import Pulses
 from services.airshark.domain.decoder import Decoder
+from services.airshark.simulator.radio import Plan
 from services.airshark.simulator.scenario import DeviceSpec, Scenario
 from services.airshark.simulator.simulate import simulate
 
@@ -29,3 +35,28 @@ def found(scenario: Scenario) -> dict[str, Track]:
 def alone(device: str, level_dbm: float, seed: int, seconds: float = 2.0) -> Scenario:
     """Returns a scenario with one device."""
     return Scenario(seconds, seed, (DeviceSpec(device, level_dbm),))
+
+
+def air_of_one_block(scenario: Scenario) -> Air:
+    """Returns the samples of a scenario that is short enough for one block."""
+    (air,) = [Timeline().air(block) for block in Decoder("phy0").feed(b"".join(simulate(scenario)), 0.0)]
+    assert air is not None
+    return air
+
+
+def quiet_air(centre_mhz: int, seconds: float) -> Air:
+    """Returns some time of one channel without anything on it."""
+    return air_of_one_block(Scenario(seconds, 5, plan=Plan((centre_mhz,), seconds)))
+
+
+def pulses_at(
+    frequency_mhz: "npt.NDArray[np.float64]", power_dbm: "npt.NDArray[np.float64]", samples: int = 4
+) -> Pulses:
+    """Returns pulses on the channel at 2432 MHz, one each millisecond, so many samples long."""
+    count = len(frequency_mhz)
+    start_s = np.arange(count, dtype=np.float64) * 1e-3
+    one, number = np.ones(count, np.float32), np.ones(count, np.int64)
+    return Pulses(
+        start_s, start_s + samples * 115e-6, number, one * 2432, frequency_mhz.astype(np.float32), one * 0.1,
+        one, one, power_dbm.astype(np.float32), one * 20, number * samples, np.ones(count, bool),
+    )  # fmt: skip

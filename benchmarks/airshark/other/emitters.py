@@ -37,27 +37,44 @@ class Emitter:
 
 
 def _hops(
-    rows: "list[tuple[float, float, float]]", width_mhz: float, shape: str, rng: np.random.Generator
-) -> Signal:
-    table = np.array(sorted(rows)).reshape(-1, 3)
-    gain = rng.normal(0, 1.2, len(table))
-    return Signal(shape, width_mhz, np.stack((table[:, 0], table[:, 0] + table[:, 1], table[:, 2], gain)))
+    rows: "list[tuple[float, float, float, int]]", width_mhz: float, shape: str, rng: np.random.Generator
+) -> list[Signal]:
+    """Returns a signal for each sender, whose number is the last of each row: none is as near as another."""
+    table = np.array(sorted(rows)).reshape(-1, 4)
+    senders = int(table[:, 3].max(initial=0)) + 1
+    loss = np.abs(rng.normal(0, 7, senders))
+    signals = []
+    for number, each in enumerate(loss - loss.min()):
+        own = table[table[:, 3] == number]
+        gain = rng.normal(0, 1.2, len(own)) - each
+        bursts = np.stack((own[:, 0], own[:, 0] + own[:, 1], own[:, 2], gain))
+        signals.append(Signal(shape, width_mhz, bursts))
+    return signals
 
 
 def bluetooth(length_s: float, rng: np.random.Generator) -> Emitter:
-    """Master and slave in slots of 625 us; ACL packets of one link type, or voice."""
+    """Master and slave in slots of 625 us; ACL packets of one link type, voice, or a mouse."""
     tick = 625e-6 * (1 + rng.uniform(-20e-6, 20e-6))
     offset = rng.uniform(0, tick)
     used = np.arange(79)
-    if rng.uniform() < 0.3:
+    chosen = rng.uniform() < 0.3
+    if chosen:
         used = rng.choice(79, int(rng.integers(20, 60)), replace=False)
-    rows: list[tuple[float, float, float]] = []
-    link = str(rng.choice(["hv3", "dh1", "dh3", "dh5", "file", "a2dp"]))
+    rows: list[tuple[float, float, float, int]] = []
+    link = str(rng.choice(["hv3", "ev3", "mouse", "dh1", "dh3", "dh5", "file", "a2dp"]))
+    sniff = 2 * int(rng.integers(5, 12))
+    moves = rng.uniform(160e-6, 280e-6)
     slot = 0
     while slot * tick < length_s:
         if link == "hv3":
             sizes = [(1, 366e-6), (1, 366e-6)]
             wait = 4
+        elif link == "ev3":
+            sizes = [(1, 366e-6), (1, 366e-6)]
+            wait = 10
+        elif link == "mouse":
+            sizes = [(1, 126e-6), (1, moves)]
+            wait = sniff - 2
         elif link == "a2dp":
             sizes = [(5, 2.871e-3 * rng.uniform(0.75, 1)), (1, 126e-6)]
             wait = 2 * int(rng.integers(0, 8))
@@ -68,16 +85,18 @@ def bluetooth(length_s: float, rng: np.random.Generator) -> Emitter:
             n = int(link[2])
             sizes = [(n, (n - 1) * 625e-6 + 366e-6), (1, float(rng.choice([126e-6, 366e-6])))]
             wait = 2 * int(rng.geometric(0.6) - 1)
-        for count, long in sizes:
-            rows.append((offset + slot * tick, long, 2402 + float(rng.choice(used))))
+        asked = float(rng.choice(used))
+        for sender, (count, long) in enumerate(sizes):
+            place = asked if chosen or not sender else float(rng.choice(used))
+            rows.append((offset + slot * tick, long, 2402 + place, sender))
             slot += count
         slot += wait
-    return Emitter([_hops(rows, 0.9, "bell", rng)])
+    return Emitter(_hops(rows, 0.9, "bell", rng))
 
 
 def ble(length_s: float, rng: np.random.Generator) -> Emitter:
     """An advertiser, and perhaps a connection."""
-    rows: list[tuple[float, float, float]] = []
+    rows: list[tuple[float, float, float, int]] = []
     kind = int(rng.integers(3))
     places: list[float] = []
     if kind != 1:
@@ -87,7 +106,7 @@ def ble(length_s: float, rng: np.random.Generator) -> Emitter:
         gap = rng.uniform(0.3e-3, 0.5e-3)
         while at < length_s:
             rows += [
-                (at + n * max(gap, long + 5e-5), long, f) for n, f in enumerate((2402.0, 2426.0, 2480.0))
+                (at + n * max(gap, long + 5e-5), long, f, 0) for n, f in enumerate((2402.0, 2426.0, 2480.0))
             ]
             at += period + rng.uniform(0, 0.01)
         places = [2402.0, 2426.0, 2480.0]
@@ -98,12 +117,12 @@ def ble(length_s: float, rng: np.random.Generator) -> Emitter:
             channel = (channel + hop) % 37
             f = 2404.0 + 2 * channel + (2 if channel > 10 else 0)
             moment = at
-            for _ in range(2 * int(rng.integers(1, 3))):
+            for turn in range(2 * int(rng.integers(1, 3))):
                 long = float(rng.choice([80e-6, 144e-6, 296e-6, 376e-6]))
-                rows.append((moment, long, f))
+                rows.append((moment, long, f, turn % 2))
                 moment += long + 150e-6
             at += event
-    return Emitter([_hops(rows, 1.1, "bell", rng)], places)
+    return Emitter(_hops(rows, 1.1, "bell", rng), places)
 
 
 def zigbee(length_s: float, rng: np.random.Generator) -> Emitter:
@@ -116,14 +135,14 @@ def zigbee(length_s: float, rng: np.random.Generator) -> Emitter:
     at, rows = rng.uniform(0, 5e-3), []
     while at < length_s:
         long = float(rng.choice(kinds))
-        rows.append((at, long, f))
+        rows.append((at, long, f, 0))
         end = at + long
         if acknowledged:
-            rows.append((end + 192e-6, 352e-6, f))
+            rows.append((end + 192e-6, 352e-6, f, 1))
             end += 544e-6
         pause = long / duty - long
         at = end + (pause if regular else rng.exponential(pause)) + 320e-6 * int(rng.integers(0, 8))
-    return Emitter([_hops(rows, 2.0, "msk", rng)], [f])
+    return Emitter(_hops(rows, 2.0, "msk", rng), [f])
 
 
 def fhss_phone(length_s: float, rng: np.random.Generator) -> Emitter:
@@ -136,10 +155,10 @@ def fhss_phone(length_s: float, rng: np.random.Generator) -> Emitter:
     rows = []
     for n in range(int(length_s / frame) + 1):
         f = 2402 + step * int(rng.integers(0, int(77 / step)))
-        rows.append((n * frame + slot, burst, f))
+        rows.append((n * frame + slot, burst, f, 0))
         if talking:
-            rows.append((n * frame + slot + 5e-3, burst, f))
-    return Emitter([_hops(rows, 1.0, "bell", rng)])
+            rows.append((n * frame + slot + 5e-3, burst, f, 1))
+    return Emitter(_hops(rows, 1.0, "bell", rng))
 
 
 def xbox(length_s: float, rng: np.random.Generator) -> Emitter:
@@ -155,15 +174,15 @@ def xbox(length_s: float, rng: np.random.Generator) -> Emitter:
         f = float(rng.choice(channels))
         if by_turns:
             talkers = [console, *pads]
-            rows.append((n * raster, talkers[n % len(talkers)], f))
+            rows.append((n * raster, talkers[n % len(talkers)], f, n % len(talkers)))
             continue
-        rows.append((n * raster, console, f))
+        rows.append((n * raster, console, f, 0))
         at = n * raster + console + guard
-        for pad in pads:
+        for number, pad in enumerate(pads, 1):
             if at + pad < (n + 1) * raster:
-                rows.append((at, pad, float(rng.choice(channels)) if own_frequency else f))
+                rows.append((at, pad, float(rng.choice(channels)) if own_frequency else f, number))
                 at += pad + guard
-    return Emitter([_hops(rows, 0.9, "bell", rng)])
+    return Emitter(_hops(rows, 0.9, "bell", rng))
 
 
 def _steady(
@@ -188,7 +207,7 @@ def analog_phone(length_s: float, rng: np.random.Generator) -> Emitter:
     away = float(rng.choice([-1, 1])) * rng.uniform(3, 36)
     handset = base + away if 2402 < base + away < 2479 else base - away
     places = [base] if rng.uniform() < 0.1 else [base, handset]
-    moves, alike = 0.02 * rng.uniform() ** 2, int(rng.choice([1, 2, 4]))
+    moves, alike = 0.013 * rng.uniform() ** 2, int(rng.choice([1, 2, 4]))
     return Emitter(
         [
             Signal(
@@ -205,7 +224,7 @@ def analog_audio(length_s: float, rng: np.random.Generator) -> Emitter:
     """Stereo music on one carrier: one or two bins wide, or its frequency moves as far at most."""
     f = rng.uniform(2405, 2475)
     width = rng.uniform(0.2, 0.5)
-    moving, share, alike = rng.uniform() < 0.6, rng.uniform(0.1, 0.33), int(rng.choice([1, 2, 5, 12]))
+    moving, share, alike = rng.uniform() < 0.6, rng.uniform(0.06, 0.33), int(rng.choice([1, 2, 5, 12]))
     return Emitter(
         [
             Signal(

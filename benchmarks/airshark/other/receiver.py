@@ -64,7 +64,10 @@ def render(scenario: Scenario) -> tuple[list[bytes], list[Truth]]:
         on = np.max([_state(signal, time_s, rng)[0] for signal in emitter.signals], axis=0)
         sends, frequency, _ = _state(emitter.signals[0], time_s, rng)
         seen = int(((sends > 0) & (np.abs(frequency - channel) < WITHIN_VIEW_MHZ)).sum())
-        truths.append(Truth(spec.device, spec.level_dbm, seen, tuple(emitter.places_mhz), float(on.mean())))
+        gains = tuple(float(np.median(each.bursts[3])) for each in emitter.signals if each.bursts.size)
+        truths.append(
+            Truth(spec.device, spec.level_dbm, seen, tuple(emitter.places_mhz), float(on.mean()), gains)
+        )
     return parts, truths
 
 

@@ -28,16 +28,29 @@ class Machine:
     """Where it stays, if it stays."""
 
 
-def _bursts(rows: list[tuple[float, float, float]], wave: Wave, rng: np.random.Generator) -> Part:
-    table = np.array(sorted(rows), float).reshape(-1, 3)
+def _bursts(rows: list[tuple[float, float, float, int]], wave: Wave, rng: np.random.Generator) -> list[Part]:
+    """Returns a part for each transmitter; the last of a row says which one sends."""
+    table = np.array(sorted(rows), float).reshape(-1, 4)
+    count = int(table[:, 3].max(initial=0)) + 1
+    farther_db = rng.choice([0.0, 3.0, 6.0, 10.0, 14.0], count)
+    farther_db -= farther_db.min()
+    return [
+        _sender(table[table[:, 3] == number], wave, -float(farther), rng)
+        for number, farther in enumerate(farther_db)
+    ]
+
+
+def _sender(table: Numbers, wave: Wave, gain_db: float, rng: np.random.Generator) -> Part:
     # A strong path and a weaker one whose phase the place of the hand and the frequency decide.
     weak = rng.uniform(0, 0.35)
-    gain = 20 * np.log10(np.abs(1 + weak * np.exp(2j * np.pi * rng.uniform(size=len(table)))))
+    fading = 20 * np.log10(np.abs(1 + weak * np.exp(2j * np.pi * rng.uniform(size=len(table)))))
 
     def state(time_s: Numbers) -> tuple[Numbers, Numbers, Numbers]:
+        if not len(table):
+            return np.zeros(len(time_s)), np.full(len(time_s), 2440.0), np.full(len(time_s), gain_db)
         at = np.maximum(np.searchsorted(table[:, 0], time_s, side="right") - 1, 0)
         on = (time_s >= table[at, 0]) & (time_s < table[at, 0] + table[at, 1])
-        return on.astype(float), table[at, 2], gain[at]
+        return on.astype(float), table[at, 2], gain_db + fading[at]
 
     return Part(wave, state)
 
@@ -51,26 +64,35 @@ def _constant(frequency_mhz: float, wave: Wave, gain_db: float = 0.0, drift_mhz:
 
 
 def bluetooth(length_s: float, rng: np.random.Generator) -> Machine:
-    """A piconet: voice, or packets of 1, 3 or 5 slots one way with short ones back."""
+    """A piconet: voice, packets of 1, 3 or 5 slots one way with short ones back, or one that looks for
+    others."""
     slot = 625e-6 * (1 + rng.normal(0, 8e-6))
     now, rows = rng.uniform(0, slot), []
     hops = rng.permutation(79)[: int(rng.choice(np.array([79, 79, rng.integers(20, 78)])))]
-    profile = str(rng.choice(["voice", "1", "3", "5", "any"]))
+    profile = str(rng.choice(["voice", "voice", "1", "3", "5", "any", "any", "search"]))
+    apart = int(rng.choice([6, 6, 12, 18]))
+    said_s = float(rng.choice([366e-6, 366e-6, 240e-6]))
     pause = rng.uniform(0, 3)
     reply_s = float(rng.choice([126e-6, 126e-6, 366e-6]))
     while now < length_s:
         if profile == "voice":
-            rows += [(now + n * slot, 366e-6, 2402.0 + rng.choice(hops)) for n in (0, 1)]
-            now += 6 * slot
+            asked = rng.choice(hops)
+            heard = asked if len(hops) < 79 else rng.choice(hops)
+            rows += [(now, said_s, 2402.0 + asked, 0), (now + slot, said_s, 2402.0 + heard, 1)]
+            now += apart * slot
+            continue
+        if profile == "search":
+            rows += [(now + n * slot / 2, 68e-6, 2402.0 + rng.choice(hops[:32]), 0) for n in (0, 1)]
+            now += 2 * slot
             continue
         size = int(rng.choice([1, 3, 5])) if profile == "any" else int(profile)
         longest = {1: 366e-6, 3: 1622e-6, 5: 2870e-6}[size]
         rows.append(
-            (now, longest * (1 if rng.uniform() < 0.8 else rng.uniform(0.6, 1)), 2402.0 + rng.choice(hops))
+            (now, longest * (1 if rng.uniform() < 0.8 else rng.uniform(0.6, 1)), 2402.0 + rng.choice(hops), 0)
         )
-        rows.append((now + size * slot, reply_s, 2402.0 + rng.choice(hops)))
+        rows.append((now + size * slot, reply_s, 2402.0 + rng.choice(hops), 1))
         now += (size + 1 + 2 * rng.poisson(pause)) * slot
-    return Machine([_bursts(rows, gfsk(1, rng.uniform(0.14, 0.175), 0.5), rng)])
+    return Machine(_bursts(rows, gfsk(1, rng.uniform(0.14, 0.175), 0.5), rng))
 
 
 def ble(length_s: float, rng: np.random.Generator) -> Machine:
@@ -81,52 +103,59 @@ def ble(length_s: float, rng: np.random.Generator) -> Machine:
         every, long = float(rng.choice([0.02, 0.03, 0.05, 0.1])), rng.uniform(128e-6, 376e-6)
         now, between = rng.uniform(0, every), max(rng.uniform(0.25e-3, 0.6e-3), long + 1e-4)
         while now < length_s:
-            rows += [(now + n * between, long, f) for n, f in enumerate((2402.0, 2426.0, 2480.0))]
+            rows += [(now + n * between, long, f, 0) for n, f in enumerate((2402.0, 2426.0, 2480.0))]
             now += every + rng.uniform(0, 0.01)
-        return Machine([_bursts(rows, wave, rng)], (2402.0, 2426.0, 2480.0))
+        return Machine(_bursts(rows, wave, rng), (2402.0, 2426.0, 2480.0))
     every, channel, step = 1.25e-3 * int(rng.integers(6, 33)), int(rng.integers(37)), int(rng.integers(5, 17))
     now = rng.uniform(0, every)
     while now < length_s:
         f = 2404.0 + 2 * channel + (2 if channel >= 11 else 0)
         at = now
-        for _ in range(2 if rng.uniform() < 0.7 else 4):
+        for turn in range(2 if rng.uniform() < 0.7 else 4):
             long = float(rng.choice([80e-6, 80e-6, 200e-6, 328e-6]))
-            rows.append((at, long, f))
+            rows.append((at, long, f, turn % 2))
             at += long + 150e-6
         channel, now = (channel + step) % 37, now + every
-    return Machine([_bursts(rows, wave, rng)])
+    return Machine(_bursts(rows, wave, rng))
 
 
 def zigbee(length_s: float, rng: np.random.Generator) -> Machine:
     """A network on one channel: sensors that report, or a transfer; acknowledged mostly."""
     f = 2405.0 + 5 * int(rng.integers(16)) + rng.normal(0, 0.02)
-    rows: list[tuple[float, float, float]] = []
+    rows: list[tuple[float, float, float, int]] = []
     share = float(rng.uniform(0.02, 0.3))
     bytes_each = int(rng.integers(20, 133))
     now = rng.uniform(0, 0.01)
     while now < length_s:
         size = bytes_each if rng.uniform() < 0.7 else int(rng.integers(20, 133))
         long = size * 32e-6
-        rows.append((now, long, f))
+        rows.append((now, long, f, 0))
         used = long
         if rng.uniform() < 0.85:
-            rows.append((now + long + 192e-6, 352e-6, f))
+            rows.append((now + long + 192e-6, 352e-6, f, 1))
             used += 544e-6
         now += used + 128e-6 + 320e-6 * int(rng.integers(8)) + rng.exponential(used * (1 - share) / share)
-    return Machine([_bursts(rows, half_sine, rng)], (f,))
+    return Machine(_bursts(rows, half_sine, rng), (f,))
 
 
 def fhss_phone(length_s: float, rng: np.random.Generator) -> Machine:
-    """Frames of 10 ms with twelve slots: one down, and in a call one up half a frame later."""
+    """Frames of 10 ms with twelve slots: one down, and in a call one up half a frame later; rarely two
+    calls."""
     frame = 10e-3 * (1 + rng.normal(0, 20e-6))
     begin, long = rng.uniform(0, frame), rng.uniform(0.67e-3, 0.73e-3)
     grid = 2401.1 + 0.864 * np.arange(91)
     call = rng.uniform() < 0.9
+    other = int(rng.integers(1, 6)) if call and rng.uniform() < 0.15 else 0
+    apart = rng.uniform() < 0.5
     rows = []
     for n in range(int(length_s / frame) + 1):
         f = float(rng.choice(grid))
-        rows += [(begin + n * frame + up, long, f) for up in ((0.0, frame / 2) if call else (0.0,))]
-    return Machine([_bursts(rows, gfsk(0.576, rng.uniform(0.1, 0.2), 0.5), rng)])
+        rows += [(begin + n * frame + up * frame / 2, long, f, up) for up in ((0, 1) if call else (0,))]
+        if other:
+            other_f = float(rng.choice(grid)) if apart else f
+            at = begin + n * frame + other * frame / 12
+            rows += [(at, long, other_f, 0), (at + frame / 2, long, other_f, 2)]
+    return Machine(_bursts(rows, gfsk(0.576, rng.uniform(0.1, 0.2), 0.5), rng))
 
 
 def xbox(length_s: float, rng: np.random.Generator) -> Machine:
@@ -142,14 +171,14 @@ def xbox(length_s: float, rng: np.random.Generator) -> Machine:
     for n in range(int(length_s / raster) + 1):
         at, f = begin + n * raster, float(rng.choice(grid))
         if alternate:
-            rows.append((at, float(lengths[n % 2]), f))
+            rows.append((at, float(lengths[n % 2]), f, n % 2))
             continue
-        rows.append((at, float(lengths[0]), f))
+        rows.append((at, float(lengths[0]), f, 0))
         for pad in range(pads):
             moment = at + lengths[0] + gap + pad * (lengths[1] + gap)
             if moment + lengths[1] < at + raster:
-                rows.append((moment, float(lengths[1]), f))
-    return Machine([_bursts(rows, gfsk(1, 0.16, 0.5), rng)])
+                rows.append((moment, float(lengths[1]), f, 1 + pad))
+    return Machine(_bursts(rows, gfsk(1, 0.16, 0.5), rng))
 
 
 def _tones(low_hz: float, high_hz: float, count: int, rng: np.random.Generator) -> Course:
@@ -169,13 +198,13 @@ def _tones(low_hz: float, high_hz: float, count: int, rng: np.random.Generator) 
 
 
 def analog_phone(length_s: float, rng: np.random.Generator) -> Machine:
-    """Base and handset with speech of a few kHz of deviation each."""
+    """Base and handset with speech of some kHz of deviation each."""
     base = rng.uniform(2403, 2478)
     far = rng.uniform(5, 35)
     handset = base + far if base + far < 2479 else base - far
     parts = []
     for f, gain in ((base, 0.0), (handset, -rng.uniform(0, 8))):
-        voice, wide = _tones(200, 3000, 8, rng), rng.uniform(0.004, 0.02)
+        voice, wide = _tones(200, 3000, 8, rng), rng.uniform(0.004, 0.04)
         parts.append(
             _constant(f, modulated(lambda t, v=voice, w=wide: w * v(t)), gain, rng.normal(0, 0.005))  # type: ignore[misc]
         )

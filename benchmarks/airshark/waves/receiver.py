@@ -52,10 +52,12 @@ def render(scenario: Scenario) -> tuple[list[bytes], list[Truth]]:
     ]
     truths = []
     for spec, machine in machines:
-        on = np.max([part.state(time_s)[0] for part in machine.parts], axis=0)
-        sends, frequency, _ = machine.parts[0].state(time_s)
+        states = [part.state(time_s) for part in machine.parts]
+        on = np.max([each[0] for each in states], axis=0)
+        sends, frequency, _ = states[0]
         seen = int(((sends > 0) & (np.abs(frequency - channel) < WITHIN_VIEW_MHZ)).sum())
-        truths.append(Truth(spec.device, spec.level_dbm, seen, machine.places_mhz, float(on.mean())))
+        gains = tuple(float(np.median(gain[sent > 0])) for sent, _, gain in states if sent.any())
+        truths.append(Truth(spec.device, spec.level_dbm, seen, machine.places_mhz, float(on.mean()), gains))
     return parts, truths
 
 

@@ -6,7 +6,6 @@ from itertools import combinations
 
 import numpy as np
 
-from services.airshark.analysis.air import Air
 from services.airshark.analysis.carriers import BORDER_MHZ, MAX_SILENCE, WIDE_MHZ, CarrierSeen
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.gaps import between_channels, found_between
@@ -16,23 +15,27 @@ from services.airshark.analysis.scene import Scene
 FINEST_MHZ = 0.001
 """Radios and transmitters that stand still seem to move by as much."""
 NOISE_MHZ_AT_0_DB = 0.08
-"""What noise moves a carrier by that is as strong as the noise."""
+"""What noise moves a carrier by that is as strong as the noise; near the middle bin twice as much."""
+HIDDEN_BELOW_DB = 14.0
+"""A carrier some decibels weaker than another one must stand out."""
 ALIKE_DB = 13.0
 """Base and handset differ by less."""
 SAME_MHZ = 0.8
 WEAKER_BY_DB = 32.0
 CUT_SHARE = 0.5
 BORDER_OVER_DB, BORDER_SPREAD_MHZ = 20.0, 0.8
-SOUND_MHZ, SOUND_BELOW_DB = (5.0, 7.2), 8.0
+SOUND_MHZ, OVERTONES_MHZ, SOUND_BELOW_DB = (5.0, 7.2), (3.0, 14.5), 8.0
+"""Two cameras are 18 MHz apart."""
 KINDS = (Device.ANALOG_PHONE, Device.ANALOG_AUDIO, Device.ANALOG_VIDEO, Device.CW)
+NO_PHONE = tuple(each for each in KINDS if each is not Device.ANALOG_PHONE)
 BAND_MHZ = (2395.0, 2490.0)
 ISM_KINDS = (Device.ANALOG_PHONE, Device.ANALOG_AUDIO)
 """Devices of the 2.4 GHz band alone; elsewhere a narrow carrier is just that."""
 CERTAIN = 0.75
 STRONG_DB, STRONG_PRESENCE, STRONG_SAMPLES = 18.0, 0.9, 200
-LEAST_OF_ALL, LEAST_SHARE = 0.3, 0.6
+LEAST_OF_ALL, LEAST_SHARE = 0.3, 0.45
 """A strong carrier is of some kind: if all together are likely enough, the likeliest by far is taken."""
-MUSIC_MHZ = 0.3
+LEAST_MUSIC_MHZ, MUSIC_MHZ = 0.015, 0.3
 CLEAR_DB, CLEAR_PICTURE, CLEAR_KIND = 20.0, 0.6, 0.5
 """A clear one in a scan has few samples, of which the forests have learned little."""
 
@@ -57,14 +60,24 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
         # What is left is judged anew: the carriers of a phone are no partners of any other.
         phones.append(pair)
         left = [each for each in left if all(each is not one.carrier for one in pair)]
+    if phones:
+        # Whose base and handset are both there has no third carrier: what looks like one is something else.
+        judged = [
+            _judge(each.carrier, left, scene, model, False, NO_PHONE)
+            if each.kind is Device.ANALOG_PHONE
+            else each
+            for each in judged
+        ]
     phones += [[each] for each in judged if each.kind is Device.ANALOG_PHONE]
     found = [_found(scene, [each]) for each in judged if each.kind is not Device.ANALOG_PHONE]
     found += [_found(scene, each) for each in phones]
     found += [found_between(scene, gap, Device.ANALOG_AUDIO) for gap in gaps if gap.moves]
-    if all(len(each) > 1 for each in phones):
+    if not phones and len(bare) == 2:
+        found.append(found_between(scene, max(bare, key=lambda gap: gap.power_dbm), Device.ANALOG_PHONE))
+    elif all(len(each) > 1 for each in phones):
         # It is nobody's handset.
         found += [found_between(scene, gap, Device.CW) for gap in bare]
-    return _without_sound(found)
+    return _without_parts(found)
 
 
 def _decision(kind: Device) -> str:
@@ -81,11 +94,16 @@ class _Judged:
 
 
 def _judge(
-    carrier: CarrierSeen, carriers: list[CarrierSeen], scene: Scene, model: Model, other_between: bool
+    carrier: CarrierSeen,
+    carriers: list[CarrierSeen],
+    scene: Scene,
+    model: Model,
+    other_between: bool,
+    kinds: tuple[Device, ...] = KINDS,
 ) -> _Judged:
     """Judges one of some carriers; `other_between` says that a bare one besides lies between channels."""
-    features = kind_features(carrier, carriers, scene.air)
-    chances = {kind: model.decisions[_decision(kind)].probability(features) for kind in KINDS}
+    features = kind_features(carrier, carriers, scene)
+    chances = {kind: model.decisions[_decision(kind)].probability(features) for kind in kinds}
     if _without_noise(carrier.wander_mhz, carrier, 0.0) > MUSIC_MHZ and max(chances.values()) < CLEAR_KIND:
         # Hardly any music moves a carrier that far: what is said for other kinds speaks for a picture.
         picture = sum(chances.values())
@@ -96,10 +114,11 @@ def _judge(
     if _is_strong(carrier) and total > LEAST_OF_ALL and max(chances.values()) > LEAST_SHARE * total:
         chances = {each: max(chance, chance / total) for each, chance in chances.items()}
     kind = max(chances, key=lambda each: chances[each])
-    if kind is Device.CW and other_between and not features["alike"]:
+    speaks = kind is Device.ANALOG_AUDIO and features["still_mhz"] < LEAST_MUSIC_MHZ
+    if (kind is Device.CW or speaks) and other_between and not features["alike"]:
         # Base and handset of a phone.
+        chances[Device.ANALOG_PHONE] = chances[kind]
         kind = Device.ANALOG_PHONE
-        chances[kind] = max(chances[kind], chances[Device.CW])
     if kind in ISM_KINDS and not BAND_MHZ[0] < carrier.frequency_mhz < BAND_MHZ[1]:
         kind, chances = Device.CW, {Device.CW: min(sum(chances.values()), 1.0)}
     return _Judged(carrier, kind, chances[kind])
@@ -124,18 +143,20 @@ def _is_strong(carrier: CarrierSeen) -> bool:
     )
 
 
-def _without_sound(found: list[Found]) -> list[Found]:
-    """Leaves out what is the sound beside a picture: carriers 5.5 to 6.5 MHz from it, and weaker."""
+def _without_parts(found: list[Found]) -> list[Found]:
+    """Leaves out what is part of a picture: its sound, 5.5 to 6.5 MHz from it, and weaker pictures beside it,
+    which are that sound and its overtones."""
     pictures = [each for each in found if each.device is Device.ANALOG_VIDEO]
 
-    def is_sound(one: Found) -> bool:
-        return one.device is not Device.ANALOG_VIDEO and any(
-            SOUND_MHZ[0] < abs(one.center_mhz - each.center_mhz) < SOUND_MHZ[1]
+    def is_part(one: Found) -> bool:
+        reach = OVERTONES_MHZ if one.device is Device.ANALOG_VIDEO else SOUND_MHZ
+        return any(
+            reach[0] < abs(one.center_mhz - each.center_mhz) < reach[1]
             and one.rssi_dbm < each.rssi_dbm - SOUND_BELOW_DB
             for each in pictures
         )
 
-    return [each for each in found if not is_sound(each)]
+    return [each for each in found if not is_part(each)]
 
 
 def believed(scene: Scene) -> list[CarrierSeen]:
@@ -143,7 +164,7 @@ def believed(scene: Scene) -> list[CarrierSeen]:
     return list(_merged([each for each in scene.carriers if _believed(each, scene.carriers)]))
 
 
-def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], air: Air) -> dict[str, float]:
+def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], scene: Scene) -> dict[str, float]:
     """Returns what tells its kind; with few channels, the other carrier of a phone may not be seen.
 
     What is finer than all radios show, or more than tells anything, is cut off: how fine a radio is says
@@ -167,7 +188,9 @@ def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], air: Air) -
         "over_db": min(carrier.over_db, 32.0),
         "samples": min(float(carrier.samples), 500.0),
         "presence": carrier.presence,
-        "channels": float(len(np.unique(air.centre_mhz))),
+        "channels": float(len(scene.floors_dbm)),
+        # Where another carrier like it would not be seen.
+        "hidden_share": float((scene.floors_dbm > carrier.power_dbm - HIDDEN_BELOW_DB).mean()),
         "drift_mhz": abs(carrier.drift_mhz),
         "near_dc": float(carrier.near_dc),
         "edge_mhz": min(carrier.edge_mhz, 2.0),
@@ -181,7 +204,7 @@ def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], air: Air) -
 
 def _without_noise(moves_mhz: float, carrier: CarrierSeen, least: float) -> float:
     """Returns how far a carrier moves, less what noise adds."""
-    noise = NOISE_MHZ_AT_0_DB * 10 ** (-carrier.over_db / 20)
+    noise = NOISE_MHZ_AT_0_DB * 10 ** (-carrier.over_db / 20) * (1 + carrier.near_dc)
     return max(float(np.sqrt(max(moves_mhz**2 - noise**2, 0))), least)
 
 

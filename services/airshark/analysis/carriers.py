@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.airshark.analysis.air import Air, Bools, Floats, Ints
-from services.airshark.analysis.movement import MIN_SAMPLES, around, farthest, movement, tips
-from services.airshark.analysis.peaks import Peaks, Picture
+from services.airshark.analysis.movement import MIN_SAMPLES, around, farthest, movement, near_middle, tips
+from services.airshark.analysis.peaks import MIN_OVER_SHOULDERS_DB, SHOULDER_MHZ, Peaks, Picture
 
 QUIET_PERCENT = 15
 ENOUGH_SAMPLES = 600
@@ -24,6 +24,7 @@ PICTURE_REACH_MHZ, PICTURE_BELOW_DB, PICTURE_PRESENCE = 5.0, 5.0, 0.85
 MAX_SWING_DB = 7.5
 MAX_FADING_DB, FADING_JUMPINESS, FADING_PRESENCE, FADING_SAMPLES = 14.0, 0.6, 0.8, 100
 """A carrier that fades from sample to sample may swing by more, if it is nearly always there."""
+ON_TOP_MHZ, ON_TOP_DB = 0.7, 1.0
 SILENCE_BELOW_DB, MAX_SILENCE = 10.0, 0.12
 SLOW = 0.35
 """Jumpiness below which a broad carrier sweeps instead of showing a picture."""
@@ -127,7 +128,7 @@ def find_carriers(air: Air, peaks: Peaks, picture: Picture) -> tuple[list[Carrie
                 carriers.append(carrier)
                 owned |= members
                 swept |= members & carrier.sweeps
-                if carrier.is_picture:
+                if carrier.is_picture and not carrier.outermost:
                     # Detail and sound of the picture, on both sides of its carrier.
                     beside = np.abs(peaks.frequency_mhz - carrier.frequency_mhz) < PICTURE_REACH_MHZ
                     owned |= here & beside & (peaks.power_dbm < carrier.power_dbm - PICTURE_BELOW_DB)
@@ -187,9 +188,9 @@ def _measure(
     mine = mine[np.abs(peaks.power_dbm[mine] - power) < 8]
     if len(mine) < MIN_SAMPLES:
         return None
-    readable = picture.median_dbm[rows] < power - 6
     strongest = picture.smooth_dbm[rows].max(axis=1)
-    readable &= strongest < power + 20
+    readable = (picture.median_dbm[rows] < power - 6) & (strongest < power + 20)
+    readable &= ~_covered(picture.smooth_dbm[rows], at, float(power), air.spacing_mhz)
     presence = len(mine) / max(int(readable.sum()), len(mine), 1)
     if presence < MIN_PRESENCE:
         return None
@@ -207,7 +208,11 @@ def _measure(
     bins_dbm, flicker_db = around(air, looked_at, float(mid))
     near_dc = bool(abs(mid - air.centre_mhz[rows[0]]) < 1.6 * air.spacing_mhz)
     visit = air.visit[looked_at]
-    still = wander if near_dc else farthest(bins_dbm, peaks.fine_mhz[some], visit, air.spacing_mhz)
+    centre = float(air.centre_mhz[rows[0]])
+    if near_dc:
+        still = near_middle(seen, centre, air.spacing_mhz)
+    else:
+        still = farthest(bins_dbm, peaks.fine_mhz[some], visit, air.spacing_mhz)
     average = np.log10(np.mean(10 ** (picture.smooth_dbm[looked_at] / 10), axis=0)) * 10
     inside = average > average.max() - 10
     near = inside[max(at - 30, 0) : at + 31]
@@ -215,13 +220,17 @@ def _measure(
     # Everything near it that is not stronger is its own: other parts of the same signal.
     owned = free & (np.abs(peaks.frequency_mhz - mid) < max(reach, 3 * wander))
     owned &= peaks.power_dbm < power + 8
+    spread = float(np.median(peaks.spread_mhz[mine]))
+    if wander <= PICTURE_MHZ and spread <= WIDE_MHZ:
+        # A burst on top of it makes it wider, and stronger.
+        owned &= ~((peaks.spread_mhz > spread + ON_TOP_MHZ) & (peaks.power_dbm > power + ON_TOP_DB))
     other_tip, tip = sorted(tips(peaks, np.flatnonzero(free), float(mid), float(power)))
     carrier = CarrierSeen(
         centre_mhz=float(air.centre_mhz[rows[0]]),
         frequency_mhz=float(mid),
         wander_mhz=wander,
         jumpiness=jumpiness,
-        spread_mhz=float(np.median(peaks.spread_mhz[mine])),
+        spread_mhz=spread,
         width_mhz=float(near.sum() * air.spacing_mhz),
         power_dbm=float(power),
         power_swing_db=float(swing[1] - swing[0]),
@@ -243,6 +252,17 @@ def _measure(
         other_tip_share=other_tip / len(rows),
     )
     return carrier, owned
+
+
+def _covered(smooth_dbm: Floats, at: int, power_dbm: float, spacing_mhz: float) -> Bools:
+    """Tells in which samples something else is so strong around a bin that a carrier there is no peak."""
+    near, far = (max(2, round(each / spacing_mhz)) for each in SHOULDER_MHZ)
+    sides = (smooth_dbm[:, max(at - far, 0) : max(at - near + 1, 0)], smooth_dbm[:, at + near : at + far + 1])
+    covered = np.zeros(len(smooth_dbm), bool)
+    for side in sides:
+        if side.shape[1]:
+            covered |= side.min(axis=1) > power_dbm - MIN_OVER_SHOULDERS_DB
+    return covered
 
 
 def _is_outermost(air: Air, rows: Ints, frequency_mhz: float) -> bool:

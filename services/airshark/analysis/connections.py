@@ -14,14 +14,15 @@ BETWEEN_S = 150e-6
 LONGEST_S = 2.4e-3
 """The largest packet takes 2.12 ms."""
 SLACK_INTERVALS = 1.3
-SAME_MHZ, SAME_DB = 0.5, 5.0
+SAME_MHZ, SAME_DB = 0.5, 18.0
+"""One side may be much nearer than the other."""
 AHEAD = 3
 """Some pulses of others may come in between."""
 MIN_PULSES, MIN_PLACES, MIN_EVEN = 12, 8, 0.85
 
 
 def of_connection(air: Air, pulses: Pulses) -> Bools:
-    """Returns which pulses, of about the same power, belong to a connection: none if there is none."""
+    """Returns which pulses belong to a connection: none if there is none."""
     turns = _taking_turns(air, pulses)
     if turns.sum() < MIN_PULSES:
         return np.zeros(len(pulses), bool)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from services.airshark.analysis.air import Air, Bools, Ints, Times
+from services.airshark.analysis.air import Air, Bools, Times
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.rhythm import grid_strength, stretches
 
@@ -20,6 +21,9 @@ REACH_DB, CELL_DB = 6.0, 1.0
 MAX_GROUPS, MAX_OF_CHANNELS = 5, 5
 NEAR_CHANNEL_MHZ = 0.5
 MIN_SURPRISE = 1.9
+FULL_WEIGHT_SAMPLES, USUAL_SAMPLES, MIN_WEIGHT = 12, 6, 1.5
+LONG_S = 0.9e-3
+"""What is longer comes from no phone that hops and from no controller."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ def find_fixed(air: Air, pulses: Pulses, free: Bools) -> list[FixedGroup]:
 def _densest(pulses: Pulses, free: Bools, of_channels: bool) -> tuple[float, float] | None:
     """Returns the frequency, and the power, at which most pulses are more than are beside it with that power.
 
-    Other networks, and the skirts of what is strong, have pulses there as well, but of other powers.
+    Other networks, and the skirts of what is strong, have pulses there as well, but of other powers. On
+    channels of ZigBee long pulses count for more: what hops has many there, but few and short ones.
     """
     frequency, power = pulses.frequency_mhz[free], pulses.power_dbm[free]
     if len(frequency) < MIN_PULSES:
@@ -73,19 +78,20 @@ def _densest(pulses: Pulses, free: Bools, of_channels: bool) -> tuple[float, flo
     row = ((power - low_dbm) / CELL_DB).astype(np.int64)
     # With empty cells all around, so that every sum below is one of whole slices.
     rows, columns = int(row.max()) + alike + 1, int(column.max()) + wide + 1
-    cells = np.bincount(row * columns + column, minlength=rows * columns).reshape(rows, columns)
+    weight = np.minimum(pulses.samples[free], FULL_WEIGHT_SAMPLES) / USUAL_SAMPLES if of_channels else None
+    cells = np.bincount(row * columns + column, weight, rows * columns).reshape(rows, columns)
     sums = cells.cumsum(axis=0)
     sums = (sums[2 * alike + 1 :] - sums[: -2 * alike - 1]).cumsum(axis=1)
     first, end = wide + 1, columns - wide
 
-    def within(reach: int) -> Ints:
-        found: Ints = sums[:, first + reach : end + reach] - sums[:, first - reach - 1 : end - reach - 1]
+    def within(reach: int) -> Times:
+        found: Times = sums[:, first + reach : end + reach] - sums[:, first - reach - 1 : end - reach - 1]
         return found
 
-    near = within(reach)
+    near = within(reach).astype(np.float64)
     expected = (within(wide) - within(inner)) * ((2 * reach + 1) / (2 * (wide - inner)))
     surprise = (near - expected - 1) / np.sqrt(expected + 1)
-    surprise[near < MIN_PULSES] = -np.inf
+    surprise[near < (MIN_WEIGHT if of_channels else MIN_PULSES)] = -np.inf
     low_mhz, low_dbm = low_mhz + (first + 0.5) * CELL_MHZ, low_dbm + (alike + 1.5) * CELL_DB
     if of_channels:
         surprise[:, ~_near_channels(low_mhz + np.arange(surprise.shape[1]) * CELL_MHZ)] = -np.inf
@@ -99,7 +105,7 @@ def _densest(pulses: Pulses, free: Bools, of_channels: bool) -> tuple[float, flo
     return float(np.median(frequency[close])), float(np.median(power[close]))
 
 
-def _near_channels(frequency_mhz: Times) -> Bools:
+def _near_channels(frequency_mhz: "npt.NDArray[np.floating]") -> Bools:
     """Tells what is near the middle of a channel of ZigBee."""
     channels = np.arange(ZIGBEE_FIRST_MHZ, ZIGBEE_LAST_MHZ + 1, ZIGBEE_STEP_MHZ)
     off_mhz = np.abs(frequency_mhz[:, None] - channels).min(axis=1)
@@ -122,6 +128,10 @@ def _describe(air: Air, pulses: Pulses, members: Bools, free: Bools, centre: flo
     strength, _ = grid_strength(mine.start_s, stretch, np.array([625e-6, 5e-3]))
     channel = np.clip(np.rint((centre - ZIGBEE_FIRST_MHZ) / ZIGBEE_STEP_MHZ), 0, 15)
     shares = np.percentile(duration, (10, 50, 90))
+    # What a hopper of this power would leave here, by what it has elsewhere.
+    part = 2 * REACH_MHZ / _band_mhz(air)
+    long_elsewhere = float((pulses.duration_s[alike] > LONG_S).sum()) * part
+    airtime_elsewhere_s = float(pulses.duration_s[alike].sum()) * part
     return {
         "count": float(len(mine)),
         "per_s": len(mine) / seconds,
@@ -148,11 +158,19 @@ def _describe(air: Air, pulses: Pulses, members: Bools, free: Bools, centre: flo
         "interval_ms": air.interval_s * 1e3,
         # What hops is as strong elsewhere, and keeps to its slots here too.
         "alike_elsewhere": float(alike.sum()) / len(mine),
+        "long_over_alike": float((mine.duration_s > LONG_S).sum()) / (long_elsewhere + 1),
+        "airtime_over_alike": float(mine.duration_s.sum()) / (airtime_elsewhere_s + LONG_S),
         "alike_duration_ms": float(np.median(pulses.duration_s[alike]) * 1e3) if alike.any() else 0.0,
         "grid_625": float(strength[0]),
         "grid_5000": float(strength[1]),
         "duration_sd_ms": float(duration.std()),
     }
+
+
+def _band_mhz(air: Air) -> float:
+    """Returns how much of the band all channels together show."""
+    first, view_mhz = air.first_bin_mhz, air.dbm.shape[1] * air.spacing_mhz
+    return float(min(first.max() - first.min() + view_mhz, len(np.unique(first)) * view_mhz))
 
 
 def _visible_s(air: Air, frequency_mhz: float) -> float:

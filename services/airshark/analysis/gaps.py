@@ -16,12 +16,14 @@ from services.airshark.analysis.scene import Scene
 
 EDGE_MHZ = 0.5
 WIDEST_GAP_MHZ = 3.5
-MIN_PRESENCE, MAX_SWING_DB = 0.65, 14.0
+MIN_PRESENCE, MAX_SWING_DB = 0.6, 14.0
 """Music that moves a skirt by so much takes it out of sight now and then."""
 MIN_WANDER_MHZ, MIN_SWING_DB, MIN_SILENCE = 0.08, 5.5, 0.05
 MIN_SKIRT_MHZ, STRONG_DB = 0.02, 25.0
 """Speech moves a phone by less, and noise what is strong; of what lies outside, the bins show a part."""
 CLEAR_DB = 12.0
+SKIRT_OVER_DB, SKIRT_SPREAD_MHZ = 18.0, 1.0
+SKIRT_BELOW_DB, SKIRT_EDGE_MHZ = 10.0, 1.2
 OTHERS_MHZ = 2.5
 SAME_DB = 40.0
 CONFIDENCE = 0.65
@@ -38,9 +40,16 @@ class Between:
         """Where it is."""
         return float(np.mean([each.frequency_mhz for each in self.views]))
 
+    @property
+    def power_dbm(self) -> float:
+        """Of the channel that sees more of it."""
+        return max(each.power_dbm for each in self.views)
+
     def shows_as(self, carrier: CarrierSeen) -> bool:
-        """Whether a carrier at the border of a channel is only what can be seen of this."""
-        return carrier.edge_mhz < EDGE_MHZ and abs(carrier.frequency_mhz - self.middle_mhz) < OTHERS_MHZ
+        """Whether a carrier near the border of a channel is only what can be seen of this."""
+        weaker = carrier.power_dbm < self.power_dbm - SKIRT_BELOW_DB
+        near = abs(carrier.frequency_mhz - self.middle_mhz) < OTHERS_MHZ
+        return near and (carrier.edge_mhz < EDGE_MHZ or (weaker and carrier.edge_mhz < SKIRT_EDGE_MHZ))
 
     @property
     def moves(self) -> bool:
@@ -66,14 +75,26 @@ def between_channels(scene: Scene, believed: list[CarrierSeen]) -> list[Between]
         sides = (_at_edge(scene, lower, 1), _at_edge(scene, upper, -1))
         views = [each for each in sides if each is not None]
         if len(views) < 2 or not _show_one(*views):
-            # One view is enough of what is strong at the very border.
-            views = [each for each in views if any(each is one for one in believed) and each.outermost]
+            # One view is enough of what is strong at the very border, or a skirt that only music moves so.
+            views = [
+                each
+                for each in views
+                if each.outermost and (any(each is one for one in believed) or _clear_skirt(each))
+            ]
         gap = Between(views[:2])
         if views and all(
-            each.outermost or abs(each.frequency_mhz - gap.middle_mhz) > OTHERS_MHZ for each in believed
+            each.outermost
+            or abs(each.frequency_mhz - gap.middle_mhz) > OTHERS_MHZ
+            or (each.power_dbm < gap.power_dbm - SKIRT_BELOW_DB and gap.shows_as(each))
+            for each in believed
         ):
             found.append(gap)
     return found
+
+
+def _clear_skirt(view: CarrierSeen) -> bool:
+    """Tells the skirt of one carrier, however it swings, from the part of a Wi-Fi channel that is in view."""
+    return view.over_db > SKIRT_OVER_DB and view.spread_mhz < SKIRT_SPREAD_MHZ
 
 
 def _show_one(below: CarrierSeen, above: CarrierSeen) -> bool:

@@ -14,6 +14,9 @@ MIN_GROUP = 6
 POWER_CELL_DB = 0.5
 POWER_KERNEL = np.exp(-0.5 * (np.arange(-12, 13) * POWER_CELL_DB / 1.6) ** 2)
 VALLEY_SHARE = 0.45
+FULL_WEIGHT_SAMPLES = 4
+BURST_SAMPLES = 2
+"""What is shorter may be a part of anything."""
 ANSWERED_S, SAME_MHZ, AHEAD = 1.1e-3, 0.6, 5
 """What comes so soon on the same frequency, among the next few pulses, is an answer within a frame."""
 FAMILIES = {"one_slot": (0.17, 0.52), "phone": (0.52, 0.86), "multi_slot": (1.2, 3.3), "short": (0.0, 0.66)}
@@ -28,7 +31,9 @@ def by_power(pulses: Pulses) -> list[Pulses]:
         return []
     low = float(pulses.power_dbm.min()) - 5
     cells = ((pulses.power_dbm - low) / POWER_CELL_DB).astype(np.int64)
-    density = np.convolve(np.bincount(cells, minlength=int(10 / POWER_CELL_DB)), POWER_KERNEL, "same")
+    # A burst counts for more than a flash, which may be a part of anything.
+    weight = np.minimum(pulses.samples, FULL_WEIGHT_SAMPLES)
+    density = np.convolve(np.bincount(cells, weight, int(10 / POWER_CELL_DB)), POWER_KERNEL, "same")
     inner = density[1:-1]
     tops = np.flatnonzero((inner >= density[:-2]) & (inner > density[2:])) + 1
     cuts: list[int] = []
@@ -70,14 +75,16 @@ def describe_hops(air: Air, pulses: Pulses) -> dict[str, float]:
         features |= _family(name, family, watched_s)
         if name == "short":
             features |= _raster(name, family, watched_s)
-            features |= _raster("first", family.select(_first(family)), watched_s)
+            bursts = family.select(family.samples >= BURST_SAMPLES)
+            features |= _raster("first", bursts.select(_first(bursts)), watched_s)
     return features
 
 
 def _family(name: str, pulses: Pulses, watched_s: float) -> dict[str, float]:
     """Returns rhythm and place of the pulses of some length."""
     stretch = stretches(pulses.start_s, pulses.visit)
-    fixed = np.array([BLUETOOTH_SLOT_S, 2 * BLUETOOTH_SLOT_S, 3.75e-3, 5e-3, 10e-3, 10e-3 / 12])
+    slot_s = BLUETOOTH_SLOT_S
+    fixed = np.array([slot_s, 2 * slot_s, 3.75e-3, 5e-3, 10e-3, 10e-3 / 12, slot_s / 2, 7.5e-3])
     strength, amount = grid_strength(pulses.start_s, stretch, fixed)
     frequency = pulses.frequency_mhz.astype(np.float64)
     values = {
@@ -91,6 +98,8 @@ def _family(name: str, pulses: Pulses, watched_s: float) -> dict[str, float]:
         "grid_10000": strength[4],
         "on_10000_per_s": amount[4] / watched_s,
         "grid_833": strength[5],
+        "grid_312": strength[6],
+        "grid_7500": strength[7],
         "duration_sd_ms": float(pulses.duration_s.std() * 1e3) if len(pulses) else 0.0,
         "length_ms": float(np.median(pulses.duration_s) * 1e3) if len(pulses) else 0.0,
         "spread_mhz": float(np.median(pulses.spread_mhz)) if len(pulses) else 0.0,

@@ -11,13 +11,14 @@ INACTIVE_AFTER_S = 10.0
 FORGOTTEN_AFTER_S = 300.0
 LOOKS_TOGETHER_S = 6.0
 """Two looks within this time make a device certain that one look alone does not."""
-FEW_LOOKS = 2
+FEW_LOOKS, LIKELY = 2, 0.75
 MAX_TRACKS = 200
 SMOOTHING = 0.4
 WIFI_WIDTH_MHZ = 20.0
 CARRIERS = frozenset((Device.ANALOG_PHONE, Device.ANALOG_AUDIO, Device.ANALOG_VIDEO, Device.CW))
 """A carrier stays the same device when a look takes it for another of these kinds: most looks decide."""
 OLD_LOOKS_COUNT = 0.9
+SAME_MHZ = 0.8
 LEAST_LOOK_S = 0.1
 QUIET_DBM, LOUD_DBM = -95.0, -45.0
 
@@ -39,6 +40,8 @@ class Track:
     confirmed: bool
     active: bool = True
     looks: int = 1
+    last_look: int = 0
+    """Number of the look that showed it last."""
     features: dict[str, float] = field(default_factory=dict)
     votes: dict[Device, float] = field(default_factory=dict)
     """Confidence times seconds of all looks, by kind; old ones count less."""
@@ -79,15 +82,19 @@ class Lifecycle:
         self._looks += 1
         changed = []
         taken: set[int] = set()
+        parts: list[Track] = []
         for each in sorted(found, key=lambda one: (one.another, -one.confidence)):
             track = self._match(each, taken)
             if track is None:
                 track = self._begin(each)
             else:
                 self._continue(track, each)
+            track.last_look = self._looks
             taken.add(track.id)
+            parts += self._parts_of(each, track)
             if track.confirmed:
                 changed.append(track)
+        changed += self._drop([each for each in parts if each.id not in taken])
         for track in self._tracks:
             if track.active and now_s - track.last_seen_s > INACTIVE_AFTER_S:
                 track.active = False
@@ -101,10 +108,17 @@ class Lifecycle:
         return changed
 
     def finish(self) -> list[Track]:
-        """Confirms, at the end of a recording with few looks, what one look found; returns those devices."""
+        """Confirms, at the end of a recording with few looks, what the last one found; returns those devices.
+
+        What only the one before it found, which saw less, must be likely.
+        """
         if self._looks > FEW_LOOKS:
             return []
-        late = [track for track in self._tracks if not track.confirmed]
+        late = [
+            track
+            for track in self._tracks
+            if not track.confirmed and (track.last_look == self._looks or track.confidence > LIKELY)
+        ]
         for track in late:
             track.confirmed = True
         return late
@@ -124,6 +138,23 @@ class Lifecycle:
             key=lambda track: (_distance_mhz(track, found), abs(track.rssi_dbm - found.rssi_dbm)),
             default=None,
         )
+
+    def _parts_of(self, found: Found, track: Track) -> list[Track]:
+        """Returns what was taken for another device while this one was not known to have two carriers."""
+        if "second_mhz" not in found.features:
+            return []
+        return [
+            other
+            for other in self._tracks
+            if other is not track and other.device in CARRIERS and _distance_mhz(other, found) < SAME_MHZ
+        ]
+
+    def _drop(self, parts: list[Track]) -> list[Track]:
+        """Forgets these devices; returns those that were certain, as ones that went."""
+        self._tracks = [track for track in self._tracks if all(track is not each for each in parts)]
+        for each in parts:
+            each.active = False
+        return [each for each in parts if each.confirmed]
 
     def _begin(self, found: Found) -> Track:
         track = Track(

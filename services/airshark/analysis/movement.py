@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from services.airshark.analysis.air import Air, Floats, Ints
+from services.airshark.analysis.air import Air, Floats, Ints, Times
 from services.airshark.analysis.peaks import Peaks
 
 MIN_SAMPLES = 8
 MIN_IN_VISIT = 60
 DB_PER_BIN = 17.4
 """By so much the bins beside a carrier differ for each bin that it lies off the middle between them."""
+ON_BIN = 0.25
+"""So near to a bin, in bins, its neighbours do not tell on which side a carrier lies."""
 TIP_MHZ, TIP_ALIKE_DB = (0.25, 3.0), 4.0
 """How far off, and how much alike in power, a carrier is that has left its place."""
 
@@ -45,6 +47,18 @@ def farthest(bins_dbm: Floats, seen: Floats, visit: Ints, spacing_mhz: float) ->
     return max(min(_deviation(seen[part]), movement(bins_dbm[part], spacing_mhz)) for part in parts)
 
 
+def near_middle(seen: Times, centre_mhz: float, spacing_mhz: float) -> float:
+    """Returns how far a carrier moves near the middle of the view, by where it was `seen`.
+
+    On the very bin beside the middle its neighbours do not tell on which side of that bin it lies, and it
+    seems to jump: there the distance from the bin counts.
+    """
+    place = np.abs(seen - centre_mhz) / spacing_mhz
+    if abs(np.median(place) - 1) < ON_BIN:
+        return _deviation(np.abs(place - 1)) * spacing_mhz
+    return _deviation(seen)
+
+
 def movement(bins_dbm: Floats, spacing_mhz: float) -> float:
     """Returns how far a carrier moves by the level of its neighbouring bins, as a standard deviation.
 
@@ -60,7 +74,7 @@ def movement(bins_dbm: Floats, spacing_mhz: float) -> float:
     return min(both, one) * spacing_mhz
 
 
-def _deviation(values: Floats) -> float:
+def _deviation(values: "Floats | Times") -> float:
     """Returns the standard deviation by the middle of the values; infinite if there are none."""
     values = values[np.isfinite(values)]
     if len(values) < MIN_SAMPLES:

@@ -36,6 +36,7 @@ LEAST_SWEEP_MHZ = 1.0
 STAYS_MHZ = 1.6
 """An oven sweeps further."""
 OF_CHANNEL_MHZ = 1.0
+SAME_CHANNEL_MHZ, MAY_BE_STATION = 0.5, 0.3
 ALIKE_DB = 6.0
 MIN_LEFT = 12
 """So many pulses that the networks found among them do not explain are looked at for themselves."""
@@ -46,14 +47,18 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
     found: list[Found] = []
     if scene.has_pulses:
         free = np.ones(len(scene.pulses), bool)
-        for group in scene.fixed:
-            kind, confidence, certain = _kind_of(group, model)
+        named = [(group, *_kind_of(group, model)) for group in scene.fixed]
+        networks = [group.frequency_mhz for group, kind, _, sure in named if kind is Device.ZIGBEE and sure]
+        for group, kind, confidence, certain in named:
+            if kind is not Device.ZIGBEE and _is_station(group, networks, model):
+                kind, certain = Device.ZIGBEE, False
             if kind is None:
                 continue
             found.append(_fixed(scene, group, kind, confidence, certain))
             if kind is Device.ZIGBEE:
                 free &= ~group.members
         hoppers = _hoppers(scene, scene.pulses.select(free), model)
+        found = _one_per_channel(found)
         found = [each for each in found if not _passed_by(each, hoppers)] + hoppers
     trees = model.decisions["microwave"]
     probability = trees.probability(scene.mains)
@@ -88,7 +93,8 @@ def _is_part(found: Found, oven: Found, taken_away: bool) -> bool:
     near = abs(found.center_mhz - oven.center_mhz) < oven.bandwidth_mhz / 2 + OVEN_REACH_MHZ
     if found.device is Device.UNKNOWN:
         return near
-    if found.confidence >= BEYOND_DOUBT or (taken_away and found.certain):
+    stronger = found.rssi_dbm > oven.rssi_dbm + ALIKE_DB
+    if stronger or found.confidence >= BEYOND_DOUBT or (taken_away and found.certain):
         return False
     return oven.certain and near and found.device is Device.ZIGBEE
 
@@ -141,6 +147,36 @@ def _fixed(scene: Scene, group: FixedGroup, kind: Device, confidence: float, cer
     )
 
 
+def _is_station(group: FixedGroup, networks_mhz: list[float], model: Model) -> bool:
+    """Tells whether pulses of another power, on the frequency of a ZigBee network, may be of one of its
+    stations."""
+    near = any(abs(group.frequency_mhz - each) < SAME_CHANNEL_MHZ for each in networks_mhz)
+    return near and model.decisions["zigbee"].probability(group.features) > MAY_BE_STATION
+
+
+def _one_per_channel(found: list[Found]) -> list[Found]:
+    """Joins the stations of a ZigBee network, of which the strongest one says how strong it is."""
+    joined: list[Found] = []
+    for each in sorted(found, key=lambda one: -one.rssi_dbm):
+        same = [
+            at
+            for at, other in enumerate(joined)
+            if each.device is other.device is Device.ZIGBEE
+            and abs(each.center_mhz - other.center_mhz) < each.tolerance_mhz
+        ]
+        if not same:
+            joined.append(each)
+            continue
+        other = joined[same[0]]
+        joined[same[0]] = replace(
+            other,
+            confidence=max(each.confidence, other.confidence),
+            certain=each.certain or other.certain,
+            duty_cycle=min(each.duty_cycle + other.duty_cycle, 1.0),
+        )
+    return joined
+
+
 def _passed_by(found: Found, hoppers: list[Found]) -> bool:
     """Tells whether an advertiser may be a place where a hopper of its power came by often."""
     if found.device is not Device.BLE or found.confidence >= BEYOND_DOUBT:
@@ -174,22 +210,35 @@ def _hoppers(scene: Scene, pulses: Pulses, model: Model) -> list[Found]:
     """Looks at the pulses of each power for themselves; of each kind, the best answer counts, and another one
     that keeps to other slots."""
     answers: dict[Device, list[_Answer]] = {}
+    if (connection := of_connection(scene.air, pulses)).any():
+        mine = pulses.select(connection)
+        features = describe_hops(scene.air, mine)
+        answers[Device.BLE] = [_Answer(CONNECTION, mine, features, leads=True)]
     for group in by_power(pulses):
         for device, answer in _answers(scene, group, model):
             answers.setdefault(device, []).append(answer)
     found = []
     for device, given in answers.items():
         trees = model.decisions[device.value]
-        best, *others = sorted(given, key=lambda each: -each.probability)
+        given.sort(key=lambda each: -each.probability)
+        best, *others = given
         # What is as strong all over the band is mostly one hopper: another one must be seen again.
         certain = _is_certain(best.probability, trees) and best.leads
-        found.append(_hopper(scene, device, best, certain))
-        for other in others:
-            sure = certain and _is_certain(other.probability, trees)
-            if sure and device in SLOTS_S and keep_other_slots(best.pulses, other.pulses, SLOTS_S[device]):
-                found.append(replace(_hopper(scene, device, other, True), another=True))
-                break
+        apart = _of_another(device, best, others) if certain else []
+        if not any(_is_certain(each.probability, trees) for each in apart):
+            apart = []
+        stations = [each for each in given if all(each is not other for other in apart)]
+        found.append(_hopper(scene, device, stations, certain))
+        if apart:
+            found.append(replace(_hopper(scene, device, apart, True), another=True))
     return found
+
+
+def _of_another(device: Device, best: _Answer, others: list[_Answer]) -> list[_Answer]:
+    """Returns those of the others that keep to the slots of another clock."""
+    if device not in SLOTS_S:
+        return []
+    return [each for each in others if keep_other_slots(best.pulses, each.pulses, SLOTS_S[device])]
 
 
 def _answers(scene: Scene, group: Pulses, model: Model) -> Iterator[tuple[Device, _Answer]]:
@@ -211,38 +260,42 @@ def _answers(scene: Scene, group: Pulses, model: Model) -> Iterator[tuple[Device
                 yield device, _Answer(chance, mine, features, leads)
             if device in SLOTS_S and _is_certain(chance, model.decisions[device.value]):
                 found.add(device)
-        if not sure and (connection := of_connection(scene.air, group)).any():
-            yield Device.BLE, _Answer(CONNECTION, group.select(connection), features, leads=True)
         if not found:
             break
         sure |= found
         left = without(left, found)
 
 
-def _hopper(scene: Scene, device: Device, answer: _Answer, certain: bool) -> Found:
+def _hopper(scene: Scene, device: Device, stations: list[_Answer], certain: bool) -> Found:
+    """Returns a network of which one or several stations are heard, the likeliest first; the strongest one
+    says how strong it is."""
     center, band = BAND_MHZ[device]
-    mine, features = answer.pulses, answer.features
-    power = mine.power_dbm
-    order = np.sort(power)
-    inside = np.searchsorted(order, order + 6.0, side="right") - np.arange(len(order))
-    at = int(inside.argmax())
-    typical = order[at : at + int(inside[at])]
-    own = mine.select((power >= typical[0] - 3) & (power <= typical[-1] + 3))
+    heard = [_usual(each.pulses) for each in stations]
     view_mhz = scene.air.dbm.shape[1] * scene.air.spacing_mhz
-    in_view = own.duration_s.sum() / max(len(scene.air) * scene.air.interval_s, 1e-3)
+    on_air_s = sum(float(each.duration_s.sum()) for each in heard)
+    in_view = on_air_s / max(len(scene.air) * scene.air.interval_s, 1e-3)
     return Found(
         device=device,
-        confidence=answer.probability,
+        confidence=stations[0].probability,
         certain=certain,
         center_mhz=center,
         bandwidth_mhz=band,
-        rssi_dbm=float(np.median(typical)),
+        rssi_dbm=max(float(np.median(each.power_dbm)) for each in heard),
         duty_cycle=float(min(in_view * band / min(view_mhz, band), 1.0)),
-        first_s=float(own.start_s.min()),
-        last_s=float(own.end_s.max()),
+        first_s=min(float(each.start_s.min()) for each in heard),
+        last_s=max(float(each.end_s.max()) for each in heard),
         tolerance_mhz=100.0,
-        features={key: value for key, value in features.items() if not key.startswith("per_s_to")},
+        features={k: v for k, v in stations[0].features.items() if not k.startswith("per_s_to")},
     )
+
+
+def _usual(pulses: Pulses) -> Pulses:
+    """Returns the pulses around the power that most have."""
+    order = np.sort(pulses.power_dbm)
+    inside = np.searchsorted(order, order + 6.0, side="right") - np.arange(len(order))
+    at = int(inside.argmax())
+    low, high = order[at], order[at + int(inside[at]) - 1]
+    return pulses.select((pulses.power_dbm >= low - 3) & (pulses.power_dbm <= high + 3))
 
 
 def _microwave(scene: Scene, probability: float, certain: bool) -> Found:

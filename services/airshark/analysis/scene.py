@@ -3,9 +3,11 @@
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Bools, concatenate
 from services.airshark.analysis.carriers import CarrierSeen, find_carriers
+from services.airshark.analysis.clutter import without_clutter
 from services.airshark.analysis.fixed import FixedGroup, find_fixed, narrow_pulses
 from services.airshark.analysis.found import Found
 from services.airshark.analysis.mains import describe_mains
@@ -32,6 +34,8 @@ class Scene:
     """Narrow ones that no carrier explains."""
     fixed: list[FixedGroup]
     mains: dict[str, float]
+    floors_dbm: "npt.NDArray[np.float64]"
+    """How strong three bins together are usually, on each of the channels."""
     has_pulses: bool
     """Whether samples are close enough together to measure pulses."""
 
@@ -71,11 +75,16 @@ def describe(observed: Observed) -> Scene:
     air, peaks, picture = observed.air, observed.peaks, observed.picture
     carriers, owned = find_carriers(air, peaks, picture)
     mains, of_oven = describe_mains(air, peaks, ~owned & ~_of_wifi(peaks.spread_mhz, peaks.at_edge))
-    pulses = _narrow_within_view(air, peaks.select(~owned & ~of_oven))
+    pulses = without_clutter(air, _narrow_within_view(air, peaks.select(~owned & ~of_oven)))
     has_pulses = 0 < air.interval_s < PULSES_BELOW_S
     fixed = find_fixed(air, pulses, np.ones(len(pulses), bool)) if has_pulses else []
     scanned = find_in_scans(air, peaks)
-    return Scene(air, picture, carriers, scanned, pulses, fixed, mains, has_pulses)
+    return Scene(air, picture, carriers, scanned, pulses, fixed, mains, _floors(air, picture), has_pulses)
+
+
+def _floors(air: Air, picture: Picture) -> "npt.NDArray[np.float64]":
+    usual = [np.median(picture.median_dbm[air.centre_mhz == each]) for each in np.unique(air.centre_mhz)]
+    return np.array(usual, np.float64)
 
 
 def _narrow_within_view(air: Air, peaks: Peaks) -> Pulses:

@@ -20,7 +20,7 @@ DURATION_MS = {
     Device.FHSS_PHONE: (0.45, 0.95),
     Device.XBOX: (0.1, 0.75),
 }
-MIN_IN_STRETCH = 4
+MIN_IN_STRETCH, MIN_COMPARED = 3, 12
 MIN_IN_STEP = 0.35
 OTHER_SLOT_ANGLE = 0.4
 """In radians: a sixteenth of a slot."""
@@ -65,7 +65,7 @@ def keep_other_slots(one: Pulses, other: Pulses, slot_s: float) -> bool:
         np.add.at(sums[side], stretch[mine], wave[mine])
         np.add.at(sizes[side], stretch[mine], 1)
     enough = (sizes >= MIN_IN_STRETCH).all(axis=0)
-    if not enough.any():
+    if sizes[:, enough].min(axis=0).sum() < MIN_COMPARED:
         return False
     # The mean direction of each group within a stretch; what keeps to no slots has none.
     mean = sums[:, enough] / sizes[:, enough]

@@ -4,13 +4,17 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from services.airshark.simulator.emissions import Bursts, Carrier, Floats, Oven, Program, Transmitter
 from services.airshark.simulator.waveforms import Modulation
 
+Stations: TypeAlias = "npt.NDArray[np.intp]"
 Maker: TypeAlias = "Callable[[float, np.random.Generator], list[Transmitter]]"
 
 SLOT_S = 625e-6
+BLUETOOTH_USES = ("voice", "one", "three", "five", "mixed", "keyboard", "search")
+BLUETOOTH_SHARES = (0.22, 0.14, 0.16, 0.2, 0.17, 0.06, 0.05)
 
 
 def _clock(rng: np.random.Generator, ppm: float) -> float:
@@ -25,35 +29,69 @@ def _fading(count: int, rng: np.random.Generator) -> Floats:
 
 
 def _bursts(
-    start_s: Floats, length_s: Floats, frequency: Floats, modulation: Modulation, rng: np.random.Generator
+    start_s: Floats,
+    length_s: Floats,
+    frequency: Floats,
+    modulation: Modulation,
+    rng: np.random.Generator,
+    gain_db: float = 0.0,
 ) -> Bursts:
     order = np.argsort(start_s, kind="stable")
     start_s, length_s, frequency = start_s[order], length_s[order], frequency[order]
-    return Bursts(start_s, start_s + length_s, frequency, _fading(len(start_s), rng), modulation)
+    gain = gain_db + _fading(len(start_s), rng)
+    return Bursts(start_s, start_s + length_s, frequency, gain, modulation)
+
+
+def _stations(
+    start_s: Floats,
+    length_s: Floats,
+    frequency: Floats,
+    station: Stations,
+    modulation: Modulation,
+    rng: np.random.Generator,
+) -> list[Transmitter]:
+    """Returns the stations of a network, each with the bursts that bear its number.
+
+    They lie at different distances mostly: one is as strong as the scenario says, the others are weaker.
+    """
+    count = int(station.max()) + 1
+    weaker_db = rng.uniform(0, 15, count) * (rng.uniform() < 0.75)
+    weaker_db[rng.integers(count)] = 0.0
+    each = [station == number for number in range(count)]
+    return [
+        _bursts(start_s[mine], length_s[mine], frequency[mine], modulation, rng, -float(weaker))
+        for mine, weaker in zip(each, weaker_db, strict=True)
+    ]
 
 
 def bluetooth(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
-    """One piconet with voice, or data in packets of one, three or five slots, at some load."""
+    """One piconet with voice, data in packets of one, three or five slots at some load, or a keyboard; or a
+    search for devices."""
     channels = np.arange(79)
-    if rng.uniform() < 0.4:
+    adaptive = rng.uniform() < 0.4
+    if adaptive:
         # Adaptive hopping avoids one Wi-Fi channel, or all that it found bad: twenty remain at least.
         avoided = rng.choice([10, 35, 60])
         channels = channels[(channels < avoided - 10) | (channels > avoided + 11)]
         if rng.uniform() < 0.5:
             channels = rng.choice(79, int(rng.integers(20, 70)), replace=False)
-    kind = rng.choice(["voice", "one", "three", "five", "mixed"])
+    kind = str(rng.choice(BLUETOOTH_USES, p=BLUETOOTH_SHARES))
+    if kind == "search":
+        return [_search(seconds, rng)]
     slots = int(seconds / SLOT_S) + 8
     starts: list[int] = []
     lengths: list[float] = []
     slot, load = 0, rng.uniform(0.15, 1.0)
     shortest, answers = rng.uniform(0.7, 1.0), rng.choice([126e-6, 240e-6, 366e-6], 2)
+    every = int(rng.choice([6, 6, 12])) if kind == "voice" else 2 * int(rng.integers(6, 13))
+    report_s = 366e-6 if kind == "voice" else rng.uniform(126e-6, 300e-6)
     while slot < slots:
-        if kind == "voice":
+        if kind in ("voice", "keyboard"):
             starts += [slot, slot + 1]
-            lengths += [366e-6, 366e-6]
-            slot += 6
+            lengths += [366e-6 if kind == "voice" else 126e-6, report_s]
+            slot += every
             continue
-        size = {"one": 1, "three": 3, "five": 5}.get(str(kind)) or int(rng.choice([1, 1, 3, 5]))
+        size = {"one": 1, "three": 3, "five": 5}.get(kind) or int(rng.choice([1, 1, 3, 5]))
         if rng.uniform() < load:
             starts.append(slot)
             lengths.append({1: 366e-6, 3: 1622e-6, 5: 2870e-6}[size] * rng.uniform(shortest, 1.0))
@@ -61,8 +99,24 @@ def bluetooth(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
             lengths.append(rng.choice(answers))
         slot += size + 1
     start = (np.array(starts, float) * SLOT_S) * _clock(rng, 20) + rng.uniform(0, SLOT_S)
-    frequency = 2402.0 + rng.choice(channels, len(start)) + rng.normal(0, 0.02)
-    return [_bursts(start, np.array(lengths, float), frequency, Modulation.GFSK_BASIC, rng)]
+    station = np.arange(len(start)) % 2
+    hops = rng.choice(channels, len(start))
+    if adaptive:
+        # The slave answers on the frequency on which it was asked.
+        hops[1::2] = hops[::2]
+    frequency = 2402.0 + hops + rng.normal(0, 0.02, 2)[station]
+    return _stations(start, np.array(lengths, float), frequency, station, Modulation.GFSK_BASIC, rng)
+
+
+def _search(seconds: float, rng: np.random.Generator) -> Bursts:
+    """A piconet that looks for others: two short calls in every other slot, on 32 frequencies in turn."""
+    calls = int(seconds / (2 * SLOT_S)) + 1
+    start = (np.arange(calls)[:, None] * 2 * SLOT_S + np.array([0.0, SLOT_S / 2])).reshape(-1)
+    start = start * _clock(rng, 20) + rng.uniform(0, 2 * SLOT_S)
+    hops = rng.permutation(79)[:32]
+    places = np.tile(hops, len(start) // 32 + 1)[: len(start)].astype(np.float64)
+    frequency = 2402.0 + places + rng.normal(0, 0.02)
+    return _bursts(start, np.full(len(start), 68e-6), frequency, Modulation.GFSK_BASIC, rng)
 
 
 def ble(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
@@ -88,14 +142,13 @@ def ble(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
         sizes = rng.uniform(80e-6, 380e-6, int(rng.integers(1, 5)))
         length = rng.choice(sizes, (events, 2 * packets))
         offset = np.cumsum(np.pad(length + 150e-6, ((0, 0), (1, 0))), axis=1)[:, :-1]
-        transmitters.append(
-            _bursts(
-                (begins[:, None] + offset).reshape(-1),
-                length.reshape(-1),
-                np.repeat(frequency, 2 * packets),
-                Modulation.GFSK_LE,
-                rng,
-            )
+        transmitters += _stations(
+            (begins[:, None] + offset).reshape(-1),
+            length.reshape(-1),
+            np.repeat(frequency, 2 * packets),
+            np.tile([0, 1], events * packets),
+            Modulation.GFSK_LE,
+            rng,
         )
     return transmitters
 
@@ -104,7 +157,7 @@ def zigbee(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     """A network on one channel: data frames after random back-off, most with acknowledgements."""
     frequency = 2405.0 + 5 * rng.integers(0, 16) + rng.normal(0, 0.03)
     pause_s = 10 ** rng.uniform(-2.7, -1.1)
-    begin, starts, lengths = 0.0, [], []
+    begin, starts, lengths, station = 0.0, [], [], []
     typical = rng.uniform(0.6e-3, 4.2e-3, int(rng.integers(1, 3)))
     scatter = float(rng.choice([0, 0.3e-3]))
     acknowledged, regular = rng.uniform() < 0.8, rng.uniform() < 0.25
@@ -113,26 +166,36 @@ def zigbee(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
         length = float(np.clip(rng.normal(rng.choice(typical), scatter), 352e-6, 4256e-6))
         starts.append(begin)
         lengths.append(length)
+        station.append(0)
         begin += length
         if acknowledged:
             starts.append(begin + 192e-6)
             lengths.append(352e-6)
+            station.append(1)
             begin += 544e-6
-    start = np.array(starts)
-    return [_bursts(start, np.array(lengths), np.full(len(start), frequency), Modulation.OQPSK, rng)]
+    frequencies = np.full(len(starts), frequency)
+    return _stations(
+        np.array(starts), np.array(lengths), frequencies, np.array(station), Modulation.OQPSK, rng
+    )
 
 
 def fhss_phone(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
-    """A call: one slot down and one up in each frame of 10 ms, on a frequency of the frame's own."""
+    """One call or two: a slot down and one up in each frame of 10 ms, on a frequency of the frame's own; or a
+    base alone, with its beacon."""
     frames = int(seconds / 0.01) + 2
     begins = np.arange(frames) * 0.01 * _clock(rng, 50) + rng.uniform(0, 0.01)
     step = float(rng.choice([0.864, 0.864, 0.9, 1.0, 1.728]))
     grid = rng.uniform(2400.5, 2403.0) + step * np.arange(int(77 / step))
     hops = grid[rng.integers(0, len(grid), frames)]
-    slots = (0.0, 0.005) if rng.uniform() < 0.85 else (0.0,)
+    slots: tuple[float, ...] = (0.0, 0.005) if rng.uniform() < 0.8 else (0.0,)
+    if len(slots) == 2 and rng.uniform() < 0.12:
+        # A second handset, some slots later.
+        later_s = 0.01 / 12 * float(rng.integers(1, 6))
+        slots = (0.0, 0.005, later_s, 0.005 + later_s)
     start = (begins[:, None] + np.array(slots)).reshape(-1)
     length = np.full(len(start), rng.uniform(640e-6, 770e-6))
-    return [_bursts(start, length, np.repeat(hops, len(slots)), Modulation.GFSK_PHONE, rng)]
+    station = np.tile(np.array([0, 1, 0, 2])[: len(slots)], frames)
+    return _stations(start, length, np.repeat(hops, len(slots)), station, Modulation.GFSK_PHONE, rng)
 
 
 def xbox(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
@@ -151,7 +214,7 @@ def xbox(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     hops: Floats = rng.choice(channels, frames)
     if rng.uniform() < 0.4:
         turns: Floats = np.tile(lengths, frames)[:frames]
-        return [_bursts(begins, turns, hops, Modulation.GFSK_BASIC, rng)]
+        return _stations(begins, turns, hops, np.arange(frames) % stations, Modulation.GFSK_BASIC, rng)
     even = rng.uniform() < 0.3
     offset = np.arange(stations) * (raster / stations if even else 0.0)
     if not even:
@@ -162,7 +225,8 @@ def xbox(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     if rng.uniform() < 0.35:
         frequency = rng.choice(channels, len(frequency))
     start = (begins[:, None] + offset).reshape(-1)
-    return [_bursts(start, np.tile(lengths, frames), frequency, Modulation.GFSK_BASIC, rng)]
+    station = np.tile(np.arange(len(offset)), frames)
+    return _stations(start, np.tile(lengths, frames), frequency, station, Modulation.GFSK_BASIC, rng)
 
 
 def _between(low: float, high: float, rng: np.random.Generator) -> float:
@@ -179,11 +243,14 @@ def _program(low_hz: float, high_hz: float, deviation_mhz: float, rng: np.random
 
 
 def analog_phone(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
-    """Base and handset, each on a frequency of its own, with speech that moves it by some kilohertz."""
+    """Base and handset, each on a frequency of its own, with speech that moves it by some kilohertz.
+
+    Its peak is 5 to 40 kHz, of which speech with its pauses reaches a fifth to a third on average.
+    """
     base = rng.uniform(2403, 2478)
     away = rng.choice([-1, 1]) * rng.uniform(2, 37)
     handset = base + away if 2402 < base + away < 2480 else base - away
-    wander = _between(0.001, 0.02, rng)
+    wander = _between(0.001, 0.013, rng)
     noisy = rng.uniform() < 0.4
 
     def carrier(frequency_mhz: float, gain_db: float) -> Carrier:
@@ -212,7 +279,7 @@ def analog_audio(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     if kind < 0.4:
         shape = Modulation.MULTIPLEX if rng.uniform() < 0.5 else Modulation.TONE
         return [Carrier(frequency, shape, rng.uniform(0.05, 0.16), drift_mhz=drift, fades=True)]
-    moves = _between(0.022, 0.16, rng)
+    moves = _between(0.012, 0.16, rng)
     if kind < 0.6:
         return [Carrier(frequency, Modulation.TONE, moves, drift_mhz=drift)]
     # The difference of both sides lies around 38 kHz, too fast for neighbouring windows to be alike.
