@@ -210,13 +210,12 @@ def _hoppers(scene: Scene, pulses: Pulses, model: Model) -> list[Found]:
     """Looks at the pulses of each power for themselves; of each kind, the best answer counts, and another one
     that keeps to other slots."""
     answers: dict[Device, list[_Answer]] = {}
-    if (connection := of_connection(scene.air, pulses)).any():
-        mine = pulses.select(connection)
-        features = describe_hops(scene.air, mine)
-        answers[Device.BLE] = [_Answer(CONNECTION, mine, features, leads=True)]
     for group in by_power(pulses):
         for device, answer in _answers(scene, group, model):
             answers.setdefault(device, []).append(answer)
+    if (connection := of_connection(scene.air, pulses)).any():
+        mine = pulses.select(connection)
+        answers[Device.BLE] = [_Answer(CONNECTION, mine, describe_hops(scene.air, mine), leads=True)]
     found = []
     for device, given in answers.items():
         trees = model.decisions[device.value]
