@@ -381,3 +381,17 @@ def test_two_bare_carriers_between_channels_are_base_and_handset(monkeypatch: py
     base, handset = Carrier(2422.0, Modulation.TONE), Carrier(2442.0, Modulation.TONE, gain_db=-4.0)
     assert _carriers(monkeypatch, base, handset) == {Device.ANALOG_PHONE}
     assert _carriers(monkeypatch, base) == {Device.CW}
+
+
+@pytest.mark.parametrize(("moves_mhz", "named"), [(0.05, {Device.ANALOG_AUDIO}), (0.0, set())])
+def test_one_skirt_that_swings_is_music(
+    moves_mhz: float, named: set[Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With these bins 2412 MHz shows what lies below 2420.6 MHz, and 2432 MHz nothing of this.
+    program = Program(np.array([700.0]), np.array([moves_mhz * 2**0.5]), np.zeros(1))
+    carrier = Carrier(2420.85, Modulation.TONE, program=program)
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: [carrier])
+    front = FrontEnd(spacing_mhz=0.3125)
+    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -60.0),), front=front))
+    assert {each.centre_mhz for each in scene.carriers} == {2412.0}
+    assert {each.device for each in find_carrier_devices(scene, MODEL)} - {Device.CW} == named

@@ -22,7 +22,7 @@ MIN_WANDER_MHZ, MIN_SWING_DB, MIN_SILENCE = 0.08, 5.5, 0.05
 MIN_SKIRT_MHZ, STRONG_DB = 0.02, 25.0
 """Speech moves a phone by less, and noise what is strong; of what lies outside, the bins show a part."""
 CLEAR_DB = 12.0
-SKIRT_OVER_DB, SKIRT_SPREAD_MHZ = 18.0, 1.0
+SKIRT_OVER_DB, SKIRT_SPREAD_MHZ, SKIRT_SWING_DB, SKIRT_SILENCE = 18.0, 1.0, 8.0, 0.1
 SKIRT_BELOW_DB, SKIRT_EDGE_MHZ = 10.0, 1.2
 OTHERS_MHZ = 2.5
 SAME_DB = 40.0
@@ -93,8 +93,9 @@ def between_channels(scene: Scene, believed: list[CarrierSeen]) -> list[Between]
 
 
 def _clear_skirt(view: CarrierSeen) -> bool:
-    """Tells the skirt of one carrier, however it swings, from the part of a Wi-Fi channel that is in view."""
-    return view.over_db > SKIRT_OVER_DB and view.spread_mhz < SKIRT_SPREAD_MHZ
+    """Tells the skirt of music from that of speech, and from the part of a Wi-Fi channel that is in view."""
+    swings = view.power_swing_db > SKIRT_SWING_DB or view.silence > SKIRT_SILENCE
+    return swings and view.over_db > SKIRT_OVER_DB and view.spread_mhz < SKIRT_SPREAD_MHZ
 
 
 def _show_one(below: CarrierSeen, above: CarrierSeen) -> bool:
