@@ -383,13 +383,13 @@ def test_two_bare_carriers_between_channels_are_base_and_handset(monkeypatch: py
     assert _carriers(monkeypatch, base) == {Device.CW}
 
 
-@pytest.mark.parametrize(("moves_mhz", "named"), [(0.05, {Device.ANALOG_AUDIO}), (0.0, set())])
+@pytest.mark.parametrize(("moves_mhz", "named"), [(0.08, {Device.ANALOG_AUDIO}), (0.0, set())])
 def test_one_skirt_that_swings_is_music(
     moves_mhz: float, named: set[Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # With these bins 2412 MHz shows what lies below 2420.6 MHz, and 2432 MHz nothing of this.
     program = Program(np.array([700.0]), np.array([moves_mhz * 2**0.5]), np.zeros(1))
-    carrier = Carrier(2420.85, Modulation.TONE, program=program)
+    carrier = Carrier(2421.0, Modulation.TONE, program=program)
     monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: [carrier])
     front = FrontEnd(spacing_mhz=0.3125)
     scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -60.0),), front=front))
