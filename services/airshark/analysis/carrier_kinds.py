@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from services.airshark.analysis.carriers import BORDER_MHZ, MAX_SILENCE, WIDE_MHZ, CarrierSeen
-from services.airshark.analysis.found import Device, Found
+from services.airshark.analysis.found import SAME_CARRIER_MHZ, Device, Found
 from services.airshark.analysis.gaps import between_channels, found_between
 from services.airshark.analysis.model import Model
 from services.airshark.analysis.scene import Scene
@@ -20,7 +20,6 @@ HIDDEN_BELOW_DB = 14.0
 """A carrier some decibels weaker than another one must stand out."""
 ALIKE_DB = 13.0
 """Base and handset differ by less."""
-SAME_MHZ = 0.8
 WEAKER_BY_DB = 32.0
 CUT_SHARE = 0.5
 BORDER_OVER_DB, BORDER_SPREAD_MHZ = 20.0, 0.8
@@ -241,7 +240,7 @@ def _merged(carriers: list[CarrierSeen]) -> Iterator[CarrierSeen]:
         near = [
             other
             for other in kept
-            if abs(other.frequency_mhz - each.frequency_mhz) < SAME_MHZ + other.wander_mhz
+            if abs(other.frequency_mhz - each.frequency_mhz) < SAME_CARRIER_MHZ + other.wander_mhz
         ]
         if not near:
             kept.append(each)
@@ -264,7 +263,7 @@ def _found(scene: Scene, all_of: list[_Judged]) -> Found:
         duty_cycle=min(main.presence, 1.0),
         first_s=float(rows[0]),
         last_s=float(rows[-1]),
-        tolerance_mhz=2.0 if device is Device.ANALOG_VIDEO else SAME_MHZ,
+        tolerance_mhz=2.0 if device is Device.ANALOG_VIDEO else SAME_CARRIER_MHZ,
         features={
             "wander_mhz": main.wander_mhz,
             "spread_mhz": main.spread_mhz,

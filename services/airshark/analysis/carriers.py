@@ -6,7 +6,7 @@ import numpy as np
 
 from services.airshark.analysis.air import Air, Bools, Floats, Ints
 from services.airshark.analysis.movement import MIN_SAMPLES, around, farthest, movement, near_middle, tips
-from services.airshark.analysis.peaks import MIN_OVER_SHOULDERS_DB, SHOULDER_MHZ, Peaks, Picture
+from services.airshark.analysis.peaks import MIN_OVER_SHOULDERS_DB, Peaks, Picture, shoulder_bins
 
 QUIET_PERCENT = 15
 ENOUGH_SAMPLES = 600
@@ -188,9 +188,10 @@ def _measure(
     mine = mine[np.abs(peaks.power_dbm[mine] - power) < 8]
     if len(mine) < MIN_SAMPLES:
         return None
-    strongest = picture.smooth_dbm[rows].max(axis=1)
+    smooth_dbm = picture.smooth_dbm[rows]
+    strongest = smooth_dbm.max(axis=1)
     readable = (picture.median_dbm[rows] < power - 6) & (strongest < power + 20)
-    readable &= ~_covered(picture.smooth_dbm[rows], at, float(power), air.spacing_mhz)
+    readable &= ~_covered(smooth_dbm, at, float(power), air.spacing_mhz)
     presence = len(mine) / max(int(readable.sum()), len(mine), 1)
     if presence < MIN_PRESENCE:
         return None
@@ -206,13 +207,12 @@ def _measure(
     some = mine[:: len(mine) // ENOUGH_SAMPLES + 1]
     looked_at = peaks.row[some]
     bins_dbm, flicker_db = around(air, looked_at, float(mid))
-    near_dc = bool(abs(mid - air.centre_mhz[rows[0]]) < 1.6 * air.spacing_mhz)
-    visit = air.visit[looked_at]
     centre = float(air.centre_mhz[rows[0]])
+    near_dc = bool(abs(mid - centre) < 1.6 * air.spacing_mhz)
     if near_dc:
         still = near_middle(seen, centre, air.spacing_mhz)
     else:
-        still = farthest(bins_dbm, peaks.fine_mhz[some], visit, air.spacing_mhz)
+        still = farthest(bins_dbm, peaks.fine_mhz[some], air.visit[looked_at], air.spacing_mhz)
     average = np.log10(np.mean(10 ** (picture.smooth_dbm[looked_at] / 10), axis=0)) * 10
     inside = average > average.max() - 10
     near = inside[max(at - 30, 0) : at + 31]
@@ -226,7 +226,7 @@ def _measure(
         owned &= ~((peaks.spread_mhz > spread + ON_TOP_MHZ) & (peaks.power_dbm > power + ON_TOP_DB))
     other_tip, tip = sorted(tips(peaks, np.flatnonzero(free), float(mid), float(power)))
     carrier = CarrierSeen(
-        centre_mhz=float(air.centre_mhz[rows[0]]),
+        centre_mhz=centre,
         frequency_mhz=float(mid),
         wander_mhz=wander,
         jumpiness=jumpiness,
@@ -256,7 +256,7 @@ def _measure(
 
 def _covered(smooth_dbm: Floats, at: int, power_dbm: float, spacing_mhz: float) -> Bools:
     """Tells in which samples something else is so strong around a bin that a carrier there is no peak."""
-    near, far = (max(2, round(each / spacing_mhz)) for each in SHOULDER_MHZ)
+    near, far = shoulder_bins(spacing_mhz)
     sides = (smooth_dbm[:, max(at - far, 0) : max(at - near + 1, 0)], smooth_dbm[:, at + near : at + far + 1])
     covered = np.zeros(len(smooth_dbm), bool)
     for side in sides:

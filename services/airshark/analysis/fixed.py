@@ -88,7 +88,7 @@ def _densest(pulses: Pulses, free: Bools, of_channels: bool) -> tuple[float, flo
         found: Times = sums[:, first + reach : end + reach] - sums[:, first - reach - 1 : end - reach - 1]
         return found
 
-    near = within(reach).astype(np.float64)
+    near = within(reach)
     expected = (within(wide) - within(inner)) * ((2 * reach + 1) / (2 * (wide - inner)))
     surprise = (near - expected - 1) / np.sqrt(expected + 1)
     surprise[near < (MIN_WEIGHT if of_channels else MIN_PULSES)] = -np.inf

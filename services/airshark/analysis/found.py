@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+SAME_CARRIER_MHZ = 0.8
+"""Carriers that lie closer together are one."""
+
 
 class Device(StrEnum):
     """Kinds of transmitters that are told apart."""

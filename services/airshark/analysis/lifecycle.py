@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.airshark.analysis.found import Device, Found
+from services.airshark.analysis.found import SAME_CARRIER_MHZ, Device, Found
 
 INACTIVE_AFTER_S = 10.0
 FORGOTTEN_AFTER_S = 300.0
@@ -18,7 +18,6 @@ WIFI_WIDTH_MHZ = 20.0
 CARRIERS = frozenset((Device.ANALOG_PHONE, Device.ANALOG_AUDIO, Device.ANALOG_VIDEO, Device.CW))
 """A carrier stays the same device when a look takes it for another of these kinds: most looks decide."""
 OLD_LOOKS_COUNT = 0.9
-SAME_MHZ = 0.8
 LEAST_LOOK_S = 0.1
 QUIET_DBM, LOUD_DBM = -95.0, -45.0
 
@@ -146,7 +145,9 @@ class Lifecycle:
         return [
             other
             for other in self._tracks
-            if other is not track and other.device in CARRIERS and _distance_mhz(other, found) < SAME_MHZ
+            if other is not track
+            and other.device in CARRIERS
+            and _distance_mhz(other, found) < SAME_CARRIER_MHZ
         ]
 
     def _drop(self, parts: list[Track]) -> list[Track]:

@@ -117,7 +117,7 @@ def _grow(
 def _stands_out(smooth_db: Floats, top: "npt.NDArray[np.intp]", level: Floats, spacing: float) -> Bools:
     """Tells peaks from the skirts of stronger ones: both shoulders must be lower."""
     count = smooth_db.shape[1]
-    near, far = (max(2, round(each / spacing)) for each in SHOULDER_MHZ)
+    near, far = shoulder_bins(spacing)
     rows = np.arange(len(top))
     result = np.ones(len(top), bool)
     for sign in (-1, 1):
@@ -129,6 +129,12 @@ def _stands_out(smooth_db: Floats, top: "npt.NDArray[np.intp]", level: Floats, s
         # At the border of the band one shoulder must do.
         result &= ~np.isfinite(lowest) | (lowest < level - MIN_OVER_SHOULDERS_DB)
     return result
+
+
+def shoulder_bins(spacing_mhz: float) -> tuple[int, int]:
+    """Returns how many bins from a peak its shoulders begin and end."""
+    near, far = (max(2, round(each / spacing_mhz)) for each in SHOULDER_MHZ)
+    return near, far
 
 
 def _measure(
