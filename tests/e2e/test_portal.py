@@ -86,9 +86,8 @@ def test_the_overview_says_what_runs_here(node: NodeProcess) -> None:
 
 def test_a_chute_is_installed_from_its_folder_used_and_removed(node: NodeProcess, folder: Path) -> None:
     name = name_of(folder)
-    # What is pressed again may have happened before, and then does not go with the state of the chute; and
-    # its page may ask once more for what has just been removed.
-    with browsing(node, "/#/chutes", frozenset({404, 409})) as page:
+    # What is pressed again may have happened before, and then does not go with the state of the chute.
+    with browsing(node, "/#/chutes", frozenset({409}), removed=name) as page:
         page.get_by_label("Folder").set_input_files(folder)
         expect(page.locator(".change")).to_contain_text("succeeded", timeout=CHANGE_MS)
         expect(page.locator(".change pre")).to_contain_text("Calling build_image main")
