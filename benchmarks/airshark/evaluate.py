@@ -19,8 +19,8 @@ import numpy as np
 
 from benchmarks.airshark.generators import GENERATORS
 from benchmarks.airshark.judging import CLASSES, MORE, Cell, Cost, judge
-from benchmarks.airshark.report import is_unseen, table
-from benchmarks.airshark.scenes import FOUR_BANDS, random_front
+from benchmarks.airshark.report import GAPS, is_unseen, table
+from benchmarks.airshark.scenes import FOUR_BANDS, USUAL_PLAN, random_front
 from services.airshark.analysis.model import MODEL_FILE, Model, load_model
 from services.airshark.simulator.radio import FrontEnd, Plan
 from services.airshark.simulator.scenario import DeviceSpec, JammerSpec, Scenario, WifiSpec
@@ -78,7 +78,7 @@ class Run:
             more.pop("seconds", self.seconds),
             seed,
             tuple(DeviceSpec(name, level) for name, level in devices),
-            plan=more.pop("plan", Plan(FOUR_BANDS, 0.1)),
+            plan=more.pop("plan", USUAL_PLAN),
             front=front,
             **more,
         )
@@ -94,14 +94,20 @@ class Run:
                 make = lambda seed, name=name, level=level: self.scenario(seed, (name, float(level)))  # noqa: E731
                 yield name, level, self.cell(make, self.windows)
 
-    def several(self, count: int, wifi: tuple[WifiSpec, ...] = ()) -> Cell:
+    def several(self, count: int, **more: Any) -> Cell:
         """Set B: several different devices at once."""
 
         def make(seed: int) -> Scenario:
             names = self.rng.choice(CLASSES, count, replace=False)
-            return self.scenario(seed, *((str(name), self.level()) for name in names), wifi=wifi)
+            return self.scenario(seed, *((str(name), self.level()) for name in names), **more)
 
         return self.cell(make, self.windows * SEVERAL_TIMES)
+
+    def all_several(self) -> Iterator[tuple[str, Cell]]:
+        """Set B, and four devices with views that leave gaps between them."""
+        for count in (2, 3, 4):
+            yield f"{count} devices", self.several(count)
+        yield GAPS, self.several(4, plan=Plan(FOUR_BANDS, 0.1))
 
     def none(self) -> Iterator[tuple[str, Cell]]:
         """Set C: no device at all."""
@@ -175,7 +181,7 @@ class Run:
         plans = {
             "seven sub-bands": Plan(tuple(range(2412, 2473, 10)), 0.1),
             "one channel": Plan((2437,), 0.1),
-            "every 1494 us": Plan(FOUR_BANDS, 0.1, 255),
+            "every 1494 us": replace(USUAL_PLAN, period=255),
         }
         for name, plan in plans.items():
             yield name, self.cell(partial(self._mixed, plan=plan), self.windows * 2)
@@ -216,7 +222,7 @@ def evaluate(run: Run, seed: int, sets: str, generator: str, version: str) -> di
         out["A, worst of eight"] = min((means[name], name) for name in CLASSES)
         out["A, at -85 dBm, mean of eight"] = float(np.mean([table[name][-85] for name in CLASSES]))
     for letter, cells in (
-        ("B", ((f"{count} devices", run.several(count)) for count in (2, 3, 4))),
+        ("B", run.all_several()),
         ("C", run.none()),
         ("D", ((f"{name}, load {load}", cell) for name, load, cell in run.load())),
         ("E", run.look_alike()),

@@ -10,6 +10,8 @@ from services.airshark.simulator.scenario import DeviceSpec, JammerSpec, Scenari
 
 WITHIN_VIEW_MHZ = 8.5
 FOUR_BANDS = (2412, 2432, 2452, 2472)
+USUAL_PLAN = Plan((2412, 2427, 2442, 2457, 2472), 0.1)
+"""What the documentation recommends: views that leave no gap, whatever the spacing of the bins."""
 KINDS = {
     "bluetooth": 2.0,
     "ble": 2.2,
@@ -72,11 +74,13 @@ def _random_wifi(rng: np.random.Generator) -> WifiSpec:
 
 
 def _random_plan(rng: np.random.Generator) -> Plan:
-    kind = rng.choice(7, p=[0.32, 0.13, 0.1, 0.17, 0.16, 0.06, 0.06])
+    kind = rng.choice(8, p=[0.18, 0.1, 0.1, 0.17, 0.15, 0.05, 0.05, 0.2])
     if kind == 5:
         return Plan(tuple(range(2412, 2473, 5)), 0.06, 255, samples_per_visit=int(rng.integers(8, 10)))
     if kind == 6:
         return Plan((2412, 2437, 2462) if rng.uniform() < 0.5 else (2442,), 0.2, 255)
+    if kind == 7:
+        return USUAL_PLAN
     if kind == 0:
         return Plan(FOUR_BANDS, 0.1)
     if kind == 1:
@@ -84,7 +88,8 @@ def _random_plan(rng: np.random.Generator) -> Plan:
     if kind == 2:
         return Plan((2412, 2437, 2462), 0.1)
     if kind == 3:
-        return Plan(FOUR_BANDS, float(rng.uniform(0.05, 0.3)), int(rng.choice([18, 18, 10, 36])))
+        bands = FOUR_BANDS if rng.uniform() < 0.6 else USUAL_PLAN.channels_mhz
+        return Plan(bands, float(rng.uniform(0.05, 0.3)), int(rng.choice([18, 18, 10, 36])))
     return Plan((int(rng.choice([2412, 2422, 2437, 2452, 2462])),), 0.1)
 
 

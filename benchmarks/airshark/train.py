@@ -23,13 +23,13 @@ from sklearn.ensemble import GradientBoostingClassifier  # type: ignore[import-u
 from benchmarks.airshark.generators import GENERATORS, air_of
 from benchmarks.airshark.scenes import Truth, offset_db, random_scenario
 from services.airshark.analysis.carrier_kinds import KINDS, believed, kind_features
-from services.airshark.analysis.hopping import by_power, describe_hops
+from services.airshark.analysis.hopping import by_power, describe_hops, within
 from services.airshark.analysis.model import FORMAT, MODEL_FILE
 from services.airshark.analysis.pulsed_kinds import MIN_LEFT
 from services.airshark.analysis.scene import Scene, describe, observe
 from services.airshark.analysis.slots import SLOTS_S, without
 
-SEED, SCENES = 31, 4950
+SEED, SCENES = 31, 6600
 """Of the model of the product."""
 RATE = 0.08
 FALSE_ALARMS = 0.002
@@ -140,7 +140,8 @@ def _of_scene(
         yield "ble_advertising", group.features, advertises
         if any(near):
             pulses = pulses.select(~np.isin(pulses.start_s, scene.pulses.start_s[group.members]))
-    for hops in by_power(pulses):
+    groups = by_power(pulses)
+    for hops in (*groups, *(part for group in groups for part in within(group))):
         power = float(np.median(hops.power_dbm))
         distance = dict.fromkeys(HOPPERS, np.inf)
         for name in on.keys() & distance.keys():

@@ -25,7 +25,8 @@ def analyze(path: Path) -> Iterator[str]:
     found |= {track.id: track for track in analyzer.finish()}
     if not decoder.counts["samples"]:
         raise NoCapture(f"{path.name} holds no spectral samples that can be decoded.")
-    for track in found.values():
+    devices = [track for track in found.values() if not track.withdrawn]
+    for track in devices:
         yield json.dumps(detection(track, analyzer.model.version))
     counts = {name: count for name, count in sorted(decoder.counts.items()) if name != "samples" and count}
     yield json.dumps(
@@ -34,7 +35,7 @@ def analyze(path: Path) -> Iterator[str]:
             "file": path.name,
             "format": contents.kind.value,
             **analyzer.summary(),
-            "devices": len(found),
+            "devices": len(devices),
             "decoder": counts,
         }
     )

@@ -61,7 +61,7 @@ def test_a_device_alone_is_found_and_nothing_else_is(device: str) -> None:
 def test_four_devices_at_once_are_found() -> None:
     names = ("bluetooth", "fhss_phone", "analog_video", "zigbee")
     wanted = hits = 0
-    for seed in SEEDS:
+    for seed in range(9001, 9007):
         scenario = Scenario(
             1.5, seed, tuple(DeviceSpec(name, -45.0 - 6 * number) for number, name in enumerate(names))
         )
@@ -265,7 +265,7 @@ def test_pulses_anywhere_make_groups_of_their_own(places: list[tuple[float, floa
     )  # fmt: skip
     (air,) = [Timeline().air(block) for block in Decoder("phy0").feed(QUIET_AIR, 0.0)]
     assert air is not None
-    groups = find_fixed(air, pulses, np.ones(count, bool))
+    groups = find_fixed(air, pulses, 0.0)
     members = sum((group.members.astype(int) for group in groups), np.zeros(count, int))
     assert (members <= 1).all()
     assert all(group.members.sum() >= 3 for group in groups)

@@ -6,7 +6,7 @@ import pytest
 from services.airshark.analysis.air import Air
 from services.airshark.analysis.clutter import without_clutter
 from services.airshark.analysis.fixed import find_fixed
-from services.airshark.analysis.hopping import by_power
+from services.airshark.analysis.hopping import by_power, within
 from services.airshark.analysis.pulses import Pulses
 from tests.support.air import pulses_at, quiet_air
 
@@ -62,8 +62,22 @@ def test_frames_longer_than_what_hops_elsewhere_tell_a_network(air: Air) -> None
     measured = []
     for there in (network, chance):
         pulses = _together(alike, there)
-        groups = find_fixed(air, pulses, np.ones(len(pulses), bool))
+        groups = find_fixed(air, pulses, 0.0)
         mine = [each for each in groups if each.members[-len(there) :].sum() >= 8]
         measured.append(mine[0].features if mine else {"long_over_alike": 0.0, "airtime_over_alike": 0.0})
     assert measured[0]["long_over_alike"] > 5 > 1 > measured[1]["long_over_alike"]
     assert measured[0]["airtime_over_alike"] > 1.5 * measured[1]["airtime_over_alike"]
+
+
+def test_stations_whose_powers_an_oven_joins_are_cut_more_finely() -> None:
+    rng = np.random.default_rng(5)
+    stations = (_hopping(40, BURST, -50.0), _hopping(40, BURST, -57.0))
+    oven = pulses_at(rng.uniform(2423, 2441, 900), rng.uniform(-60, -47, 900), FLASH)
+    (group,) = by_power(_together(*stations, oven))
+    parts = within(group)
+    assert sorted(round(float(np.median(each.power_dbm))) for each in parts) == [-57, -50]
+    assert all((each.samples == BURST).all() for each in parts)
+    # One station is one, and a few bursts are none.
+    (alone,) = by_power(_hopping(60, BURST, -50.0))
+    assert within(alone) == []
+    assert within(_together(oven, _hopping(4, BURST, -50.0))) == []

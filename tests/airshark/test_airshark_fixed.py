@@ -26,7 +26,7 @@ def test_a_network_is_found_below_three_hoppers_with_more_pulses_on_its_frequenc
     order = rng.permutation(len(frequency))
     pulses = pulses_at(frequency[order], power[order])
 
-    groups = find_fixed(quiet_air(2432, 0.05), pulses, np.ones(len(pulses), bool))
+    groups = find_fixed(quiet_air(2432, 0.05), pulses, 0.0)
 
     assert len(groups) <= MAX_GROUPS + MAX_OF_CHANNELS
     mine = [each for each in groups if abs(each.frequency_mhz - ZIGBEE_MHZ) < 0.3]

@@ -110,6 +110,20 @@ def test_what_is_likelier_another_kind_of_hopper_must_be_seen_twice() -> None:
     assert {each.device for each in lifecycle.update(found_now, 2.0)} == {Device.BLE, Device.XBOX}
 
 
+def test_the_stronger_of_two_of_a_kind_stays_the_one_that_was_found_first() -> None:
+    scene = scene_of(Scenario(1.0, 9001, (DeviceSpec("bluetooth", -50.0),)))
+    (one,) = find_pulsed_devices(scene, MODEL)
+    strong, weak = (replace(one, rssi_dbm=level_dbm) for level_dbm in (-45.0, -65.0))
+    for second in ([weak, replace(strong, another=True)], [strong, replace(weak, another=True)]):
+        lifecycle = Lifecycle()
+        lifecycle.update([strong], 1.0)
+        lifecycle.update(second, 2.0)
+        assert [round(track.rssi_dbm) for track in lifecycle.confirmed()] == [-45, -65]
+        withdrawn = lifecycle.withdraw()
+        assert [(each.withdrawn, each.active) for each in withdrawn] == [(True, False)] * 2
+        assert lifecycle.confirmed() == []
+
+
 def _telemetry(frequency_mhz: float) -> Bursts:
     """Returns a frame of 5 ms each 12.4 ms, longer than any of ZigBee, off the channels of ZigBee."""
     start = np.arange(0, 2, 12.4e-3)

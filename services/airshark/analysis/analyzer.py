@@ -1,7 +1,7 @@
 """The whole way from the samples of one radio to the devices around it; runs in a thread of its own."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -31,7 +31,9 @@ PULSED = (Device.BLUETOOTH, Device.BLE, Device.ZIGBEE, Device.FHSS_PHONE, Device
 class _Kind:
     """Samples of one layout that wait for a look."""
 
-    parts: list[Observed]
+    spacing_mhz: float
+    """Of the bins, as the last look found it."""
+    parts: list[Observed] = field(default_factory=list)
     held_s: float = 0.0
     new_s: float = 0.0
     looked: bool = False
@@ -66,7 +68,7 @@ class Analyzer:
         self.now_s = float(air.time_s[-1])
         for centre, count in zip(*np.unique(air.centre_mhz, return_counts=True), strict=True):
             self._channels[float(centre)] += int(count)
-        kind = self._kinds.setdefault((block.bin_count, air.spacing_mhz), _Kind([]))
+        kind = self._kinds.setdefault((block.bin_count, air.spacing_mhz), _Kind(air.spacing_mhz))
         changed: list[Track] = []
         for part in _pieces(air):
             watched = part.watched_s
@@ -95,6 +97,7 @@ class Analyzer:
             "interval_us": round(interval_s * 1e6, 1),
             "samples_per_s": round(self._samples / self._air_s, 1) if self._air_s else 0.0,
             "channels_mhz": sorted(self._channels),
+            "bin_spacing_khz": sorted({round(each.spacing_mhz * 1e3, 2) for each in self._kinds.values()}),
             "devices": len(self.devices()),
             "not_judged": self.not_judged(),
             "model_version": self.model.version,
@@ -138,9 +141,14 @@ class Analyzer:
         if len(air) < MIN_SAMPLES:
             return []
         self._intervals = [*self._intervals[-30:], air.interval_s]
-        scene = describe(observed)
+        scene = describe(observed, kind.spacing_mhz)
+        changed: list[Track] = []
+        if scene.air.spacing_mhz != kind.spacing_mhz:
+            # What was found so far was measured on a wrong axis.
+            changed = self._lifecycle.withdraw()
+        kind.spacing_mhz = scene.air.spacing_mhz
         self._longest_visit_s = max(self._longest_visit_s, scene.mains["longest_look_s"])
-        return self._lifecycle.update(_decide(scene, self.model), float(air.time_s[-1]))
+        return changed + self._lifecycle.update(_decide(scene, self.model), float(air.time_s[-1]))
 
 
 def _decide(scene: Scene, model: Model) -> list[Found]:

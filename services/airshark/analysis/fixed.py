@@ -8,12 +8,13 @@ import numpy.typing as npt
 from services.airshark.analysis.air import Air, Bools, Times
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.rhythm import grid_strength, stretches
+from services.airshark.analysis.spacing import other_spacing
 
 CELL_MHZ = 0.25
 REACH_MHZ = 0.75
 NEIGHBOURS_MHZ = (1.5, 5.0)
 MIN_PULSES = 3
-ZIGBEE_FIRST_MHZ, ZIGBEE_STEP_MHZ, ZIGBEE_LAST_MHZ = 2405.0, 5.0, 2480.0
+ZIGBEE_FIRST_MHZ, ZIGBEE_STEP_MHZ, ZIGBEE_CHANNELS = 2405.0, 5.0, 16
 BLE_ADVERTISING_MHZ = (2402.0, 2426.0, 2480.0)
 GAP_S = 192e-6
 ALIKE_DB = 3.0
@@ -42,10 +43,10 @@ def narrow_pulses(pulses: Pulses) -> Bools:
     return (pulses.spread_mhz < 1.35) & (pulses.width_mhz < 3.6)
 
 
-def find_fixed(air: Air, pulses: Pulses, free: Bools) -> list[FixedGroup]:
-    """Returns up to five groups, the largest first."""
+def find_fixed(air: Air, pulses: Pulses, axis_known: float) -> list[FixedGroup]:
+    """Returns up to five groups, the largest first; `axis_known` says how sure their frequencies are."""
     groups: list[FixedGroup] = []
-    free = free & narrow_pulses(pulses)
+    free = narrow_pulses(pulses)
     for number in range(MAX_GROUPS + MAX_OF_CHANNELS):
         densest = _densest(pulses, free, of_channels=number >= MAX_GROUPS)
         if densest is None:
@@ -56,7 +57,8 @@ def find_fixed(air: Air, pulses: Pulses, free: Bools) -> list[FixedGroup]:
         members &= np.abs(pulses.power_dbm - middle) < REACH_DB
         if members.sum() < MIN_PULSES:
             break
-        groups.append(FixedGroup(centre, members, _describe(air, pulses, members, free, centre)))
+        features = _describe(air, pulses, members, free, centre)
+        groups.append(FixedGroup(centre, members, features | {"axis_known": axis_known}))
         free &= ~members
     return groups
 
@@ -107,7 +109,7 @@ def _densest(pulses: Pulses, free: Bools, of_channels: bool) -> tuple[float, flo
 
 def _near_channels(frequency_mhz: "npt.NDArray[np.floating]") -> Bools:
     """Tells what is near the middle of a channel of ZigBee."""
-    channels = np.arange(ZIGBEE_FIRST_MHZ, ZIGBEE_LAST_MHZ + 1, ZIGBEE_STEP_MHZ)
+    channels = ZIGBEE_FIRST_MHZ + ZIGBEE_STEP_MHZ * np.arange(ZIGBEE_CHANNELS)
     off_mhz = np.abs(frequency_mhz[:, None] - channels).min(axis=1)
     near: Bools = off_mhz < NEAR_CHANNEL_MHZ
     return near
@@ -126,7 +128,8 @@ def _describe(air: Air, pulses: Pulses, members: Bools, free: Bools, centre: flo
     alike = free & (np.abs(pulses.power_dbm - middle) < ALIKE_DB) & (near > NEIGHBOURS_MHZ[0])
     stretch = stretches(mine.start_s, mine.visit)
     strength, _ = grid_strength(mine.start_s, stretch, np.array([625e-6, 5e-3]))
-    channel = np.clip(np.rint((centre - ZIGBEE_FIRST_MHZ) / ZIGBEE_STEP_MHZ), 0, 15)
+    view = float(np.median(mine.centre_mhz))
+    other_mhz = view + (centre - view) * other_spacing(air.spacing_mhz) / air.spacing_mhz
     shares = np.percentile(duration, (10, 50, 90))
     # What a hopper of this power would leave here, by what it has elsewhere.
     part = 2 * REACH_MHZ / _band_mhz(air)
@@ -151,7 +154,9 @@ def _describe(air: Air, pulses: Pulses, members: Bools, free: Bools, centre: flo
         "wander_mhz": float(np.average(mine.wander_mhz, weights=mine.samples)),
         "scatter_mhz": float(mine.frequency_mhz.std()),
         "power_scatter_db": float(mine.power_dbm.std()),
-        "zigbee_off_mhz": float(abs(centre - ZIGBEE_FIRST_MHZ - ZIGBEE_STEP_MHZ * channel)),
+        "zigbee_off_mhz": _off_channel_mhz(centre),
+        # Where it lies if the bins are not as far apart as it seems.
+        "other_off_mhz": _off_channel_mhz(other_mhz),
         "ble_off_mhz": float(min(abs(centre - each) for each in BLE_ADVERTISING_MHZ)),
         "over_db": float(np.median(mine.over_db)),
         "whole_share": float(mine.whole.mean()),
@@ -165,6 +170,12 @@ def _describe(air: Air, pulses: Pulses, members: Bools, free: Bools, centre: flo
         "grid_5000": float(strength[1]),
         "duration_sd_ms": float(duration.std()),
     }
+
+
+def _off_channel_mhz(frequency_mhz: float) -> float:
+    """Returns how far a frequency lies off the nearest channel of ZigBee."""
+    channel = np.clip(np.rint((frequency_mhz - ZIGBEE_FIRST_MHZ) / ZIGBEE_STEP_MHZ), 0, ZIGBEE_CHANNELS - 1)
+    return float(abs(frequency_mhz - ZIGBEE_FIRST_MHZ - ZIGBEE_STEP_MHZ * channel))
 
 
 def _band_mhz(air: Air) -> float:

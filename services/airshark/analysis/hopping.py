@@ -9,11 +9,16 @@ from services.airshark.analysis.slots import BLUETOOTH_SLOT_S
 
 DURATION_EDGES_MS = (0.0, 0.17, 0.29, 0.41, 0.52, 0.62, 0.82, 1.2, 1.8, 2.5, 3.2, 4.6, 1e3)
 RASTERS_S = 1 / np.arange(98.0, 510.0, 3.0)
+PHONE_STEP_MHZ = 0.864
 MAX_PULSES = 1500
 MIN_GROUP = 6
 POWER_CELL_DB = 0.5
-POWER_KERNEL = np.exp(-0.5 * (np.arange(-12, 13) * POWER_CELL_DB / 1.6) ** 2)
-VALLEY_SHARE = 0.45
+KERNEL_DB = np.arange(-12, 13) * POWER_CELL_DB
+COARSE_DB, FINE_DB = 1.6, 1.0
+COARSE_VALLEY, FINE_VALLEY = 0.45, 0.6
+"""How much powers are smoothed, and how deep a valley must be to be a cut, as a share of the lower top."""
+WIDE_DB = 6.0
+"""Powers further apart than this are hardly those of one station."""
 FULL_WEIGHT_SAMPLES = 4
 BURST_SAMPLES = 2
 """What is shorter may be a part of anything."""
@@ -27,13 +32,27 @@ def by_power(pulses: Pulses) -> list[Pulses]:
 
     Two hoppers of the same strength stay together. Groups of a few pulses are left out.
     """
+    return _cut(pulses, COARSE_DB, COARSE_VALLEY)
+
+
+def within(group: Pulses) -> list[Pulses]:
+    """Cuts the bursts of a group of many powers more finely: flashes, above all those of an oven, fill the
+    valleys between its stations."""
+    low, high = np.percentile(group.power_dbm, (5, 95))
+    if high - low < WIDE_DB:
+        return []
+    return _cut(group.select(group.samples >= BURST_SAMPLES), FINE_DB, FINE_VALLEY)
+
+
+def _cut(pulses: Pulses, smooth_db: float, valley_share: float) -> list[Pulses]:
     if len(pulses) < MIN_GROUP:
         return []
     low = float(pulses.power_dbm.min()) - 5
     cells = ((pulses.power_dbm - low) / POWER_CELL_DB).astype(np.int64)
     # A burst counts for more than a flash, which may be a part of anything.
     weight = np.minimum(pulses.samples, FULL_WEIGHT_SAMPLES)
-    density = np.convolve(np.bincount(cells, weight, int(10 / POWER_CELL_DB)), POWER_KERNEL, "same")
+    kernel = np.exp(-0.5 * (KERNEL_DB / smooth_db) ** 2)
+    density = np.convolve(np.bincount(cells, weight, int(10 / POWER_CELL_DB)), kernel, "same")
     inner = density[1:-1]
     tops = np.flatnonzero((inner >= density[:-2]) & (inner > density[2:])) + 1
     cuts: list[int] = []
@@ -41,7 +60,7 @@ def by_power(pulses: Pulses) -> list[Pulses]:
     for top in tops:
         if last >= 0:
             valley = last + int(density[last : top + 1].argmin())
-            if density[valley] > VALLEY_SHARE * min(density[last], density[top]):
+            if density[valley] > valley_share * min(density[last], density[top]):
                 last = int(top) if density[top] > density[last] else last
                 continue
             cuts.append(valley)
@@ -104,6 +123,11 @@ def _family(name: str, pulses: Pulses, watched_s: float) -> dict[str, float]:
         "length_ms": float(np.median(pulses.duration_s) * 1e3) if len(pulses) else 0.0,
         "spread_mhz": float(np.median(pulses.spread_mhz)) if len(pulses) else 0.0,
         "span_mhz": float(np.ptp(frequency)) if len(pulses) else 0.0,
+        # Bluetooth and controllers send on whole MHz, phones that hop on a grid of their own.
+        "whole_mhz": float(np.cos(2 * np.pi * frequency).mean()) if len(pulses) else 0.0,
+        "phone_mhz": float(abs(np.exp(2j * np.pi * frequency / PHONE_STEP_MHZ).mean()))
+        if len(pulses)
+        else 0.0,
         "even_mhz": float(abs(np.exp(1j * np.pi * frequency).mean())) if len(pulses) else 0.0,
         "places": float(len(np.unique(np.rint(frequency)))) / max(len(pulses), 1),
         "again_at_5ms": _again(pulses, 5e-3, 0.25e-3),

@@ -38,6 +38,8 @@ class Track:
     tolerance_mhz: float
     confirmed: bool
     active: bool = True
+    withdrawn: bool = False
+    """Whether it turned out to be nothing, or part of something else."""
     looks: int = 1
     last_look: int = 0
     """Number of the look that showed it last."""
@@ -82,8 +84,14 @@ class Lifecycle:
         changed = []
         taken: set[int] = set()
         parts: list[Track] = []
-        for each in sorted(found, key=lambda one: (one.another, -one.confidence)):
-            track = self._match(each, taken)
+        # Of these kinds the look found two: each is a device of its own.
+        two = {each.device for each in found if each.another}
+
+        def order(one: Found) -> tuple[float, float]:
+            return (self._off_db(one) if one.device in two else 0.0, -one.confidence)
+
+        for each in sorted(found, key=order):
+            track = self._match(each, taken if each.device in two else set())
             if track is None:
                 track = self._begin(each)
             else:
@@ -122,6 +130,15 @@ class Lifecycle:
             track.confirmed = True
         return late
 
+    def withdraw(self) -> list[Track]:
+        """Forgets everything; returns the devices that were certain, as ones that went."""
+        return self._drop(self._tracks)
+
+    def _off_db(self, found: Found) -> float:
+        """Returns how much stronger or weaker it is than the one of its kind that is most like it."""
+        levels = [track.rssi_dbm for track in self._tracks if track.device is found.device]
+        return min((abs(each - found.rssi_dbm) for each in levels), default=0.0)
+
     def _match(self, found: Found, taken: set[int]) -> Track | None:
         near = [
             track
@@ -129,8 +146,7 @@ class Lifecycle:
             if (track.device is found.device or {track.device, found.device} <= CARRIERS)
             and _distance_mhz(track, found) <= max(track.tolerance_mhz, found.tolerance_mhz)
         ]
-        if found.another:
-            near = [track for track in near if track.id not in taken]
+        near = [track for track in near if track.id not in taken]
         # What hops lies at the same place as all of its kind: the level tells which one it is.
         return min(
             near,
@@ -154,7 +170,7 @@ class Lifecycle:
         """Forgets these devices; returns those that were certain, as ones that went."""
         self._tracks = [track for track in self._tracks if all(track is not each for each in parts)]
         for each in parts:
-            each.active = False
+            each.active, each.withdrawn = False, True
         return [each for each in parts if each.confirmed]
 
     def _begin(self, found: Found) -> Track:

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from services.airshark.analysis.air import Air, Bools
-from services.airshark.analysis.peaks import Peaks
+from services.airshark.analysis.air import Air, Bools, Ints, Times
+from services.airshark.analysis.carriers import CarrierSeen
+from services.airshark.analysis.peaks import Peaks, Picture
 from services.airshark.analysis.rhythm import Lines, stretches
 
 OVEN_MHZ = (2425.0, 2485.0)
@@ -18,9 +19,15 @@ USUAL_PERCENT = 75
 CLEAR_LINE, CLEAR_OVER_CONTROL, CLEAR_BURST_MS, CLEAR_SWEEP_MHZ = 0.75, 2.2, 4.6, 0.5
 """Bursts that keep so close to the mains, are longer than any frame of ZigBee, and sweep are an oven's."""
 CLEAR_ON, CLEAR_ON_OVER_CONTROL = 0.35, 2.4
+LEAST_CONTROL = 0.02
+LIT_DB, ENOUGH_SAMPLES = 3.0, 600
+PICTURE_MHZ = 18.0
+"""So far from the middle of a view a picture changes its bins."""
 
 
-def describe_mains(air: Air, peaks: Peaks, free: Bools) -> tuple[dict[str, float], Bools]:
+def describe_mains(
+    air: Air, peaks: Peaks, picture: Picture, carriers: list[CarrierSeen], free: Bools
+) -> tuple[dict[str, float], Bools]:
     """Returns the features of everything in the oven's part of the band that is no carrier, and which peaks
     are those of an oven beyond doubt."""
     none = np.zeros(len(peaks), bool)
@@ -34,36 +41,88 @@ def describe_mains(air: Air, peaks: Peaks, free: Bools) -> tuple[dict[str, float
     stretch = stretches(air.time_s[rows], air.visit[rows])
     length_s = np.bincount(stretch) * air.interval_s
     features["longest_look_s"] = float(length_s.max())
-    if length_s.max() < MIN_VISIT_S or inside.sum() < MIN_PEAKS:
+    if length_s.max() < MIN_VISIT_S:
         return features, none
-    inside = _densest(air, peaks, inside)
-    on = np.zeros(len(air), np.float64)
+    lines = Lines(air.time_s[rows], stretch, np.concatenate((LINES_HZ, CONTROLS_HZ)), air.interval_s)
+    centres = np.unique(air.centre_mhz[rows])
+    features |= _lit(air, picture, carriers, rows, lines)
+    if inside.sum() < MIN_PEAKS:
+        return features, none
+    # An oven keeps to the mains where it is seen, and in another view something else may be there more often.
+    channel = air.centre_mhz[peaks.row]
+    places = [_densest(air, peaks, inside), *(inside & (channel == each) for each in centres)]
+    inside = max(
+        (each for each in places if each.sum() >= MIN_PEAKS),
+        key=lambda each: _keeping(lines, _on(air, peaks, each)[rows]),
+        default=inside,
+    )
+    on = _on(air, peaks, inside)
     power = np.full(len(air), -np.inf)
     np.maximum.at(power, peaks.row[inside], peaks.power_dbm[inside])
-    on[peaks.row[inside]] = 1.0
     # What is stronger now and then is something else, which would hide the rhythm of the rest.
     usual_dbm = np.percentile(power[on > 0], USUAL_PERCENT)
     long_on = _long_runs(air, on.astype(bool))
     # The strongest look tells most: an oven fills one channel more than others.
     share = np.bincount(stretch, long_on[rows]) / np.maximum(np.bincount(stretch), 1)
-    features["on_share"] = float(on[rows].mean())
+    features["on_share"] = max(float(on[air.centre_mhz == each].mean()) for each in centres)
     features["long_share"] = float(share.max())
-    lines = Lines(air.time_s[rows], stretch, np.concatenate((LINES_HZ, CONTROLS_HZ)), air.interval_s)
     for name, activity in (
         ("on", on[rows]),
         ("long", long_on[rows].astype(np.float64)),
         ("field", 10 ** ((np.minimum(power[rows], usual_dbm) - usual_dbm) / 20)),
     ):
-        strength = lines.strength(activity)
-        control = strength[len(LINES_HZ) :]
-        for hz, value in zip(LINES_HZ, strength[: len(LINES_HZ)], strict=True):
-            features[f"{name}_{hz:.0f}_hz"] = float(value)
-        features[f"{name}_control"] = float(control.max())
-        features[f"{name}_over_control"] = float(strength[: len(LINES_HZ)].max() / (control.max() + 0.02))
+        features |= _lines(name, lines.strength(activity))
     features["middle_mhz"] = float(np.median(peaks.frequency_mhz[inside]))
     features["power_dbm"] = float(usual_dbm)
     features |= _sweep(air, peaks, inside, long_on)
     return features, inside & long_on[peaks.row] if is_oven(features) else none
+
+
+def _on(air: Air, peaks: Peaks, which: Bools) -> Times:
+    """Returns 1 for each sample that has one of the peaks, and 0 for the others."""
+    on = np.zeros(len(air), np.float64)
+    on[peaks.row[which]] = 1.0
+    return on
+
+
+def _keeping(lines: Lines, on: Times) -> float:
+    """Returns in how many samples more something keeps to the mains than to other frequencies."""
+    strength = lines.strength(on)
+    return float((strength[: len(LINES_HZ)].max() - strength[len(LINES_HZ) :].max()) * on.sum())
+
+
+def _over_control(strength: Times) -> float:
+    """Returns how much better something keeps to the mains than to other frequencies."""
+    return float(strength[: len(LINES_HZ)].max() / (strength[len(LINES_HZ) :].max() + LEAST_CONTROL))
+
+
+def _lines(name: str, strength: Times) -> dict[str, float]:
+    lines = {f"{name}_{hz:.0f}_hz": float(value) for hz, value in zip(LINES_HZ, strength, strict=False)}
+    control = float(strength[len(LINES_HZ) :].max())
+    return lines | {f"{name}_control": control, f"{name}_over_control": _over_control(strength)}
+
+
+def _lit(
+    air: Air, picture: Picture, carriers: list[CarrierSeen], rows: Ints, lines: Lines
+) -> dict[str, float]:
+    """Returns how well the bins of one channel keep to the mains that are stronger than they usually are.
+
+    A strong carrier in view hides the peaks of an oven, but not that many bins are stronger while it is on.
+    A picture follows the mains too.
+    """
+    best = np.zeros(len(LINES_HZ) + len(CONTROLS_HZ))
+    for centre in np.unique(air.centre_mhz[rows]):
+        here = air.centre_mhz[rows] == centre
+        if any(each.broad and abs(each.frequency_mhz - centre) < PICTURE_MHZ for each in carriers):
+            continue
+        smooth_dbm = picture.smooth_dbm[rows[here]]
+        usual_dbm = np.median(smooth_dbm[:: len(smooth_dbm) // ENOUGH_SAMPLES + 1], axis=0)
+        share = np.zeros(len(rows))
+        share[here] = (smooth_dbm > usual_dbm + LIT_DB).mean(axis=1)
+        strength = lines.strength(share)
+        if _over_control(strength) > _over_control(best):
+            best = strength
+    return _lines("lit", best)
 
 
 def is_oven(mains: dict[str, float]) -> bool:
@@ -152,7 +211,7 @@ def _burst_ms(air: Air, long_on: Bools) -> float:
 
 def _names() -> list[str]:
     names = ["longest_look_s", "on_share", "long_share", "interval_ms"]
-    for name in ("on", "long", "field"):
+    for name in ("on", "long", "field", "lit"):
         names += [f"{name}_{hz:.0f}_hz" for hz in LINES_HZ]
         names += [f"{name}_control", f"{name}_over_control"]
     return [

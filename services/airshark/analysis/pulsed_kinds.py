@@ -1,6 +1,6 @@
 """Decides which devices are behind the pulses of a scene."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from services.airshark.analysis.fixed import (
     FixedGroup,
 )
 from services.airshark.analysis.found import Device, Found
-from services.airshark.analysis.hopping import by_power, describe_hops
+from services.airshark.analysis.hopping import by_power, describe_hops, within
 from services.airshark.analysis.mains import is_oven, keeps_to_mains
 from services.airshark.analysis.model import Model, Trees
 from services.airshark.analysis.pulses import Pulses
@@ -38,6 +38,9 @@ STAYS_MHZ = 1.6
 OF_CHANNEL_MHZ = 1.0
 SAME_CHANNEL_MHZ, MAY_BE_STATION = 0.5, 0.3
 ALIKE_DB = 6.0
+MAY_BE_THERE = 0.25
+FINER = 0.7
+"""Less likely, a part of a group that as a whole shows nothing is believed to be nothing."""
 MIN_LEFT = 12
 """So many pulses that the networks found among them do not explain are looked at for themselves."""
 
@@ -210,9 +213,17 @@ def _hoppers(scene: Scene, pulses: Pulses, model: Model) -> list[Found]:
     """Looks at the pulses of each power for themselves; of each kind, the best answer counts, and another one
     that keeps to other slots."""
     answers: dict[Device, list[_Answer]] = {}
-    for group in by_power(pulses):
+    groups = by_power(pulses)
+    for group in groups:
         for device, answer in _answers(scene, group, model):
             answers.setdefault(device, []).append(answer)
+    finer: dict[Device, list[_Answer]] = {}
+    for group in groups:
+        for part in within(group):
+            for device, answer in _answers(scene, part, model):
+                if device not in answers and answer.probability >= FINER:
+                    finer.setdefault(device, []).append(answer)
+    answers |= finer
     if (connection := of_connection(scene.air, pulses)).any():
         mine = pulses.select(connection)
         answers[Device.BLE] = [_Answer(CONNECTION, mine, describe_hops(scene.air, mine), leads=True)]
@@ -246,9 +257,7 @@ def _answers(scene: Scene, group: Pulses, model: Model) -> Iterator[tuple[Device
     left = group
     while len(left) >= (MIN_LEFT if sure else 1):
         features = describe_hops(scene.air, left)
-        chances = {
-            each: model.decisions[each.value].probability(features) for each in HOPPERS if each not in sure
-        }
+        chances = _chances(features, model, sure)
         found = set()
         for device, chance in chances.items():
             mine = left.select(own_pulses(left, device))
@@ -260,9 +269,31 @@ def _answers(scene: Scene, group: Pulses, model: Model) -> Iterator[tuple[Device
             if device in SLOTS_S and _is_certain(chance, model.decisions[device.value]):
                 found.add(device)
         if not found:
+            yield from _beside(scene, left, chances, model)
             break
         sure |= found
         left = without(left, found)
+
+
+def _beside(
+    scene: Scene, pulses: Pulses, chances: dict[Device, float], model: Model
+) -> Iterator[tuple[Device, _Answer]]:
+    """Yields what is certain once the pulses of a network that may be there are taken away."""
+    for network in SLOTS_S:
+        rest = without(pulses, {network})
+        if chances.get(network, 0.0) < MAY_BE_THERE or len(rest) < MIN_LEFT:
+            continue
+        features = describe_hops(scene.air, rest)
+        others = _chances(features, model, {network, Device.BLE})
+        device = max(others, key=lambda each: others[each])
+        mine = rest.select(own_pulses(rest, device))
+        if _is_certain(others[device], model.decisions[device.value]) and len(mine):
+            yield device, _Answer(others[device], mine, features, leads=True)
+
+
+def _chances(features: dict[str, float], model: Model, known: Collection[Device]) -> dict[Device, float]:
+    """Returns how likely each hopper is that is not known yet."""
+    return {each: model.decisions[each.value].probability(features) for each in HOPPERS if each not in known}
 
 
 def _hopper(scene: Scene, device: Device, stations: list[_Answer], certain: bool) -> Found:

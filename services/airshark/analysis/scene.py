@@ -14,6 +14,7 @@ from services.airshark.analysis.mains import describe_mains
 from services.airshark.analysis.peaks import Peaks, Picture, find_peaks
 from services.airshark.analysis.pulses import Pulses, join_peaks
 from services.airshark.analysis.scans import find_in_scans
+from services.airshark.analysis.spacing import measured_spacing
 
 EDGE_MHZ = 0.45
 CUT_MHZ = 2.3
@@ -70,16 +71,60 @@ def together(parts: list[Observed]) -> Observed:
     )
 
 
-def describe(observed: Observed) -> Scene:
-    """Measures a stretch of air."""
-    air, peaks, picture = observed.air, observed.peaks, observed.picture
-    carriers, owned = find_carriers(air, peaks, picture)
-    mains, of_oven = describe_mains(air, peaks, ~owned & ~_of_wifi(peaks.spread_mhz, peaks.at_edge))
-    pulses = without_clutter(air, _narrow_within_view(air, peaks.select(~owned & ~of_oven)))
+def describe(observed: Observed, spacing_mhz: float | None = None) -> Scene:
+    """Measures a stretch of air.
+
+    Its bins may turn out to lie further apart, or less far, than they were said to; `spacing_mhz` is what
+    was found so far.
+    """
+    if spacing_mhz is not None:
+        observed = _on_axis(observed, spacing_mhz)
+    carriers, mains, pulses = _parts(observed)
+    air = observed.air
+    measured_mhz, known = measured_spacing(pulses, carriers, air.dbm.shape[1], air.spacing_mhz)
+    if measured_mhz != air.spacing_mhz:
+        observed = _on_axis(observed, measured_mhz)
+        carriers, mains, pulses = _parts(observed)
+    air, picture = observed.air, observed.picture
     has_pulses = 0 < air.interval_s < PULSES_BELOW_S
-    fixed = find_fixed(air, pulses, np.ones(len(pulses), bool)) if has_pulses else []
-    scanned = find_in_scans(air, peaks)
+    fixed = find_fixed(air, pulses, known) if has_pulses else []
+    scanned = find_in_scans(air, observed.peaks)
     return Scene(air, picture, carriers, scanned, pulses, fixed, mains, _floors(air, picture), has_pulses)
+
+
+def _parts(observed: Observed) -> tuple[list[CarrierSeen], dict[str, float], Pulses]:
+    """Returns the carriers, what follows the mains, and the pulses that neither explains."""
+    air, peaks = observed.air, observed.peaks
+    carriers, owned = find_carriers(air, peaks, observed.picture)
+    free = ~owned & ~_of_wifi(peaks.spread_mhz, peaks.at_edge)
+    mains, of_oven = describe_mains(air, peaks, observed.picture, carriers, free)
+    pulses = without_clutter(air, _narrow_within_view(air, peaks.select(~owned & ~of_oven)))
+    return carriers, mains, pulses
+
+
+def _on_axis(observed: Observed, spacing_mhz: float) -> Observed:
+    """Returns the same with bins that lie so far apart."""
+    air, peaks = observed.air, observed.peaks
+    if spacing_mhz == air.spacing_mhz:
+        return observed
+    ratio = np.float32(spacing_mhz / air.spacing_mhz)
+    centre_mhz = air.centre_mhz[peaks.row]
+    return Observed(
+        replace(
+            air,
+            first_bin_mhz=air.centre_mhz + (air.first_bin_mhz - air.centre_mhz) * ratio,
+            spacing_mhz=spacing_mhz,
+        ),
+        replace(
+            peaks,
+            frequency_mhz=centre_mhz + (peaks.frequency_mhz - centre_mhz) * ratio,
+            fine_mhz=centre_mhz + (peaks.fine_mhz - centre_mhz) * ratio,
+            spread_mhz=peaks.spread_mhz * ratio,
+            width_mhz=peaks.width_mhz * ratio,
+            edge_mhz=peaks.edge_mhz * ratio,
+        ),
+        observed.picture,
+    )
 
 
 def _floors(air: Air, picture: Picture) -> "npt.NDArray[np.float64]":

@@ -1,0 +1,92 @@
+"""Finds out how far the bins of a radio lie apart.
+
+The kernel does not say it. All cards that were measured have 343.75 kHz, while the sub-carriers of Wi-Fi, of
+which ath9k says that its bins are, have 312.5 kHz. Bluetooth, ZigBee and controllers send on whole MHz: on
+the right axis their bursts lie there, on the wrong one anywhere. And a carrier that two channels show lies in
+one place.
+"""
+
+from itertools import combinations
+
+import numpy as np
+
+from services.airshark.analysis.carriers import CarrierSeen
+from services.airshark.analysis.pulses import Pulses
+from services.airshark.domain.formats import ATH9K_BIN_SPACING_MHZ, HT20_BINS, HT40_BINS
+
+SPACINGS_MHZ = (ATH9K_BIN_SPACING_MHZ, 20 / 64)
+BIN_COUNTS = (HT20_BINS, HT40_BINS)
+"""Of the records whose bins are not said to span a width."""
+FAR_MHZ = 2.0
+"""Nearer to the middle of a channel both axes hardly differ."""
+MAX_SPREAD_MHZ, MIN_SAMPLES = 1.2, 2
+PLACE_MHZ, MOST_OF_PLACE, ENOUGH = 0.5, 2.0, 20.0
+MIN_FIT, MIN_BETTER = 0.3, 0.4
+SAME_DB, SAME_MHZ, APART_MHZ, CLEAR_EDGE_MHZ = 4.0, 0.12, 0.4, 0.8
+
+
+def other_spacing(spacing_mhz: float) -> float:
+    """Returns what else the spacing of the bins may be; the same if it is known."""
+    return dict(zip(SPACINGS_MHZ, reversed(SPACINGS_MHZ), strict=True)).get(spacing_mhz, spacing_mhz)
+
+
+def measured_spacing(
+    pulses: Pulses, carriers: list[CarrierSeen], bin_count: int, spacing_mhz: float
+) -> tuple[float, float]:
+    """Returns the spacing of the bins, in MHz, and how well it is known, 0 to 2.
+
+    It is `spacing_mhz`, with which all was measured, unless another one fits much better.
+    """
+    if bin_count not in BIN_COUNTS or spacing_mhz not in SPACINGS_MHZ:
+        return spacing_mhz, 0.0
+    for fits in (_on_raster(pulses, spacing_mhz), _in_both_views(carriers, spacing_mhz)):
+        best, other = sorted(SPACINGS_MHZ, key=lambda each: -fits[each])
+        better = fits[best] - fits[other]
+        if fits[best] > MIN_FIT and better > MIN_BETTER:
+            return best, better
+    return spacing_mhz, 0.0
+
+
+def _on_raster(pulses: Pulses, spacing_mhz: float) -> dict[float, float]:
+    """Returns how well bursts lie on whole MHz with each spacing, up to 1."""
+    none = dict.fromkeys(SPACINGS_MHZ, 0.0)
+    off_mhz = (pulses.frequency_mhz - pulses.centre_mhz).astype(np.float64)
+    usable = (np.abs(off_mhz) > FAR_MHZ) & (pulses.spread_mhz < MAX_SPREAD_MHZ)
+    usable &= pulses.samples >= MIN_SAMPLES
+    off_mhz = off_mhz[usable]
+    # What stays on one frequency may be on a whole MHz by chance.
+    place = np.stack((pulses.centre_mhz[usable], np.floor(off_mhz / PLACE_MHZ)))
+    _, of_pulse, count = np.unique(place, axis=1, return_inverse=True, return_counts=True)
+    weight = (np.minimum(count, MOST_OF_PLACE) / count)[of_pulse.ravel()]
+    if weight.sum() < ENOUGH:
+        return none
+    phase = {
+        each: complex(np.average(np.exp(2j * np.pi * off_mhz * (each / spacing_mhz)), weights=weight))
+        for each in SPACINGS_MHZ
+    }
+    best, other = sorted(SPACINGS_MHZ, key=lambda each: -phase[each].real)
+    if abs(phase[other]) > phase[best].real:
+        # Phones may keep to a step of 1 MHz between the whole ones.
+        return none
+    return {each: phase[each].real for each in SPACINGS_MHZ}
+
+
+def _in_both_views(carriers: list[CarrierSeen], spacing_mhz: float) -> dict[float, float]:
+    """Returns whether carriers that two channels show lie in the same place with each spacing: 1 if so."""
+    seen = [each for each in carriers if not each.broad and each.edge_mhz > CLEAR_EDGE_MHZ]
+    fits = dict.fromkeys(SPACINGS_MHZ, 0.0)
+    for one, other in combinations(seen, 2):
+        if one.centre_mhz == other.centre_mhz or abs(one.power_dbm - other.power_dbm) > SAME_DB:
+            continue
+        apart = {
+            each: abs(_placed(one, each / spacing_mhz) - _placed(other, each / spacing_mhz))
+            for each in SPACINGS_MHZ
+        }
+        same, elsewhere = sorted(SPACINGS_MHZ, key=lambda each: apart[each])
+        if apart[same] < SAME_MHZ and apart[elsewhere] > APART_MHZ:
+            fits[same] = 1.0
+    return fits
+
+
+def _placed(carrier: CarrierSeen, ratio: float) -> float:
+    return carrier.centre_mhz + (carrier.frequency_mhz - carrier.centre_mhz) * ratio

@@ -1,0 +1,53 @@
+"""What follows the mains is seen in the view that shows it, and beside what is stronger."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.airshark.generators import air_of
+from services.airshark.analysis.carriers import CarrierSeen, find_carriers
+from services.airshark.analysis.mains import LINES_HZ, describe_mains
+from services.airshark.analysis.scene import Observed, observe
+from services.airshark.simulator.scenario import DeviceSpec, Scenario
+from services.airshark.simulator.simulate import simulate
+from tests.support.cases import thorough_but
+
+CLEAR = 2.0
+"""So much better than to other frequencies an oven keeps to the mains."""
+
+
+def _observed(*devices: DeviceSpec, seed: int) -> tuple[Observed, list[CarrierSeen]]:
+    air = air_of([*simulate(Scenario(2.0, seed, devices))])
+    assert air is not None
+    observed = observe(air)
+    return observed, find_carriers(air, observed.peaks, observed.picture)[0]
+
+
+def _mains(observed: Observed, carriers: list[CarrierSeen], show: bool = True) -> dict[str, float]:
+    free = np.full(len(observed.peaks), show)
+    return describe_mains(observed.air, observed.peaks, observed.picture, carriers, free)[0]
+
+
+@pytest.mark.parametrize("seed", thorough_but(range(9001, 9010), 9002))
+def test_a_network_with_longer_frames_elsewhere_does_not_hide_an_oven(seed: int) -> None:
+    network = DeviceSpec("zigbee", -38.0)
+    mains = _mains(*_observed(network, DeviceSpec("microwave", -50.0), seed=seed))
+    assert mains["on_over_control"] > CLEAR
+    assert mains["on_share"] > 0.15
+    assert _mains(*_observed(network, seed=seed))["on_over_control"] < CLEAR
+
+
+def test_how_many_bins_are_stronger_tells_an_oven_that_shows_no_peak() -> None:
+    beside = (DeviceSpec("cw", -30.0), DeviceSpec("microwave", -60.0))
+    observed, carriers = _observed(*beside, seed=9002)
+    mains = _mains(observed, carriers, show=False)
+    assert mains["on_over_control"] == 0
+    assert mains["lit_over_control"] > CLEAR
+    line = max(LINES_HZ, key=lambda hz: mains[f"lit_{hz:.0f}_hz"])
+    assert mains[f"lit_{line:.0f}_hz"] > 0.3
+    assert _mains(*_observed(beside[0], seed=9002), show=False)["lit_over_control"] < CLEAR
+    # A picture changes the bins of its views with the mains too: nothing is said of these.
+    picture = replace(carriers[0], wander_mhz=1.0)
+    pictures = [replace(picture, frequency_mhz=mhz) for mhz in (2412.0, 2442.0, 2472.0)]
+    assert _mains(observed, pictures, show=False)["lit_over_control"] == 0
