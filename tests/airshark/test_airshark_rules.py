@@ -253,6 +253,20 @@ def test_an_oven_whose_bursts_are_broken_up_is_one_all_the_same() -> None:
     assert kinds(0.3) == []
 
 
+def test_what_sweeps_but_follows_the_mains_no_better_than_anything_else_is_no_oven() -> None:
+    scene = scene_of(Scenario(0.5, 5))
+    sweeping = OVEN | {"field_50_hz": 0.3, "middle_mhz": 2457.0}
+
+    def kinds(**over_control: float) -> list[Device]:
+        mains = sweeping | {f"{name}_over_control": value for name, value in over_control.items()}
+        found_now = find_pulsed_devices(replace(scene, mains=mains), _sure_of({"microwave": 0.93}))
+        return [each.device for each in found_now]
+
+    assert kinds(on=1.4, field=1.2, lit=0.8) == []
+    for name in ("on", "field", "lit"):
+        assert kinds(**{name: 1.8}) == [Device.MICROWAVE]
+
+
 @pytest.mark.parametrize("seed", thorough_but([9001, 9002, 9005], 9001))
 def test_a_hopper_below_a_piconet_of_its_strength_is_found_in_what_that_leaves(seed: int) -> None:
     both = (DeviceSpec("bluetooth", -50.0), DeviceSpec("xbox", -51.0))

@@ -212,6 +212,10 @@ def _state(signal: Signal, time_s: Numbers, rng: np.random.Generator) -> tuple[N
     if signal.course is not None:
         return signal.course(time_s, rng)
     bursts = signal.bursts
+    if not bursts.shape[1]:
+        # In so short a time it may happen to send nothing.
+        nothing = np.zeros(len(time_s))
+        return nothing, nothing, nothing
     which = np.maximum(np.searchsorted(bursts[0], time_s, side="right") - 1, 0)
     on = (time_s >= bursts[0, which]) & (time_s < bursts[1, which])
     return on.astype(float), bursts[2, which], bursts[3, which]

@@ -32,7 +32,7 @@ CONNECTION = 0.95
 """How sure pulses that take turns on even frequencies are a connection."""
 OVEN_REACH_MHZ = 2.0
 CLEAR_OVEN, BEYOND_DOUBT = 0.92, 0.97
-LEAST_SWEEP_MHZ = 1.0
+LEAST_SWEEP_MHZ, LEAST_OVER_CONTROL = 1.0, 1.6
 STAYS_MHZ = 1.6
 """An oven sweeps further."""
 OF_CHANNEL_MHZ = 1.0
@@ -84,8 +84,9 @@ def _explains(found: Found, mains: dict[str, float]) -> bool:
 def _may_be_oven(mains: dict[str, float]) -> bool:
     """Tells whether what keeps to the mains, perhaps by chance, has long bursts and sweeps as ovens do, or
     keeps to them too well for that."""
-    sweeps = mains["burst_ms"] > 0 and (is_oven(mains) or mains["sweep_mhz"] > LEAST_SWEEP_MHZ)
-    return sweeps or keeps_to_mains(mains)
+    follows = max(mains[f"{each}_over_control"] for each in ("on", "field", "lit")) > LEAST_OVER_CONTROL
+    sweeps = mains["burst_ms"] > 0 and mains["sweep_mhz"] > LEAST_SWEEP_MHZ
+    return is_oven(mains) or (sweeps and follows) or keeps_to_mains(mains)
 
 
 def _is_part(found: Found, oven: Found, taken_away: bool) -> bool:
