@@ -7,7 +7,7 @@ goes through the kernel's bytes, the decoder and the analyzer, as on a node.
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.airshark.generators import GENERATORS
 from benchmarks.airshark.judging import CLASSES, MORE, Cell, Cost, judge
-from benchmarks.airshark.report import GAPS, is_unseen, table
+from benchmarks.airshark.report import BY_SPACING, GAPS, is_unseen, table
 from benchmarks.airshark.scenes import FOUR_BANDS, USUAL_PLAN, random_front
 from services.airshark.analysis.model import MODEL_FILE, Model, load_model
 from services.airshark.simulator.radio import FrontEnd, Plan
@@ -33,7 +33,7 @@ PAPER = {
     "false positives, worst": 0.013,
 }
 STRONG_DBM = -80
-SEVERAL_TIMES = 10
+SEVERAL_TIMES = 30
 """So many windows of several devices for each one of a single device at one level."""
 SEED_STEP = 7919
 RESULTS = Path(__file__).parent / "results"
@@ -61,13 +61,15 @@ class Run:
 
     def cell(self, make: Callable[[int], Scenario], windows: int) -> Cell:
         """Judges windows that `make` makes of a seed."""
-        result = Cell()
+        return _total(cell for _, cell in self._each(make, windows))
+
+    def _each(self, make: Callable[[int], Scenario], windows: int) -> list[tuple[Scenario, Cell]]:
         first, self._seed = self._seed + 1, self._seed + windows
         scenarios = [make(seed) for seed in range(first, first + windows)]
-        for cell, cost in self._map(self._judge, scenarios):
-            result.add(cell)
+        judged = list(self._map(self._judge, scenarios))
+        for _, cost in judged:
             self.cost.add(cost)
-        return result
+        return [(scenario, cell) for scenario, (cell, _) in zip(scenarios, judged, strict=True)]
 
     def scenario(self, seed: int, *devices: tuple[str, float], **more: Any) -> Scenario:
         """Returns a window on the usual plan with a card of its own."""
@@ -94,20 +96,23 @@ class Run:
                 make = lambda seed, name=name, level=level: self.scenario(seed, (name, float(level)))  # noqa: E731
                 yield name, level, self.cell(make, self.windows)
 
-    def several(self, count: int, **more: Any) -> Cell:
-        """Set B: several different devices at once."""
+    def several(self, count: int, **more: Any) -> list[tuple[Scenario, Cell]]:
+        """Judges windows with some different devices at once."""
 
         def make(seed: int) -> Scenario:
             names = self.rng.choice(CLASSES, count, replace=False)
             return self.scenario(seed, *((str(name), self.level()) for name in names), **more)
 
-        return self.cell(make, self.windows * SEVERAL_TIMES)
+        return self._each(make, self.windows * SEVERAL_TIMES)
 
     def all_several(self) -> Iterator[tuple[str, Cell]]:
-        """Set B, and four devices with views that leave gaps between them."""
+        """Set B; of four devices also by the spacing of the card's bins, and with gaps between views."""
         for count in (2, 3, 4):
-            yield f"{count} devices", self.several(count)
-        yield GAPS, self.several(4, plan=Plan(FOUR_BANDS, 0.1))
+            judged = self.several(count)
+            yield f"{count} devices", _total(cell for _, cell in judged)
+        for name, spacing_mhz in BY_SPACING.items():
+            yield name, _total(cell for each, cell in judged if each.front.spacing_mhz == spacing_mhz)
+        yield GAPS, _total(cell for _, cell in self.several(4, plan=Plan(FOUR_BANDS, 0.1)))
 
     def none(self) -> Iterator[tuple[str, Cell]]:
         """Set C: no device at all."""
@@ -191,6 +196,13 @@ class Run:
         return self.scenario(seed, *((str(name), self.level()) for name in names), **more)
 
 
+def _total(cells: Iterable[Cell]) -> Cell:
+    result = Cell()
+    for each in cells:
+        result.add(each)
+    return result
+
+
 def evaluate(run: Run, seed: int, sets: str, generator: str, version: str) -> dict[str, Any]:
     """Runs the chosen sets and returns all figures."""
     out: dict[str, Any] = {
@@ -234,9 +246,9 @@ def evaluate(run: Run, seed: int, sets: str, generator: str, version: str) -> di
         for name, cell in cells:
             out[letter][name] = cell.figures()
             _say(f"{letter} {name}: {cell.accuracy():.3f}", cell)
-            if letter in "BC":
+            if letter in "BC" and name not in BY_SPACING:
                 quiet.add(cell)
-            if letter == "B":
+            if letter == "B" and name not in BY_SPACING:
                 strong.add(cell)
     rates = {
         name: quiet.false[name] / count for name, count in quiet.off.items() if name in CLASSES and count
