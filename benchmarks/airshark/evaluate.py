@@ -33,7 +33,7 @@ PAPER = {
     "false positives, worst": 0.013,
 }
 STRONG_DBM = -80
-SEVERAL_TIMES = 30
+SEVERAL_TIMES = 20
 """So many windows of several devices for each one of a single device at one level."""
 SEED_STEP = 7919
 RESULTS = Path(__file__).parent / "results"

@@ -278,6 +278,24 @@ def test_a_hopper_below_a_piconet_of_its_strength_is_found_in_what_that_leaves(s
     assert len(without(alone, [Device.BLUETOOTH])) < 0.15 * len(alone)
 
 
+@pytest.mark.parametrize(
+    ("level_dbm", "xbox", "others", "expected"),
+    [
+        (-50.0, 0.8, 0, {Device.BLUETOOTH}),
+        (-50.0, 0.8, 1, {Device.BLUETOOTH, Device.XBOX}),
+        (-93.0, 0.8, 1, {Device.BLUETOOTH}),
+        (-93.0, 0.95, 1, {Device.BLUETOOTH, Device.XBOX}),
+    ],
+)
+def test_what_is_beside_a_certain_network_must_be_there_without_its_pulses(
+    level_dbm: float, xbox: float, others: int, expected: set[Device]
+) -> None:
+    both = (DeviceSpec("bluetooth", level_dbm), DeviceSpec("xbox", level_dbm))
+    scene = scene_of(Scenario(1.5, 9002, both[: 1 + others]))
+    devices = find_pulsed_devices(scene, _sure_of({"bluetooth": 0.99, "xbox": xbox}))
+    assert {each.device for each in devices} == expected
+
+
 @pytest.mark.parametrize("handset", [True, False])
 def test_a_phone_of_which_one_carrier_lies_between_two_channels_is_a_phone(
     handset: bool, monkeypatch: pytest.MonkeyPatch

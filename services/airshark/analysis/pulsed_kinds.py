@@ -38,7 +38,7 @@ STAYS_MHZ = 1.6
 OF_CHANNEL_MHZ = 1.0
 SAME_CHANNEL_MHZ, MAY_BE_STATION = 0.5, 0.3
 ALIKE_DB = 6.0
-MAY_BE_THERE = 0.25
+MAY_BE_THERE, CLEAR_DB = 0.25, 20.0
 FINER = 0.7
 """Less likely, a part of a group that as a whole shows nothing is believed to be nothing."""
 MIN_LEFT = 12
@@ -220,7 +220,7 @@ def _hoppers(scene: Scene, pulses: Pulses, model: Model) -> list[Found]:
             answers.setdefault(device, []).append(answer)
     finer: dict[Device, list[_Answer]] = {}
     for group in groups:
-        for part in within(group):
+        for part in (each for each in within(group) if len(each) >= MIN_LEFT):
             for device, answer in _answers(scene, part, model):
                 if device not in answers and answer.probability >= FINER:
                     finer.setdefault(device, []).append(answer)
@@ -256,20 +256,33 @@ def _answers(scene: Scene, group: Pulses, model: Model) -> Iterator[tuple[Device
     """Yields what the pulses of one power may be, and what those that this leaves over may be."""
     sure: set[Device] = set()
     left = group
+    unsure: list[tuple[Device, _Answer]] = []
     while len(left) >= (MIN_LEFT if sure else 1):
         features = describe_hops(scene.air, left)
         chances = _chances(features, model, sure)
+        # What looked like another one beside a network that is certain still does without its pulses.
+        clear = not sure or np.median(left.over_db) > CLEAR_DB
+        yield from (each for each in unsure if clear and chances[each[0]] >= MAY_BE_THERE)
+        unsure = []
+        if not clear:
+            # So near the noise starts are not known well enough to tell which pulses are the network's own.
+            chances = {each: chance for each, chance in chances.items() if chance >= CERTAIN}
         found = set()
         for device, chance in chances.items():
             mine = left.select(own_pulses(left, device))
             leads = chance == max(chances.values())
             if chance < model.decisions[device.value].least or not len(mine):
                 continue
-            if leads or device is not Device.BLE:
-                yield device, _Answer(chance, mine, features, leads)
+            answer = device, _Answer(chance, mine, features, leads)
             if device in SLOTS_S and _is_certain(chance, model.decisions[device.value]):
                 found.add(device)
+                yield answer
+            elif leads:
+                yield answer
+            elif device is not Device.BLE:
+                unsure.append(answer)
         if not found:
+            yield from unsure
             yield from _beside(scene, left, chances, model)
             break
         sure |= found
