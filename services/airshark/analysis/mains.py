@@ -118,7 +118,8 @@ def _lit(
         smooth_dbm = picture.smooth_dbm[rows[here]]
         usual_dbm = np.median(smooth_dbm[:: len(smooth_dbm) // ENOUGH_SAMPLES + 1], axis=0)
         share = np.zeros(len(rows))
-        share[here] = (smooth_dbm > usual_dbm + LIT_DB).mean(axis=1)
+        lit = (smooth_dbm > usual_dbm + LIT_DB).view(np.uint8)
+        share[here] = lit.sum(axis=1, dtype=np.uint16) / smooth_dbm.shape[1]
         strength = lines.strength(share)
         if _over_control(strength) > _over_control(best):
             best = strength

@@ -269,9 +269,11 @@ def _answers(scene: Scene, group: Pulses, model: Model) -> Iterator[tuple[Device
             chances = {each: chance for each, chance in chances.items() if chance >= CERTAIN}
         found = set()
         for device, chance in chances.items():
+            if chance < model.decisions[device.value].least:
+                continue
             mine = left.select(own_pulses(left, device))
             leads = chance == max(chances.values())
-            if chance < model.decisions[device.value].least or not len(mine):
+            if not len(mine):
                 continue
             answer = device, _Answer(chance, mine, features, leads)
             if device in SLOTS_S and _is_certain(chance, model.decisions[device.value]):
@@ -294,14 +296,18 @@ def _beside(
 ) -> Iterator[tuple[Device, _Answer]]:
     """Yields what is certain once the pulses of a network that may be there are taken away."""
     for network in SLOTS_S:
+        if chances.get(network, 0.0) < MAY_BE_THERE:
+            continue
         rest = without(pulses, {network})
-        if chances.get(network, 0.0) < MAY_BE_THERE or len(rest) < MIN_LEFT:
+        if len(rest) < MIN_LEFT:
             continue
         features = describe_hops(scene.air, rest)
         others = _chances(features, model, {network, Device.BLE})
         device = max(others, key=lambda each: others[each])
+        if not _is_certain(others[device], model.decisions[device.value]):
+            continue
         mine = rest.select(own_pulses(rest, device))
-        if _is_certain(others[device], model.decisions[device.value]) and len(mine):
+        if len(mine):
             yield device, _Answer(others[device], mine, features, leads=True)
 
 
