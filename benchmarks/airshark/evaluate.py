@@ -246,9 +246,11 @@ def evaluate(run: Run, seed: int, sets: str, generator: str, version: str) -> di
         for name, cell in cells:
             out[letter][name] = cell.figures()
             _say(f"{letter} {name}: {cell.accuracy():.3f}", cell)
-            if letter in "BC" and name not in BY_SPACING:
+            if name in BY_SPACING:
+                continue  # These windows count already.
+            if letter in "BC":
                 quiet.add(cell)
-            if letter == "B" and name not in BY_SPACING:
+            if letter == "B":
                 strong.add(cell)
     rates = {
         name: quiet.false[name] / count for name, count in quiet.off.items() if name in CLASSES and count

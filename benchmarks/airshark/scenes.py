@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.airshark.analysis.spacing import SPACINGS_MHZ
 from services.airshark.simulator.devices import MAKERS
 from services.airshark.simulator.radio import FrontEnd, Plan
 from services.airshark.simulator.scenario import DeviceSpec, JammerSpec, Scenario, WifiSpec
@@ -96,7 +97,7 @@ def _random_plan(rng: np.random.Generator) -> Plan:
 def random_front(rng: np.random.Generator) -> FrontEnd:
     """Returns a card with faults of its own."""
     return FrontEnd(
-        spacing_mhz=22 / 64 if rng.uniform() < 0.7 else 20 / 64,
+        spacing_mhz=SPACINGS_MHZ[0] if rng.uniform() < 0.7 else SPACINGS_MHZ[1],
         noise_field_dbm=int(rng.choice([-95, -95, -90, -86, -51])),
         rssi_error_db=float(rng.uniform(0.3, 2)),
         distortion_db=float(rng.uniform(-43, -33)),

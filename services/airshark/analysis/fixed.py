@@ -8,7 +8,7 @@ import numpy.typing as npt
 from services.airshark.analysis.air import Air, Bools, Times
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.rhythm import grid_strength, stretches
-from services.airshark.analysis.spacing import other_spacing
+from services.airshark.analysis.spacing import other_spacing, stretched
 
 CELL_MHZ = 0.25
 REACH_MHZ = 0.75
@@ -109,9 +109,7 @@ def _densest(pulses: Pulses, free: Bools, of_channels: bool) -> tuple[float, flo
 
 def _near_channels(frequency_mhz: "npt.NDArray[np.floating]") -> Bools:
     """Tells what is near the middle of a channel of ZigBee."""
-    channels = ZIGBEE_FIRST_MHZ + ZIGBEE_STEP_MHZ * np.arange(ZIGBEE_CHANNELS)
-    off_mhz = np.abs(frequency_mhz[:, None] - channels).min(axis=1)
-    near: Bools = off_mhz < NEAR_CHANNEL_MHZ
+    near: Bools = np.abs(frequency_mhz - nearest_channel_mhz(frequency_mhz)) < NEAR_CHANNEL_MHZ
     return near
 
 
@@ -129,7 +127,7 @@ def _describe(air: Air, pulses: Pulses, members: Bools, free: Bools, centre: flo
     stretch = stretches(mine.start_s, mine.visit)
     strength, _ = grid_strength(mine.start_s, stretch, np.array([625e-6, 5e-3]))
     view = float(np.median(mine.centre_mhz))
-    other_mhz = view + (centre - view) * other_spacing(air.spacing_mhz) / air.spacing_mhz
+    other_mhz = stretched(centre, view, other_spacing(air.spacing_mhz) / air.spacing_mhz)
     shares = np.percentile(duration, (10, 50, 90))
     # What a hopper of this power would leave here, by what it has elsewhere.
     part = 2 * REACH_MHZ / _band_mhz(air)
@@ -154,9 +152,9 @@ def _describe(air: Air, pulses: Pulses, members: Bools, free: Bools, centre: flo
         "wander_mhz": float(np.average(mine.wander_mhz, weights=mine.samples)),
         "scatter_mhz": float(mine.frequency_mhz.std()),
         "power_scatter_db": float(mine.power_dbm.std()),
-        "zigbee_off_mhz": _off_channel_mhz(centre),
+        "zigbee_off_mhz": float(abs(centre - nearest_channel_mhz(centre))),
         # Where it lies if the bins are not as far apart as it seems.
-        "other_off_mhz": _off_channel_mhz(other_mhz),
+        "other_off_mhz": float(abs(other_mhz - nearest_channel_mhz(other_mhz))),
         "ble_off_mhz": float(min(abs(centre - each) for each in BLE_ADVERTISING_MHZ)),
         "over_db": float(np.median(mine.over_db)),
         "whole_share": float(mine.whole.mean()),
@@ -172,10 +170,11 @@ def _describe(air: Air, pulses: Pulses, members: Bools, free: Bools, centre: flo
     }
 
 
-def _off_channel_mhz(frequency_mhz: float) -> float:
-    """Returns how far a frequency lies off the nearest channel of ZigBee."""
-    channel = np.clip(np.rint((frequency_mhz - ZIGBEE_FIRST_MHZ) / ZIGBEE_STEP_MHZ), 0, ZIGBEE_CHANNELS - 1)
-    return float(abs(frequency_mhz - ZIGBEE_FIRST_MHZ - ZIGBEE_STEP_MHZ * channel))
+def nearest_channel_mhz(frequency_mhz: "npt.ArrayLike") -> Times:
+    """Returns the middle of the nearest channel of ZigBee, for one or many frequencies."""
+    step = np.rint((np.asarray(frequency_mhz) - ZIGBEE_FIRST_MHZ) / ZIGBEE_STEP_MHZ)
+    middle: Times = ZIGBEE_FIRST_MHZ + ZIGBEE_STEP_MHZ * np.clip(step, 0, ZIGBEE_CHANNELS - 1)
+    return middle
 
 
 def _band_mhz(air: Air) -> float:

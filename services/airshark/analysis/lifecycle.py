@@ -143,10 +143,10 @@ class Lifecycle:
         near = [
             track
             for track in self._tracks
-            if (track.device is found.device or {track.device, found.device} <= CARRIERS)
+            if track.id not in taken
+            and (track.device is found.device or {track.device, found.device} <= CARRIERS)
             and _distance_mhz(track, found) <= max(track.tolerance_mhz, found.tolerance_mhz)
         ]
-        near = [track for track in near if track.id not in taken]
         # What hops lies at the same place as all of its kind: the level tells which one it is.
         return min(
             near,

@@ -85,20 +85,26 @@ def _on(air: Air, peaks: Peaks, which: Bools) -> Times:
     return on
 
 
+def _line_and_control(strength: Times) -> tuple[float, float]:
+    """Returns how well something keeps to the mains, and to the best of other frequencies."""
+    return float(strength[: len(LINES_HZ)].max()), float(strength[len(LINES_HZ) :].max())
+
+
 def _keeping(lines: Lines, on: Times) -> float:
     """Returns in how many samples more something keeps to the mains than to other frequencies."""
-    strength = lines.strength(on)
-    return float((strength[: len(LINES_HZ)].max() - strength[len(LINES_HZ) :].max()) * on.sum())
+    line, control = _line_and_control(lines.strength(on))
+    return float((line - control) * on.sum())
 
 
 def _over_control(strength: Times) -> float:
     """Returns how much better something keeps to the mains than to other frequencies."""
-    return float(strength[: len(LINES_HZ)].max() / (strength[len(LINES_HZ) :].max() + LEAST_CONTROL))
+    line, control = _line_and_control(strength)
+    return line / (control + LEAST_CONTROL)
 
 
 def _lines(name: str, strength: Times) -> dict[str, float]:
     lines = {f"{name}_{hz:.0f}_hz": float(value) for hz, value in zip(LINES_HZ, strength, strict=False)}
-    control = float(strength[len(LINES_HZ) :].max())
+    _, control = _line_and_control(strength)
     return lines | {f"{name}_control": control, f"{name}_over_control": _over_control(strength)}
 
 
@@ -110,7 +116,7 @@ def _lit(
     A strong carrier in view hides the peaks of an oven, but not that many bins are stronger while it is on.
     A picture follows the mains too.
     """
-    best = np.zeros(len(LINES_HZ) + len(CONTROLS_HZ))
+    strengths = [np.zeros(len(LINES_HZ) + len(CONTROLS_HZ))]
     for centre in np.unique(air.centre_mhz[rows]):
         here = air.centre_mhz[rows] == centre
         if any(each.broad and abs(each.frequency_mhz - centre) < PICTURE_MHZ for each in carriers):
@@ -120,10 +126,8 @@ def _lit(
         share = np.zeros(len(rows))
         lit = (smooth_dbm > usual_dbm + LIT_DB).view(np.uint8)
         share[here] = lit.sum(axis=1, dtype=np.uint16) / smooth_dbm.shape[1]
-        strength = lines.strength(share)
-        if _over_control(strength) > _over_control(best):
-            best = strength
-    return _lines("lit", best)
+        strengths.append(lines.strength(share))
+    return _lines("lit", max(strengths, key=_over_control))
 
 
 def is_oven(mains: dict[str, float]) -> bool:

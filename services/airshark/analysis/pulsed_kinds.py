@@ -8,9 +8,8 @@ import numpy as np
 from services.airshark.analysis.connections import of_connection
 from services.airshark.analysis.fixed import (
     BLE_ADVERTISING_MHZ,
-    ZIGBEE_FIRST_MHZ,
-    ZIGBEE_STEP_MHZ,
     FixedGroup,
+    nearest_channel_mhz,
 )
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.hopping import by_power, describe_hops, within
@@ -134,8 +133,7 @@ def _fixed(scene: Scene, group: FixedGroup, kind: Device, confidence: float, cer
         center = min(BLE_ADVERTISING_MHZ, key=lambda each: abs(each - center))
     if kind is Device.ZIGBEE and group.features["zigbee_off_mhz"] < OF_CHANNEL_MHZ:
         # At the border of a view its middle is not seen; its channels are known.
-        step = round((center - ZIGBEE_FIRST_MHZ) / ZIGBEE_STEP_MHZ)
-        center = ZIGBEE_FIRST_MHZ + ZIGBEE_STEP_MHZ * step
+        center = float(nearest_channel_mhz(center))
     return Found(
         device=kind,
         confidence=confidence,

@@ -14,7 +14,7 @@ from services.airshark.analysis.mains import describe_mains
 from services.airshark.analysis.peaks import Peaks, Picture, find_peaks
 from services.airshark.analysis.pulses import Pulses, join_peaks
 from services.airshark.analysis.scans import find_in_scans
-from services.airshark.analysis.spacing import measured_spacing
+from services.airshark.analysis.spacing import measured_spacing, stretched
 
 EDGE_MHZ = 0.45
 CUT_MHZ = 2.3
@@ -107,18 +107,18 @@ def _on_axis(observed: Observed, spacing_mhz: float) -> Observed:
     air, peaks = observed.air, observed.peaks
     if spacing_mhz == air.spacing_mhz:
         return observed
-    ratio = np.float32(spacing_mhz / air.spacing_mhz)
+    ratio = float(np.float32(spacing_mhz / air.spacing_mhz))
     centre_mhz = air.centre_mhz[peaks.row]
     return Observed(
         replace(
             air,
-            first_bin_mhz=air.centre_mhz + (air.first_bin_mhz - air.centre_mhz) * ratio,
+            first_bin_mhz=stretched(air.first_bin_mhz, air.centre_mhz, ratio),
             spacing_mhz=spacing_mhz,
         ),
         replace(
             peaks,
-            frequency_mhz=centre_mhz + (peaks.frequency_mhz - centre_mhz) * ratio,
-            fine_mhz=centre_mhz + (peaks.fine_mhz - centre_mhz) * ratio,
+            frequency_mhz=stretched(peaks.frequency_mhz, centre_mhz, ratio),
+            fine_mhz=stretched(peaks.fine_mhz, centre_mhz, ratio),
             spread_mhz=peaks.spread_mhz * ratio,
             width_mhz=peaks.width_mhz * ratio,
             edge_mhz=peaks.edge_mhz * ratio,

@@ -7,12 +7,16 @@ one place.
 """
 
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 
+from services.airshark.analysis.air import Floats
 from services.airshark.analysis.carriers import CarrierSeen
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.domain.formats import ATH9K_BIN_SPACING_MHZ, HT20_BINS, HT40_BINS
+
+Axis = TypeVar("Axis", float, Floats)
 
 SPACINGS_MHZ = (ATH9K_BIN_SPACING_MHZ, 20 / 64)
 BIN_COUNTS = (HT20_BINS, HT40_BINS)
@@ -23,6 +27,11 @@ MAX_SPREAD_MHZ, MIN_SAMPLES = 1.2, 2
 PLACE_MHZ, MOST_OF_PLACE, ENOUGH = 0.5, 2.0, 20.0
 MIN_FIT, MIN_BETTER = 0.3, 0.4
 SAME_DB, SAME_MHZ, APART_MHZ, CLEAR_EDGE_MHZ = 4.0, 0.12, 0.4, 0.8
+
+
+def stretched(frequency_mhz: Axis, centre_mhz: Axis, ratio: float) -> Axis:
+    """Returns where frequencies lie if the bins of their channel are so many times as far apart."""
+    return centre_mhz + (frequency_mhz - centre_mhz) * ratio
 
 
 def other_spacing(spacing_mhz: float) -> float:
@@ -89,4 +98,4 @@ def _in_both_views(carriers: list[CarrierSeen], spacing_mhz: float) -> dict[floa
 
 
 def _placed(carrier: CarrierSeen, ratio: float) -> float:
-    return carrier.centre_mhz + (carrier.frequency_mhz - carrier.centre_mhz) * ratio
+    return stretched(carrier.frequency_mhz, carrier.centre_mhz, ratio)
