@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.airshark.generators import GENERATORS
 from benchmarks.airshark.judging import CLASSES, MORE, Cell, Cost, judge
-from benchmarks.airshark.report import BY_SPACING, GAPS, is_unseen, table
+from benchmarks.airshark.report import BY_SPACING, GAPS, USUAL_SECONDS, is_unseen, table
 from benchmarks.airshark.scenes import FOUR_BANDS, USUAL_PLAN, random_front
 from services.airshark.analysis.model import MODEL_FILE, Model, load_model
 from services.airshark.simulator.radio import FrontEnd, Plan
@@ -280,7 +280,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--windows", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seconds", type=float, default=USUAL_SECONDS)
     parser.add_argument("--sets", default="ABCDEF")
     parser.add_argument("--generators", choices=sorted(GENERATORS), nargs="+", default=sorted(GENERATORS))
     parser.add_argument("--model", type=Path, default=MODEL_FILE)
@@ -295,8 +295,10 @@ def main() -> None:
             run = Run(given.seed, given.windows, given.seconds, generator, model, pool)
             figures = evaluate(run, given.seed, given.sets, generator, model.version)
             runs.append(json.loads(json.dumps(figures, default=float)))
-            name = f"{generator}{'-unseen' if is_unseen(runs[-1]) else ''}.json"
-            (given.output / name).write_text(json.dumps(runs[-1], indent=1) + "\n")
+            name = generator + ("-unseen" if is_unseen(runs[-1]) else "")
+            if given.seconds != USUAL_SECONDS:
+                name += f"-{given.seconds:g}s"
+            (given.output / f"{name}.json").write_text(json.dumps(runs[-1], indent=1) + "\n")
     print(table(runs))
 
 

@@ -10,19 +10,22 @@ from services.airshark.analysis.spacing import SPACINGS_MHZ
 
 PAPER = "Airshark (IMC 2011)"
 GAPS = "4 devices, four sub-bands"
+USUAL_SECONDS = 2.0
+"""Of air in a window."""
 BY_SPACING = {f"4 devices, bins of {1e3 * each:g} kHz": each for each in SPACINGS_MHZ}
 """Parts of four devices: of cards as all are that were measured, and of others."""
 
 
 def table(runs: list[dict[str, Any]]) -> str:
     """Returns Markdown for the results of one evaluation with each generator."""
-    runs = sorted(runs, key=is_unseen)
+    runs = sorted(runs, key=lambda run: (run["seconds"] != USUAL_SECONDS, is_unseen(run), run["seconds"]))
     names = [_name(run) for run in runs]
     lines = [
         f"# Results of {runs[0]['date']}",
         "",
-        f"Model {runs[0]['model']}. Windows of {runs[0]['seconds']:g} s for each cell of A, by generator: "
-        f"{', '.join(str(run['windows_per_cell']) for run in runs)}.",
+        f"Model {runs[0]['model']}. Windows for each cell of A, by column: "
+        f"{', '.join(str(run['windows_per_cell']) for run in runs)}; of {USUAL_SECONDS:g} s unless another "
+        "time is said.",
         "",
         "## Beside the paper and the aims",
         "",
@@ -62,8 +65,11 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 
 def _name(run: dict[str, Any]) -> str:
-    """Names the model of air, and whether the detector has been trained with it."""
-    return f"{run['generator']} generator{', not trained with' if is_unseen(run) else ''}, seed {run['seed']}"
+    """Names the model of air, whether the detector has been trained with it, and how long it looks."""
+    return (
+        f"{run['generator']} generator{', not trained with' if is_unseen(run) else ''}, seed {run['seed']}"
+        + (f", {run['seconds']:g} s" if run["seconds"] != USUAL_SECONDS else "")
+    )
 
 
 def is_unseen(run: dict[str, Any]) -> bool:

@@ -35,11 +35,12 @@ RATE = 0.08
 FALSE_ALARMS = 0.002
 """Share of the scenes without a device in which it may be reported; sets the least probability."""
 LEAST_BOUNDS = (0.5, 0.75)
-BOUNDS = {"ble": (0.9, 0.9), "ble_advertising": (0.85, 0.9), "xbox": (0.5, 0.5)} | {
-    f"carrier_{kind.value}": (0.4, 0.4) for kind in KINDS
+BOUNDS = {"ble": (0.9, 0.9), "ble_advertising": (0.85, 0.9), "zigbee": (0.5, 0.5)} | {
+    name: (0.4, 0.4)
+    for name in ("microwave", "fhss_phone", "xbox", *(f"carrier_{kind.value}" for kind in KINDS))
 }
-"""Other bounds: other hoppers are easily taken for Bluetooth LE, hardly ever for a game controller, and a
-carrier is of the likeliest kind."""
+"""Other bounds: other hoppers are easily taken for Bluetooth LE, hardly ever for a phone or a controller. A
+carrier is of the likeliest kind. What is not certain must be seen twice."""
 WEAKEST_DBM = -92.0
 MIN_SAMPLES = {"microwave": 200, "zigbee": 12}
 HOPPERS = ("bluetooth", "ble", "fhss_phone", "xbox")

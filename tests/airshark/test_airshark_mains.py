@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.airshark.generators import air_of
-from services.airshark.analysis.carriers import CarrierSeen, find_carriers
+from services.airshark.analysis.carriers import CarrierSeen, find_carriers, levels
 from services.airshark.analysis.mains import LINES_HZ, describe_mains
 from services.airshark.analysis.scene import Observed, observe
 from services.airshark.simulator.scenario import DeviceSpec, Scenario
@@ -21,12 +21,13 @@ def _observed(*devices: DeviceSpec, seed: int) -> tuple[Observed, list[CarrierSe
     air = air_of([*simulate(Scenario(2.0, seed, devices))])
     assert air is not None
     observed = observe(air)
-    return observed, find_carriers(air, observed.peaks, observed.picture)[0]
+    return observed, find_carriers(air, observed.peaks, observed.picture, levels(air, observed.picture))[0]
 
 
 def _mains(observed: Observed, carriers: list[CarrierSeen], show: bool = True) -> dict[str, float]:
     free = np.full(len(observed.peaks), show)
-    return describe_mains(observed.air, observed.peaks, observed.picture, carriers, free)[0]
+    air, picture = observed.air, observed.picture
+    return describe_mains(air, observed.peaks, picture, levels(air, picture), carriers, free)[0]
 
 
 @pytest.mark.parametrize("seed", thorough_but(range(9001, 9010), 9002))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from services.airshark.analysis.air import Air, Floats
-from services.airshark.analysis.carriers import find_carriers
+from services.airshark.analysis.carriers import find_carriers, levels
 from services.airshark.analysis.peaks import find_peaks
 
 SPACING_MHZ = 22 / 64
@@ -57,5 +57,6 @@ def test_a_carrier_moves_as_far_as_in_its_loudest_visit() -> None:
     moves = np.repeat([0.0, 0.1, 0.0, 0.0, 0.0], 200)
     at = 20.3 + rng.normal(0, 1, len(moves)) * moves
     air = _air(np.array([_together(_tone(each, -50.0, 0.0)) for each in at]), visits=5)
-    (carrier, *_), _ = find_carriers(air, *find_peaks(air))
+    peaks, picture = find_peaks(air)
+    (carrier, *_), _ = find_carriers(air, peaks, picture, levels(air, picture))
     assert carrier.still_mhz == pytest.approx(0.1 * SPACING_MHZ, rel=0.25)

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.airshark.generators import air_of
 from services.airshark.analysis.broadband import find_jammer
-from services.airshark.analysis.carrier_kinds import believed, find_carrier_devices
+from services.airshark.analysis.carrier_kinds import believed, find_carrier_devices, kind_features
 from services.airshark.analysis.found import Device
 from services.airshark.analysis.lifecycle import Lifecycle
 from services.airshark.analysis.mains import NAMES as MAINS
@@ -16,6 +16,7 @@ from services.airshark.analysis.model import Model, Trees, load_model
 from services.airshark.analysis.pulsed_kinds import find_pulsed_devices
 from services.airshark.analysis.scene import Scene, describe, observe
 from services.airshark.analysis.slots import without
+from services.airshark.analysis.spacing import SPACINGS_MHZ
 from services.airshark.simulator.devices import MAKERS
 from services.airshark.simulator.emissions import Bursts, Carrier, Program, Transmitter
 from services.airshark.simulator.radio import FrontEnd, Plan
@@ -85,6 +86,27 @@ def test_bluetooth_le_is_named_only_where_little_else_can_be() -> None:
             assert "ble" not in found(Scenario(1.2, seed, (DeviceSpec(device, -55.0),)))
 
 
+def test_an_advertiser_on_two_of_its_channels_is_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kinds(*places: tuple[float, float, int]) -> set[Device]:
+        """Of bursts of 0.35 ms: on what frequency, how strong, and how many."""
+
+        def bursts(mhz: float, gain_db: float, count: int) -> Bursts:
+            start = np.linspace(0.003, 1.97, count)
+            return Bursts(
+                start, start + 350e-6, np.full(count, mhz), np.full(count, gain_db), Modulation.GFSK_BASIC
+            )
+
+        transmitters = [bursts(*each) for each in places]
+        monkeypatch.setitem(MAKERS, "ble", lambda seconds, rng: list(transmitters))
+        scene = scene_of(Scenario(2.0, 9001, (DeviceSpec("ble", -50.0),), plan=Plan((2426, 2472), 0.1)))
+        unsure = _sure_of({"ble_advertising": 0.6, "zigbee": 0.8})
+        return {each.device for each in find_pulsed_devices(scene, unsure)}
+
+    assert kinds((2426.0, 0.0, 60), (2480.0, -1.0, 60)) == {Device.BLE}
+    for network in ((2480.0, -12.0, 60), (2480.0, 0.0, 400), (2475.0, 0.0, 60)):
+        assert Device.ZIGBEE in kinds((2426.0, 0.0, 60), network)
+
+
 def _sure_of(chances: dict[str, float]) -> Model:
     """Returns a model that gives some answers whatever was measured, and no to everything else."""
 
@@ -94,6 +116,14 @@ def _sure_of(chances: dict[str, float]) -> Model:
         return Trees((), float(np.log(chance / (1 - chance))), none, value, none, none, value, 0, 0.75)
 
     return Model("test", {name: always(chances.get(name, 0.01)) for name in MODEL.decisions})
+
+
+def _by_movement(still: float, moving: float) -> Trees:
+    """Returns what is so likely for carriers that hardly move, and for others."""
+    feature, below, above = (np.array([each], np.int16) for each in ([0, 0, 0], [1, 1, 2], [2, 1, 2]))
+    threshold = np.array([[0.012, 0, 0]], np.float32)
+    value = np.array([[0.0, *(np.log(each / (1 - each)) for each in (still, moving))]], np.float32)
+    return Trees(("wander_mhz",), 0.0, feature, threshold, below, above, value, 1, 0.4)
 
 
 def test_what_is_likelier_another_kind_of_hopper_must_be_seen_twice() -> None:
@@ -253,6 +283,18 @@ def test_an_oven_whose_bursts_are_broken_up_is_one_all_the_same() -> None:
     assert kinds(0.3) == []
 
 
+def test_bins_that_light_up_with_the_mains_are_an_oven() -> None:
+    scene = scene_of(Scenario(0.5, 5))
+    lit = dict.fromkeys(MAINS, 0.0) | {"lit_60_hz": 0.5, "middle_mhz": 2457.0, "power_dbm": -45.0}
+
+    def kinds(**changed: float) -> list[tuple[Device, bool]]:
+        hidden = replace(scene, mains=lit | changed)
+        return [(each.device, each.certain) for each in find_pulsed_devices(hidden, _sure_of({}))]
+
+    assert kinds(lit_control=0.1) == [(Device.MICROWAVE, False)]
+    assert kinds(lit_control=0.3) == kinds(lit_60_hz=0.2) == kinds(middle_mhz=0.0) == []
+
+
 def test_what_sweeps_but_follows_the_mains_no_better_than_anything_else_is_no_oven() -> None:
     scene = scene_of(Scenario(0.5, 5))
     sweeping = OVEN | {"field_50_hz": 0.3, "middle_mhz": 2457.0}
@@ -348,6 +390,109 @@ def test_beside_a_phone_with_both_its_carriers_a_third_is_none(monkeypatch: pyte
     assert [each.device for each in find_carrier_devices(two, sure)] == [Device.ANALOG_PHONE]
 
 
+@pytest.mark.parametrize(
+    ("phone", "named"),
+    [(0.3, [Device.ANALOG_PHONE]), (0.1, [Device.ANALOG_AUDIO, Device.ANALOG_PHONE])],
+)
+def test_a_phone_with_one_carrier_has_what_may_be_its_other_one(
+    phone: float, named: list[Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speech = [Program(np.array([400.0]), np.array([mhz]), np.zeros(1)) for mhz in (0.004, 0.04)]
+    pair = [
+        Carrier(mhz, Modulation.TONE, program=on) for mhz, on in zip((2408.3, 2429.7), speech, strict=True)
+    ]
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: pair)
+    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -50.0),)))
+    forests = {
+        "carrier_analog_phone": _by_movement(0.9, phone),
+        "carrier_analog_audio": _by_movement(0.01, 0.6),
+    }
+    model = Model("test", _sure_of({}).decisions | forests)
+    assert sorted(each.device for each in find_carrier_devices(scene, model)) == named
+
+
+def test_near_the_noise_a_carrier_is_named_only_if_it_is_sure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: [Carrier(2408.3, Modulation.TONE)])
+    for level_dbm, likely, named in ((-94.0, 0.7, 0), (-94.0, 0.9, 1), (-60.0, 0.8, 1)):
+        scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", level_dbm),)))
+        assert len(believed(scene)) == 1
+        assert len(find_carrier_devices(scene, _sure_of({"carrier_cw": likely}))) == named
+
+
+def test_what_is_no_third_part_of_a_phone_but_moves_is_music(monkeypatch: pytest.MonkeyPatch) -> None:
+    speech = Program(np.array([300.0, 900.0]), np.array([0.008, 0.004]), np.zeros(2))
+    sure = _sure_of({"carrier_analog_phone": 0.9, "carrier_cw": 0.6})
+    for program, third in ((speech, Device.ANALOG_AUDIO), (None, Device.CW)):
+        base, handset = (Carrier(mhz, Modulation.TONE, program=speech) for mhz in (2408.3, 2429.7))
+        other = Carrier(2468.4, Modulation.TONE, program=program, gain_db=-12.5)
+        monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng, all_of=[base, handset, other]: all_of)
+        scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -45.0),)))
+        kinds = {each.device for each in find_carrier_devices(scene, sure)}
+        assert kinds == {Device.ANALOG_PHONE, third}
+
+
+def test_how_much_of_the_band_shows_no_other_carrier_like_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    base, handset = (Carrier(mhz, Modulation.TONE) for mhz in (2408.3, 2429.7))
+    whole = Plan((2412, 2427, 2442, 2457, 2472), 0.1)
+
+    def unpaired(plan: Plan, *carriers: Carrier, louder_db: float = 0.0) -> float:
+        monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: list(carriers))
+        scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -50.0),), plan=plan))
+        seen = believed(scene)
+        loud = replace(scene, floors_dbm=scene.floors_dbm + louder_db)
+        return kind_features(seen[0], seen, loud)["unpaired_share"]
+
+    assert unpaired(whole, base) > 0.98
+    assert unpaired(whole, base, handset) == 0.0
+    assert unpaired(Plan((2412,), 0.1), base) == pytest.approx(19.25 / 78, abs=0.03)
+    # Where it is so loud that another one would not be seen.
+    assert unpaired(whole, base, louder_db=60.0) == 0.0
+
+
+def test_what_is_only_more_of_a_stronger_carrier_is_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: [Carrier(2467.4, Modulation.TONE)])
+    plan = Plan((2457, 2472), 0.1)
+    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -40.0),), plan=plan))
+    (strong,) = believed(scene)
+    assert strong.centre_mhz == 2472.0
+    cut = {"cut_share": 1.0, "edge_mhz": 0.4}
+
+    def devices(off_mhz: float, weaker_db: float, centre_mhz: float, **more: float) -> int:
+        other = replace(
+            strong,
+            frequency_mhz=strong.frequency_mhz + off_mhz,
+            power_dbm=strong.power_dbm - weaker_db,
+            centre_mhz=centre_mhz,
+            **more,
+        )
+        both = replace(scene, carriers=[strong, other])
+        return len(find_carrier_devices(both, _sure_of({"carrier_cw": 0.9})))
+
+    # Its skirt at the border of the next view, unless it is far from it, or nearly as strong.
+    assert devices(-1.6, 25.0, 2457.0, **cut) == 1
+    assert devices(-4.0, 25.0, 2457.0, **cut) == devices(-1.6, 9.0, 2457.0, **cut) == 2
+    # Products of the radio beside it.
+    assert devices(3.0, 28.0, 2472.0) == 1
+    assert devices(3.0, 20.0, 2472.0) == devices(5.0, 28.0, 2472.0) == 2
+    # Itself, with bins less far apart than they seem to be.
+    narrow = SPACINGS_MHZ[1] / SPACINGS_MHZ[0]
+    place_mhz = 2472 + (strong.frequency_mhz - 2472) * narrow
+    again_mhz = 2457 + (place_mhz - 2457) / narrow
+    assert devices(again_mhz - strong.frequency_mhz, 6.0, 2457.0) == 1
+    assert devices(again_mhz - strong.frequency_mhz + 0.5, 6.0, 2457.0) == 2
+
+
+def test_one_carrier_in_two_views_is_one_on_either_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 2442 and 2457 MHz both show it; with bins less far apart than they seem to be, in two places.
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: [Carrier(2448.6, Modulation.TONE)])
+    plan = Plan((2442, 2457), 0.1)
+    for spacing_mhz in SPACINGS_MHZ:
+        front = FrontEnd(spacing_mhz=spacing_mhz)
+        scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -45.0),), plan=plan, front=front))
+        assert len({each.centre_mhz for each in scene.carriers}) == 2
+        assert len(believed(scene)) == 1
+
+
 def test_a_carrier_on_the_bin_beside_the_middle_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     # Its neighbours are empty: what little they hold says on which side of that bin it lies, or the other.
     moves = []
@@ -421,6 +566,26 @@ def test_the_sound_of_a_camera_and_its_overtone_are_no_second_one(monkeypatch: p
 
     assert pictures((2450.0, 0.0), (2455.9, -17.0), (2463.0, -30.0)) == [2450]
     assert pictures((2450.0, 0.0), (2468.0, -17.0)) == [2450, 2468]
+
+
+def test_the_colour_of_a_camera_is_no_device_and_what_is_as_strong_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = Model(
+        "test",
+        _sure_of({}).decisions
+        | {
+            "carrier_analog_video": _by_movement(0.01, 0.9),
+            "carrier_cw": _by_movement(0.9, 0.01),
+        },
+    )
+    for gain_db, others in ((-20.0, 0), (-8.0, 1)):
+        picture = Carrier(2450.0, Modulation.TONE, 0.1)
+        colour = Carrier(2454.4, Modulation.TONE, gain_db=gain_db)
+        monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng, both=(picture, colour): list(both))
+        scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -40.0),)))
+        places = sorted(each.center_mhz for each in find_carrier_devices(scene, model))
+        assert places == pytest.approx([2450.0, 2454.4][: 1 + others], abs=0.3)
 
 
 def test_two_bare_carriers_between_channels_are_base_and_handset(monkeypatch: pytest.MonkeyPatch) -> None:

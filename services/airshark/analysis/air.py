@@ -1,11 +1,13 @@
 """Samples on one continuous time axis, cut into visits of one channel."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from services.airshark.analysis.ranks import percentiles
 from services.airshark.domain.block import Flag, SampleBlock
 
 Floats: TypeAlias = "npt.NDArray[np.float32]"
@@ -42,6 +44,15 @@ class Air:
 
     def __len__(self) -> int:
         return len(self.time_s)
+
+    @cached_property
+    def channels(self) -> dict[float, Ints]:
+        """The samples of each channel, in order, by the middle of the channel; lower ones come first."""
+        begins = np.flatnonzero(self.centre_mhz[1:] != self.centre_mhz[:-1]) + 1
+        middles = sorted({*self.centre_mhz[:1].tolist(), *self.centre_mhz[begins].tolist()})
+        if len(middles) == 1:
+            return {middles[0]: np.arange(len(self))}
+        return {each: np.flatnonzero(self.centre_mhz == each) for each in middles}
 
     @property
     def watched_s(self) -> float:
@@ -86,7 +97,7 @@ class Timeline:
         short = step_s[(step_s > 0) & (step_s < MAX_GAP_S)]
         if len(short) >= 8:
             # The main mode: gaps of a busy channel are longer, and pairs within one report are shorter.
-            measured = float(np.percentile(short, 30))
+            measured = percentiles(short, 30)[0]
             self._interval_s = measured if not self._interval_s else 0.8 * self._interval_s + 0.2 * measured
         # Samples of one long report share one time stamp; they lie one transform apart.
         step_s = np.where(sane, np.maximum(step_s, TRANSFORM_S), self._interval_s)

@@ -66,8 +66,8 @@ class Analyzer:
             return []
         self._samples += len(air)
         self.now_s = float(air.time_s[-1])
-        for centre, count in zip(*np.unique(air.centre_mhz, return_counts=True), strict=True):
-            self._channels[float(centre)] += int(count)
+        for centre, rows in air.channels.items():
+            self._channels[centre] += len(rows)
         kind = self._kinds.setdefault((block.bin_count, air.spacing_mhz), _Kind(air.spacing_mhz))
         changed: list[Track] = []
         for part in _pieces(air):
@@ -158,7 +158,7 @@ def _decide(scene: Scene, model: Model) -> list[Found]:
         carriers += scene.scanned
     # The border of a jammer, seen from the next channel, is broad and steady as a picture is.
     found = jammers + [each for each in carriers if not (jammers and each.device is Device.ANALOG_VIDEO)]
-    if ((scene.air.centre_mhz > BAND_MHZ[0]) & (scene.air.centre_mhz < BAND_MHZ[1])).any():
+    if any(BAND_MHZ[0] < each < BAND_MHZ[1] for each in scene.air.channels):
         found += find_pulsed_devices(scene, model)
     return found
 

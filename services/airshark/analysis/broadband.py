@@ -4,6 +4,7 @@ import numpy as np
 
 from services.airshark.analysis.carriers import CarrierSeen
 from services.airshark.analysis.found import Device, Found
+from services.airshark.analysis.ranks import median, percentiles
 from services.airshark.analysis.scene import Scene
 
 THERMAL_DBM_PER_MHZ = -108.0
@@ -25,23 +26,18 @@ def find_jammer(scene: Scene) -> list[Found]:
     air = scene.air
     channels, powers, rows_of = [], [], []
     quiet_db = MIN_OVER_THERMAL_DB + THERMAL_DBM_PER_MHZ + 10 * np.log10(3 * air.spacing_mhz)
-    for centre in np.unique(air.centre_mhz):
-        rows = np.flatnonzero(air.centre_mhz == centre)
+    for centre, rows in air.channels.items():
         if len(rows) < MIN_SAMPLES or air.noise_dbm[rows].max() > HIGHEST_NOISE_DBM:
             continue
-        low, high = np.percentile(scene.picture.median_dbm[rows], (2, 95))
-        median = scene.picture.median_dbm[rows]
-        flat = np.median(scene.picture.smooth_dbm[rows].max(axis=1) - median) < MAX_PEAK_DB
+        median_dbm = scene.picture.median_dbm[rows]
+        low, high = percentiles(median_dbm, 2, 95)
+        if low <= quiet_db or high - low >= MAX_SWING_DB:
+            continue
+        peak_db = median(scene.picture.smooth_dbm[rows].max(axis=1) - median_dbm)
         stuck = len(np.unique(air.total_dbm[rows])) < MIN_TOTAL_STEPS
-        if (
-            low > quiet_db
-            and high - low < MAX_SWING_DB
-            and flat
-            and not stuck
-            and not _near_carrier(scene, float(centre))
-        ):
-            channels.append(float(centre))
-            powers.append(float(np.median(air.total_dbm[rows])))
+        if peak_db < MAX_PEAK_DB and not stuck and not _near_carrier(scene, centre):
+            channels.append(centre)
+            powers.append(median(air.total_dbm[rows]))
             rows_of.append(rows)
     if not channels:
         return []
@@ -74,7 +70,7 @@ def _lifts(carrier: CarrierSeen, centre: float, power_dbm: float) -> bool:
 
 def _near_carrier(scene: Scene, centre: float) -> bool:
     """Tells whether a carrier may lift the whole channel by its skirts: on the channel, or beside it."""
-    power_dbm = float(np.median(scene.air.total_dbm[scene.air.centre_mhz == centre]))
+    power_dbm = median(scene.air.total_dbm[scene.air.channels[centre]])
     return any(
         each.power_dbm > power_dbm
         or _lifts(each, centre, power_dbm)

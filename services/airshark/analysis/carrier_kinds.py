@@ -1,7 +1,7 @@
 """Tells carriers apart: by how far what is sent moves them, how wide they are, and which others there are."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -11,6 +11,7 @@ from services.airshark.analysis.found import SAME_CARRIER_MHZ, Device, Found
 from services.airshark.analysis.gaps import between_channels, found_between
 from services.airshark.analysis.model import Model
 from services.airshark.analysis.scene import Scene
+from services.airshark.analysis.spacing import are_one, other_spacing
 
 FINEST_MHZ = 0.001
 """Radios and transmitters that stand still seem to move by as much."""
@@ -20,28 +21,39 @@ HIDDEN_BELOW_DB = 14.0
 """A carrier some decibels weaker than another one must stand out."""
 ALIKE_DB = 13.0
 """Base and handset differ by less."""
-WEAKER_BY_DB = 32.0
+PHONES_MHZ, PHONE_STEP_MHZ, VIEW_BORDER_MHZ = (2402.0, 2480.0), 0.5, 0.5
+"""Where base and handset may be."""
+MAY_BE_PARTNER = 0.3
+"""What is so likely its other carrier, as a share of how likely it is something else, completes a phone."""
+WEAKER_BY_DB, BESIDE_DB, BESIDE_MHZ = 32.0, 26.0, 4.0
 CUT_SHARE = 0.5
+SKIRT_MHZ, SKIRT_DB, BORDER_DB = 2.5, 10.0, 8.0
+"""At the border of a view a carrier seems weaker by up to as much."""
 BORDER_OVER_DB, BORDER_SPREAD_MHZ = 20.0, 0.8
 SOUND_MHZ, OVERTONES_MHZ, SOUND_BELOW_DB = (5.0, 7.2), (3.0, 14.5), 8.0
 """Two cameras are 18 MHz apart."""
+COLOUR_MHZ, COLOUR_BELOW_DB = (3.3, 5.0), 15.0
+"""NTSC has it 3.58 MHz from the carrier, PAL 4.43 MHz."""
 KINDS = (Device.ANALOG_PHONE, Device.ANALOG_AUDIO, Device.ANALOG_VIDEO, Device.CW)
 NO_PHONE = tuple(each for each in KINDS if each is not Device.ANALOG_PHONE)
 BAND_MHZ = (2395.0, 2490.0)
 ISM_KINDS = (Device.ANALOG_PHONE, Device.ANALOG_AUDIO)
 """Devices of the 2.4 GHz band alone; elsewhere a narrow carrier is just that."""
 CERTAIN = 0.75
+NEAR_NOISE_DB, SURE_NEAR_NOISE = 17.0, 0.75
 STRONG_DB, STRONG_PRESENCE, STRONG_SAMPLES = 18.0, 0.9, 200
 LEAST_OF_ALL, LEAST_SHARE = 0.3, 0.45
 """A strong carrier is of some kind: if all together are likely enough, the likeliest by far is taken."""
 LEAST_MUSIC_MHZ, MUSIC_MHZ = 0.015, 0.3
+STANDS_MHZ = 0.004
+"""What is said to be bare moves no further."""
 CLEAR_DB, CLEAR_PICTURE, CLEAR_KIND = 20.0, 0.6, 0.5
 """A clear one in a scan has few samples, of which the forests have learned little."""
 
 
 def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
     """Returns the devices behind the carriers of a scene."""
-    carriers = believed(scene)
+    carriers = _each_once(believed(scene), _other_axis(scene))
     gaps = between_channels(scene, carriers)
     bare = [gap for gap in gaps if not gap.moves]
     left = carriers
@@ -52,8 +64,8 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
             for each in left
             if not each.outermost and not any(gap.shows_as(each) for gap in gaps)
         ]
-        judged = [each for each in judged if each.confidence >= model.decisions[_decision(each.kind)].least]
-        pair = _surest_pair(judged)
+        judged = [each for each in judged if each.confidence >= _least(each, model)]
+        pair = _surest_pair(judged) or _likely_pair(judged)
         if not pair:
             break
         # What is left is judged anew: the carriers of a phone are no partners of any other.
@@ -67,6 +79,7 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
             else each
             for each in judged
         ]
+        judged = [replace(each, kind=Device.ANALOG_AUDIO) if _moves(each) else each for each in judged]
     phones += [[each] for each in judged if each.kind is Device.ANALOG_PHONE]
     found = [_found(scene, [each]) for each in judged if each.kind is not Device.ANALOG_PHONE]
     found += [_found(scene, each) for each in phones]
@@ -90,6 +103,14 @@ class _Judged:
     carrier: CarrierSeen
     kind: Device
     confidence: float
+    phone: float
+    """How likely it is one of a phone's."""
+
+
+def _least(judged: _Judged, model: Model) -> float:
+    """Returns from which confidence a carrier is named: near the noise only what is sure."""
+    near_noise = judged.carrier.over_db < NEAR_NOISE_DB
+    return max(model.decisions[_decision(judged.kind)].least, SURE_NEAR_NOISE if near_noise else 0.0)
 
 
 def _judge(
@@ -120,7 +141,13 @@ def _judge(
         kind = Device.ANALOG_PHONE
     if kind in ISM_KINDS and not BAND_MHZ[0] < carrier.frequency_mhz < BAND_MHZ[1]:
         kind, chances = Device.CW, {Device.CW: min(sum(chances.values()), 1.0)}
-    return _Judged(carrier, kind, chances[kind])
+    return _Judged(carrier, kind, chances[kind], chances.get(Device.ANALOG_PHONE, 0.0))
+
+
+def _moves(judged: _Judged) -> bool:
+    """Tells what was taken for a bare carrier, but moves as that of a phone does, of which there are two."""
+    still_mhz = _without_noise(judged.carrier.still_mhz, judged.carrier, FINEST_MHZ)
+    return judged.kind is Device.CW and still_mhz > STANDS_MHZ
 
 
 def _surest_pair(judged: list[_Judged]) -> list[_Judged]:
@@ -134,6 +161,26 @@ def _surest_pair(judged: list[_Judged]) -> list[_Judged]:
     return []
 
 
+def _likely_pair(judged: list[_Judged]) -> list[_Judged]:
+    """Returns the one carrier that is a phone's with the one that may be its other one: few phones have no
+    more than one."""
+    phones = [each for each in judged if each.kind is Device.ANALOG_PHONE]
+    if len(phones) != 1:
+        return []
+    (phone,) = phones
+    others = [
+        each
+        for each in judged
+        if each.kind in (Device.ANALOG_AUDIO, Device.CW)
+        and (each.phone > MAY_BE_PARTNER * each.confidence or each.carrier.near_dc)
+        and abs(each.carrier.power_dbm - phone.carrier.power_dbm) < ALIKE_DB
+    ]
+    if len(others) != 1:
+        return []
+    other = replace(others[0], kind=Device.ANALOG_PHONE, confidence=others[0].phone)
+    return sorted((phone, other), key=lambda each: -each.carrier.power_dbm)
+
+
 def _is_strong(carrier: CarrierSeen) -> bool:
     return (
         carrier.over_db > STRONG_DB
@@ -143,16 +190,17 @@ def _is_strong(carrier: CarrierSeen) -> bool:
 
 
 def _without_parts(found: list[Found]) -> list[Found]:
-    """Leaves out what is part of a picture: its sound, 5.5 to 6.5 MHz from it, and weaker pictures beside it,
-    which are that sound and its overtones."""
+    """Leaves out what is part of a picture: its sound, 5.5 to 6.5 MHz from it, its colour, 3.6 or 4.4 MHz
+    from it, and weaker pictures beside it, which are that sound and its overtones."""
     pictures = [each for each in found if each.device is Device.ANALOG_VIDEO]
 
     def is_part(one: Found) -> bool:
-        reach = OVERTONES_MHZ if one.device is Device.ANALOG_VIDEO else SOUND_MHZ
+        sound = OVERTONES_MHZ if one.device is Device.ANALOG_VIDEO else SOUND_MHZ
         return any(
             reach[0] < abs(one.center_mhz - each.center_mhz) < reach[1]
-            and one.rssi_dbm < each.rssi_dbm - SOUND_BELOW_DB
+            and one.rssi_dbm < each.rssi_dbm - below_db
             for each in pictures
+            for reach, below_db in ((sound, SOUND_BELOW_DB), (COLOUR_MHZ, COLOUR_BELOW_DB))
         )
 
     return [each for each in found if not is_part(each)]
@@ -160,7 +208,30 @@ def _without_parts(found: list[Found]) -> list[Found]:
 
 def believed(scene: Scene) -> list[CarrierSeen]:
     """Returns the carriers that are more than skirts, images and sweeps, each once."""
-    return list(_merged([each for each in scene.carriers if _believed(each, scene.carriers)]))
+    carriers = [each for each in scene.carriers if _believed(each, scene.carriers)]
+    return list(_merged(carriers, _other_axis(scene)))
+
+
+def _other_axis(scene: Scene) -> float:
+    """Returns how many times as far apart the bins may lie as they seem to."""
+    return other_spacing(scene.air.spacing_mhz) / scene.air.spacing_mhz
+
+
+def _each_once(carriers: list[CarrierSeen], ratio: float) -> list[CarrierSeen]:
+    """Leaves out what is only more of a stronger one of these; bins may lie so many times as far apart."""
+    return [each for each in carriers if not any(_is_of(each, other, ratio) for other in carriers)]
+
+
+def _is_of(carrier: CarrierSeen, other: CarrierSeen, ratio: float) -> bool:
+    """Tells whether a carrier is a product of the radio beside another one, its skirt at the border of the
+    next view, or that one itself, which is weaker there."""
+    apart_mhz = abs(other.frequency_mhz - carrier.frequency_mhz)
+    stronger_db = other.power_dbm - carrier.power_dbm
+    if other.centre_mhz == carrier.centre_mhz:
+        return apart_mhz < BESIDE_MHZ and stronger_db > BESIDE_DB
+    cut = carrier.cut_share > CUT_SHARE > other.cut_share
+    skirt = cut and apart_mhz < SKIRT_MHZ and stronger_db > SKIRT_DB
+    return skirt or (stronger_db > 0 and are_one(other, carrier, ratio, BORDER_DB))
 
 
 def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], scene: Scene) -> dict[str, float]:
@@ -194,11 +265,26 @@ def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], scene: Scen
         "near_dc": float(carrier.near_dc),
         "edge_mhz": min(carrier.edge_mhz, 2.0),
         "alike": float(len(alike)),
+        "unpaired_share": 0.0 if alike else _seen_share(scene, carrier.power_dbm - HIDDEN_BELOW_DB),
         "alike_still_mhz": min(
             (_without_noise(each.still_mhz, each, FINEST_MHZ) for each in alike), default=0.3
         ),
         "other_level_db": min([*level, 25.0]),
     }
+
+
+def _seen_share(scene: Scene, level_dbm: float) -> float:
+    """Returns in how much of the band a phone's other carrier would be seen, if it is so much above the
+    floor."""
+    air = scene.air
+    places = np.arange(*PHONES_MHZ, PHONE_STEP_MHZ)
+    seen = np.zeros(len(places), bool)
+    for rows, floor_dbm in zip(air.channels.values(), scene.floors_dbm, strict=True):
+        first_mhz = float(air.first_bin_mhz[rows[0]])
+        last_mhz = first_mhz + air.dbm.shape[1] * air.spacing_mhz
+        inside = (places > first_mhz + VIEW_BORDER_MHZ) & (places < last_mhz - VIEW_BORDER_MHZ)
+        seen |= inside & (floor_dbm <= level_dbm)
+    return float(seen.mean())
 
 
 def _without_noise(moves_mhz: float, carrier: CarrierSeen, least: float) -> float:
@@ -227,11 +313,17 @@ def _believed(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
     same = [each for each in others if each.centre_mhz == carrier.centre_mhz]
     if any(each.power_dbm > carrier.power_dbm + WEAKER_BY_DB for each in same):
         return False
-    return carrier.presence > (0.8 if carrier.broad or at_border else 0.7)
+    # A stronger one in view hides a picture that comes near it now and then.
+    beside = any(not each.broad and each.power_dbm > carrier.power_dbm for each in same)
+    least = 0.8 if at_border or (carrier.broad and not beside) else 0.7
+    return carrier.presence > least
 
 
-def _merged(carriers: list[CarrierSeen]) -> Iterator[CarrierSeen]:
-    """Yields one of those that are the same carrier, seen from several channels: the best view of it."""
+def _merged(carriers: list[CarrierSeen], ratio: float) -> Iterator[CarrierSeen]:
+    """Yields one of those that are the same carrier, seen from several channels: the best view of it.
+
+    With bins so many times as far apart as they seem to be, two carriers may be one.
+    """
     left = sorted(
         carriers, key=lambda each: (each.edge_mhz > 1.5, not each.near_dc, each.power_dbm), reverse=True
     )
@@ -241,6 +333,7 @@ def _merged(carriers: list[CarrierSeen]) -> Iterator[CarrierSeen]:
             other
             for other in kept
             if abs(other.frequency_mhz - each.frequency_mhz) < SAME_CARRIER_MHZ + other.wander_mhz
+            or are_one(other, each, ratio)
         ]
         if not near:
             kept.append(each)
@@ -252,7 +345,7 @@ def _found(scene: Scene, all_of: list[_Judged]) -> Found:
     main, device = all_of[0].carrier, all_of[0].kind
     confidence = max(each.confidence for each in all_of)
     width = max(main.width_mhz if device is Device.ANALOG_VIDEO else main.spread_mhz, scene.air.spacing_mhz)
-    rows = scene.air.time_s[scene.air.centre_mhz == main.centre_mhz]
+    rows = scene.air.time_s[scene.air.channels[main.centre_mhz]]
     return Found(
         device=device,
         confidence=confidence,

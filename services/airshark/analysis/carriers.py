@@ -7,12 +7,14 @@ import numpy as np
 from services.airshark.analysis.air import Air, Bools, Floats, Ints
 from services.airshark.analysis.movement import MIN_SAMPLES, around, farthest, movement, near_middle, tips
 from services.airshark.analysis.peaks import MIN_OVER_SHOULDERS_DB, Peaks, Picture, shoulder_bins
+from services.airshark.analysis.ranks import median, percentiles
 
 QUIET_PERCENT = 15
 ENOUGH_SAMPLES = 600
 """So many, spread over the time, tell how quiet a bin is."""
 MIN_OVER_DB = 4.5
-NEAR_MHZ = 1.2
+NEAR_MHZ, LIVELY_MHZ = 1.2, 2.4
+"""How far from its place most of its peaks are; those of a lively picture further."""
 MIN_PRESENCE = 0.6
 STEADY_SHARE = 0.6
 PICTURE_MHZ = 0.17
@@ -104,20 +106,40 @@ class CarrierSeen:
         return self.power_swing_db <= limit_db
 
 
-def find_carriers(air: Air, peaks: Peaks, picture: Picture) -> tuple[list[CarrierSeen], Bools]:
+@dataclass(frozen=True)
+class Levels:
+    """How strong each bin of a channel is, with its neighbours."""
+
+    quiet_dbm: Floats
+    usual_dbm: Floats
+
+
+def levels(air: Air, picture: Picture) -> dict[float, Levels]:
+    """Returns them for each channel, by its middle."""
+    found = {}
+    for centre, rows in air.channels.items():
+        # Bin after bin in memory: what is sorted lies side by side.
+        by_bin = np.ascontiguousarray(picture.smooth_dbm[rows[:: len(rows) // ENOUGH_SAMPLES + 1]].T)
+        found[centre] = Levels(
+            *np.percentile(by_bin, (QUIET_PERCENT, 50), axis=1, overwrite_input=True).astype(np.float32)
+        )
+    return found
+
+
+def find_carriers(
+    air: Air, peaks: Peaks, picture: Picture, level: dict[float, Levels]
+) -> tuple[list[CarrierSeen], Bools]:
     """Returns the carriers of all channels, and which peaks belong to those that do not sweep."""
     carriers: list[CarrierSeen] = []
     owned = np.zeros(len(peaks), bool)
     swept = np.zeros(len(peaks), bool)
-    for centre in np.unique(air.centre_mhz):
-        rows = np.flatnonzero(air.centre_mhz == centre)
+    channel = air.centre_mhz[peaks.row]
+    for centre, rows in air.channels.items():
         if len(rows) < MIN_SAMPLES:
             continue
-        # Bin after bin in memory: what is sorted lies side by side.
-        by_bin = np.ascontiguousarray(picture.smooth_dbm[rows[:: len(rows) // ENOUGH_SAMPLES + 1]].T)
-        quiet, usual = np.percentile(by_bin, (QUIET_PERCENT, 50), axis=1, overwrite_input=True)
-        here = air.centre_mhz[peaks.row] == centre
-        places = _humps(quiet, len(rows))
+        here = channel == centre
+        usual = level[centre].usual_dbm
+        places = _humps(level[centre].quiet_dbm, len(rows))
         for place in [*places, None, None]:
             # What lies in the skirts of a stronger one is no hump, but its peaks are there in nearly each
             # sample.
@@ -143,17 +165,18 @@ def _steady(air: Air, peaks: Peaks, rows: Ints, free: Bools) -> int | None:
     place = (peaks.frequency_mhz[mine] - air.first_bin_mhz[rows[0]]) / air.spacing_mhz
     bins = air.dbm.shape[1]
     cells = np.bincount(np.clip(np.rint(place), 0, bins - 1).astype(np.intp), minlength=bins)
-    reach = max(1, round(NEAR_MHZ / air.spacing_mhz))
-    near = np.convolve(cells, np.ones(2 * reach + 1), "same")
-    at = int(near.argmax())
-    close = np.abs(place - at) <= reach
-    if len(np.unique(peaks.row[mine[close]])) < STEADY_SHARE * len(rows):
-        return None
-    return int(np.clip(np.rint(np.median(place[close])), 0, bins - 1))
+    for reach_mhz in (NEAR_MHZ, LIVELY_MHZ):
+        reach = max(1, round(reach_mhz / air.spacing_mhz))
+        near = np.convolve(cells, np.ones(2 * reach + 1), "same")
+        at = int(near.argmax())
+        close = np.abs(place - at) <= reach
+        if len(np.unique(peaks.row[mine[close]])) >= STEADY_SHARE * len(rows):
+            return int(np.clip(np.rint(median(place[close])), 0, bins - 1))
+    return None
 
 
 def _humps(quiet: Floats, count: int) -> list[int]:
-    over = quiet - np.median(quiet)
+    over = quiet - median(quiet)
     least = MIN_OVER_DB + 12 / np.sqrt(count)
     padded = np.pad(over, 3, constant_values=-np.inf)
     windows = np.lib.stride_tricks.sliding_window_view(padded, 7)
@@ -184,20 +207,20 @@ def _measure(
     order = np.lexsort((-peaks.power_dbm[mine], peaks.row[mine]))
     mine = mine[order]
     mine = mine[np.concatenate(([True], np.diff(peaks.row[mine]) != 0))]
-    power = np.median(peaks.power_dbm[mine])
+    power = median(peaks.power_dbm[mine])
     mine = mine[np.abs(peaks.power_dbm[mine] - power) < 8]
     if len(mine) < MIN_SAMPLES:
         return None
     smooth_dbm = picture.smooth_dbm[rows]
     strongest = smooth_dbm.max(axis=1)
     readable = (picture.median_dbm[rows] < power - 6) & (strongest < power + 20)
-    readable &= ~_covered(smooth_dbm, at, float(power), air.spacing_mhz)
+    readable &= ~_covered(smooth_dbm, at, power, air.spacing_mhz)
     presence = len(mine) / max(int(readable.sum()), len(mine), 1)
     if presence < MIN_PRESENCE:
         return None
     seen = peaks.fine_mhz[mine].astype(np.float64)
-    low, mid, high = np.percentile(seen, (15, 50, 85))
-    wander = float(high - low) / 2.07
+    tail_low, low, mid, high, tail_high = percentiles(seen, 3, 15, 50, 85, 97)
+    wander = (high - low) / 2.07
     inner = np.clip(seen, low - 2 * wander, high + 2 * wander)
     follows = np.diff(peaks.row[mine]) == 1
     variance = float(inner.var())
@@ -206,7 +229,7 @@ def _measure(
     third = max(len(seen) // 3, 1)
     some = mine[:: len(mine) // ENOUGH_SAMPLES + 1]
     looked_at = peaks.row[some]
-    bins_dbm, flicker_db = around(air, looked_at, float(mid))
+    bins_dbm, flicker_db = around(air, looked_at, mid)
     centre = float(air.centre_mhz[rows[0]])
     near_dc = bool(abs(mid - centre) < 1.6 * air.spacing_mhz)
     if near_dc:
@@ -216,34 +239,34 @@ def _measure(
     average = np.log10(np.mean(10 ** (picture.smooth_dbm[looked_at] / 10), axis=0)) * 10
     inside = average > average.max() - 10
     near = inside[max(at - 30, 0) : at + 31]
-    swing = np.percentile(peaks.power_dbm[mine], (10, 90))
+    swing = percentiles(peaks.power_dbm[mine], 10, 90)
     # Everything near it that is not stronger is its own: other parts of the same signal.
     owned = free & (np.abs(peaks.frequency_mhz - mid) < max(reach, 3 * wander))
     owned &= peaks.power_dbm < power + 8
-    spread = float(np.median(peaks.spread_mhz[mine]))
+    spread = median(peaks.spread_mhz[mine])
     if wander <= PICTURE_MHZ and spread <= WIDE_MHZ:
         # A burst on top of it makes it wider, and stronger.
         owned &= ~((peaks.spread_mhz > spread + ON_TOP_MHZ) & (peaks.power_dbm > power + ON_TOP_DB))
-    other_tip, tip = sorted(tips(peaks, np.flatnonzero(free), float(mid), float(power)))
+    other_tip, tip = sorted(tips(peaks, np.flatnonzero(free), mid, power))
     carrier = CarrierSeen(
         centre_mhz=centre,
-        frequency_mhz=float(mid),
+        frequency_mhz=mid,
         wander_mhz=wander,
         jumpiness=jumpiness,
         spread_mhz=spread,
         width_mhz=float(near.sum() * air.spacing_mhz),
-        power_dbm=float(power),
-        power_swing_db=float(swing[1] - swing[0]),
-        over_db=float(np.median(peaks.over_db[mine])),
+        power_dbm=power,
+        power_swing_db=swing[1] - swing[0],
+        over_db=median(peaks.over_db[mine]),
         presence=float(presence),
         samples=len(mine),
-        drift_mhz=float(np.median(seen[-third:]) - np.median(seen[:third])),
+        drift_mhz=median(seen[-third:]) - median(seen[:third]),
         near_dc=near_dc,
-        outermost=_is_outermost(air, rows, float(mid)),
-        edge_mhz=float(np.median(peaks.edge_mhz[mine])),
+        outermost=_is_outermost(air, rows, mid),
+        edge_mhz=median(peaks.edge_mhz[mine]),
         cut_share=float(peaks.at_edge[mine].mean()),
         silence=float((strongest < power - SILENCE_BELOW_DB).mean()),
-        tails_mhz=float(np.subtract(*np.percentile(seen, (97, 3)))),
+        tails_mhz=tail_high - tail_low,
         still_mhz=still,
         skirt_mhz=movement(bins_dbm, air.spacing_mhz),
         smooth_mhz=min(float(np.sqrt(variance * max(1 - jumpiness, 0))), still),

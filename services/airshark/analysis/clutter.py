@@ -4,6 +4,7 @@ import numpy as np
 
 from services.airshark.analysis.air import Air, Bools
 from services.airshark.analysis.pulses import Pulses
+from services.airshark.analysis.ranks import median
 
 CELL_MHZ = 1.0
 FLASH_SAMPLES = 2
@@ -18,7 +19,7 @@ def without_clutter(air: Air, pulses: Pulses) -> Pulses:
     clutter = np.zeros(len(pulses), bool)
     for centre in np.unique(pulses.centre_mhz):
         here = np.flatnonzero(pulses.centre_mhz == centre)
-        watched_s = float((air.centre_mhz == centre).sum()) * air.interval_s
+        watched_s = len(air.channels[float(centre)]) * air.interval_s
         clutter[here] = _clutter(pulses.select(here), watched_s)
     return pulses.select(~clutter)
 
@@ -36,5 +37,5 @@ def _clutter(pulses: Pulses, watched_s: float) -> Bools:
     result: Bools = full[place] & (pulses.samples < LONG_SAMPLES)
     for each in np.flatnonzero(full):
         mine = place == each
-        result[mine] &= np.abs(pulses.power_dbm[mine] - np.median(pulses.power_dbm[mine & flash])) < OTHER_DB
+        result[mine] &= np.abs(pulses.power_dbm[mine] - median(pulses.power_dbm[mine & flash])) < OTHER_DB
     return result

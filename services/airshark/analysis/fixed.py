@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Bools, Times
 from services.airshark.analysis.pulses import Pulses
+from services.airshark.analysis.ranks import median, percentiles
 from services.airshark.analysis.rhythm import grid_strength, stretches
 from services.airshark.analysis.spacing import other_spacing, stretched
 
@@ -37,6 +38,15 @@ class FixedGroup:
     features: dict[str, float]
 
 
+@dataclass(frozen=True)
+class _View:
+    """What a channel shows: from the first to the last bin, and for how long."""
+
+    first_mhz: float
+    last_mhz: float
+    watched_s: float
+
+
 def narrow_pulses(pulses: Pulses) -> Bools:
     """Tells which pulses may come from a narrow-band device: not an edge of Wi-Fi, nor a whole frame of
     it."""
@@ -47,6 +57,7 @@ def find_fixed(air: Air, pulses: Pulses, axis_known: float) -> list[FixedGroup]:
     """Returns up to five groups, the largest first; `axis_known` says how sure their frequencies are."""
     groups: list[FixedGroup] = []
     free = narrow_pulses(pulses)
+    views = _views(air)
     for number in range(MAX_GROUPS + MAX_OF_CHANNELS):
         densest = _densest(pulses, free, of_channels=number >= MAX_GROUPS)
         if densest is None:
@@ -57,7 +68,7 @@ def find_fixed(air: Air, pulses: Pulses, axis_known: float) -> list[FixedGroup]:
         members &= np.abs(pulses.power_dbm - middle) < REACH_DB
         if members.sum() < MIN_PULSES:
             break
-        features = _describe(air, pulses, members, free, centre)
+        features = _describe(air, views, pulses, members, free, centre)
         groups.append(FixedGroup(centre, members, features | {"axis_known": axis_known}))
         free &= ~members
     return groups
@@ -104,7 +115,7 @@ def _densest(pulses: Pulses, free: Bools, of_channels: bool) -> tuple[float, flo
     centre, middle = low_mhz + at_column * CELL_MHZ, low_dbm + at_row * CELL_DB
     same_place = np.abs(frequency - centre) < REACH_MHZ + CELL_MHZ
     close = np.logical_and(same_place, np.abs(power - middle) < ALIKE_DB + CELL_DB)
-    return float(np.median(frequency[close])), float(np.median(power[close]))
+    return median(frequency[close]), median(power[close])
 
 
 def _near_channels(frequency_mhz: "npt.NDArray[np.floating]") -> Bools:
@@ -113,24 +124,26 @@ def _near_channels(frequency_mhz: "npt.NDArray[np.floating]") -> Bools:
     return near
 
 
-def _describe(air: Air, pulses: Pulses, members: Bools, free: Bools, centre: float) -> dict[str, float]:
+def _describe(
+    air: Air, views: list[_View], pulses: Pulses, members: Bools, free: Bools, centre: float
+) -> dict[str, float]:
     mine = pulses.select(members)
     whole = mine.select(mine.whole) if mine.whole.any() else mine
     duration = whole.duration_s * 1e3
-    seconds = _visible_s(air, centre)
+    seconds = max(sum(each.watched_s for each in views if each.first_mhz <= centre <= each.last_mhz), 1e-3)
     near = np.abs(pulses.frequency_mhz - centre)
     around = free & (near > NEIGHBOURS_MHZ[0]) & (near < NEIGHBOURS_MHZ[1])
     gaps = mine.start_s[1:] - mine.end_s[:-1]
     followed = (np.abs(gaps - GAP_S) < 2.2 * air.interval_s) & (np.diff(mine.visit) == 0)
-    middle = float(np.median(mine.power_dbm))
+    middle = median(mine.power_dbm)
     alike = free & (np.abs(pulses.power_dbm - middle) < ALIKE_DB) & (near > NEIGHBOURS_MHZ[0])
     stretch = stretches(mine.start_s, mine.visit)
     strength, _ = grid_strength(mine.start_s, stretch, np.array([625e-6, 5e-3]))
-    view = float(np.median(mine.centre_mhz))
+    view = median(mine.centre_mhz)
     other_mhz = stretched(centre, view, other_spacing(air.spacing_mhz) / air.spacing_mhz)
-    shares = np.percentile(duration, (10, 50, 90))
+    shares = percentiles(duration, 10, 50, 90)
     # What a hopper of this power would leave here, by what it has elsewhere.
-    part = 2 * REACH_MHZ / _band_mhz(air)
+    part = 2 * REACH_MHZ / _band_mhz(air, views)
     long_elsewhere = float((pulses.duration_s[alike] > LONG_S).sum()) * part
     airtime_elsewhere_s = float(pulses.duration_s[alike].sum()) * part
     return {
@@ -138,9 +151,9 @@ def _describe(air: Air, pulses: Pulses, members: Bools, free: Bools, centre: flo
         "per_s": len(mine) / seconds,
         "duty": float(mine.duration_s.sum() / seconds),
         "over_neighbours": len(mine) / (float(around.sum()) / 4.7 + 1),
-        "duration_p10_ms": float(shares[0]),
-        "duration_p50_ms": float(shares[1]),
-        "duration_p90_ms": float(shares[2]),
+        "duration_p10_ms": shares[0],
+        "duration_p50_ms": shares[1],
+        "duration_p90_ms": shares[2],
         "longest_ms": float(duration.max()),
         "long_share": float((duration > 0.55).mean()),
         "oversize_share": float((duration > 4.7).mean()),
@@ -156,14 +169,14 @@ def _describe(air: Air, pulses: Pulses, members: Bools, free: Bools, centre: flo
         # Where it lies if the bins are not as far apart as it seems.
         "other_off_mhz": float(abs(other_mhz - nearest_channel_mhz(other_mhz))),
         "ble_off_mhz": float(min(abs(centre - each) for each in BLE_ADVERTISING_MHZ)),
-        "over_db": float(np.median(mine.over_db)),
+        "over_db": median(mine.over_db),
         "whole_share": float(mine.whole.mean()),
         "interval_ms": air.interval_s * 1e3,
         # What hops is as strong elsewhere, and keeps to its slots here too.
         "alike_elsewhere": float(alike.sum()) / len(mine),
         "long_over_alike": float((mine.duration_s > LONG_S).sum()) / (long_elsewhere + 1),
         "airtime_over_alike": float(mine.duration_s.sum()) / (airtime_elsewhere_s + LONG_S),
-        "alike_duration_ms": float(np.median(pulses.duration_s[alike]) * 1e3) if alike.any() else 0.0,
+        "alike_duration_ms": median(pulses.duration_s[alike]) * 1e3 if alike.any() else 0.0,
         "grid_625": float(strength[0]),
         "grid_5000": float(strength[1]),
         "duration_sd_ms": float(duration.std()),
@@ -177,14 +190,18 @@ def nearest_channel_mhz(frequency_mhz: "npt.ArrayLike") -> Times:
     return middle
 
 
-def _band_mhz(air: Air) -> float:
+def _views(air: Air) -> list[_View]:
+    """Returns what each channel shows."""
+    width_mhz = (air.dbm.shape[1] - 1) * air.spacing_mhz
+    found = []
+    for rows in air.channels.values():
+        first_mhz = float(air.first_bin_mhz[rows[0]])
+        found.append(_View(first_mhz, first_mhz + width_mhz, len(rows) * air.interval_s))
+    return found
+
+
+def _band_mhz(air: Air, views: list[_View]) -> float:
     """Returns how much of the band all channels together show."""
-    first, view_mhz = air.first_bin_mhz, air.dbm.shape[1] * air.spacing_mhz
-    return float(min(first.max() - first.min() + view_mhz, len(np.unique(first)) * view_mhz))
-
-
-def _visible_s(air: Air, frequency_mhz: float) -> float:
-    """Returns for how long a frequency was in view."""
-    last = air.first_bin_mhz + (air.dbm.shape[1] - 1) * air.spacing_mhz
-    inside = (air.first_bin_mhz <= frequency_mhz) & (frequency_mhz <= last)
-    return max(float(inside.sum()) * air.interval_s, 1e-3)
+    view_mhz = air.dbm.shape[1] * air.spacing_mhz
+    first = [each.first_mhz for each in views]
+    return float(min(max(first) - min(first) + view_mhz, len(first) * view_mhz))

@@ -70,8 +70,7 @@ class Between:
 def between_channels(scene: Scene, believed: list[CarrierSeen]) -> list[Between]:
     """Returns the carriers at the borders of channels, or between them; `believed` have more than a skirt."""
     found = []
-    centres = [float(each) for each in np.unique(scene.air.centre_mhz)]
-    for lower, upper in pairwise([None, *centres, None]):
+    for lower, upper in pairwise([None, *scene.air.channels, None]):
         sides = (_at_edge(scene, lower, 1), _at_edge(scene, upper, -1))
         views = [each for each in sides if each is not None]
         if len(views) < 2 or not _show_one(*views):
@@ -123,7 +122,7 @@ def _at_edge(scene: Scene, centre_mhz: float | None, side: int) -> CarrierSeen |
 def found_between(scene: Scene, gap: Between, device: Device) -> Found:
     """Returns the device whose carrier lies there."""
     stronger = max(gap.views, key=lambda each: each.power_dbm)
-    times = scene.air.time_s[scene.air.centre_mhz == stronger.centre_mhz]
+    times = scene.air.time_s[scene.air.channels[stronger.centre_mhz]]
     return Found(
         device=device,
         confidence=CONFIDENCE,

@@ -4,6 +4,7 @@ import numpy as np
 
 from services.airshark.analysis.air import Air, Bools
 from services.airshark.analysis.pulses import Pulses
+from services.airshark.analysis.ranks import median, percentiles
 from services.airshark.analysis.rhythm import grid_strength, stretches
 from services.airshark.analysis.slots import BLUETOOTH_SLOT_S
 
@@ -25,6 +26,12 @@ BURST_SAMPLES = 2
 ANSWERED_S, SAME_MHZ, AHEAD = 1.1e-3, 0.6, 5
 """What comes so soon on the same frequency, among the next few pulses, is an answer within a frame."""
 FAMILIES = {"one_slot": (0.17, 0.52), "phone": (0.52, 0.86), "multi_slot": (1.2, 3.3), "short": (0.0, 0.66)}
+FAMILY_FEATURES = (
+    "count", "grid_625", "on_625_per_s", "grid_1250", "grid_3750", "grid_5000", "on_5000_per_s",
+    "grid_10000", "on_10000_per_s", "grid_833", "grid_312", "grid_7500", "duration_sd_ms", "length_ms",
+    "spread_mhz", "span_mhz", "whole_mhz", "phone_mhz", "even_mhz", "places", "again_at_5ms",
+    "again_at_10ms", "again_soon", "next_slot",
+)  # fmt: skip
 
 
 def by_power(pulses: Pulses) -> list[Pulses]:
@@ -38,7 +45,7 @@ def by_power(pulses: Pulses) -> list[Pulses]:
 def within(group: Pulses) -> list[Pulses]:
     """Cuts the bursts of a group of many powers more finely: flashes, above all those of an oven, fill the
     valleys between its stations."""
-    low, high = np.percentile(group.power_dbm, (5, 95))
+    low, high = percentiles(group.power_dbm, 5, 95)
     if high - low < WIDE_DB:
         return []
     return _cut(group.select(group.samples >= BURST_SAMPLES), FINE_DB, FINE_VALLEY)
@@ -80,7 +87,7 @@ def describe_hops(air: Air, pulses: Pulses) -> dict[str, float]:
     features = {
         "per_s": len(pulses) / watched_s,
         "power_sd_db": float(pulses.power_dbm.std()) if len(pulses) else 0.0,
-        "over_db": float(np.median(pulses.over_db)) if len(pulses) else 0.0,
+        "over_db": median(pulses.over_db) if len(pulses) else 0.0,
         "span_mhz": float(np.ptp(pulses.frequency_mhz)) if len(pulses) else 0.0,
         "places": float(len(np.unique(np.rint(pulses.frequency_mhz)))) / max(len(pulses), 1),
         "whole_share": len(whole) / max(len(pulses), 1),
@@ -100,13 +107,19 @@ def describe_hops(air: Air, pulses: Pulses) -> dict[str, float]:
 
 
 def _family(name: str, pulses: Pulses, watched_s: float) -> dict[str, float]:
-    """Returns rhythm and place of the pulses of some length."""
+    """Returns rhythm and place of the pulses of some length; all are 0 if there are none."""
+    values = dict.fromkeys(FAMILY_FEATURES, 0.0)
+    if len(pulses):
+        values |= _rhythm(pulses, watched_s) | _places(pulses)
+    return {f"{name}_{key}": float(value) for key, value in values.items()}
+
+
+def _rhythm(pulses: Pulses, watched_s: float) -> dict[str, float]:
     stretch = stretches(pulses.start_s, pulses.visit)
     slot_s = BLUETOOTH_SLOT_S
     fixed = np.array([slot_s, 2 * slot_s, 3.75e-3, 5e-3, 10e-3, 10e-3 / 12, slot_s / 2, 7.5e-3])
     strength, amount = grid_strength(pulses.start_s, stretch, fixed)
-    frequency = pulses.frequency_mhz.astype(np.float64)
-    values = {
+    return {
         "count": float(len(pulses)),
         "grid_625": strength[0],
         "on_625_per_s": amount[0] / watched_s,
@@ -119,29 +132,32 @@ def _family(name: str, pulses: Pulses, watched_s: float) -> dict[str, float]:
         "grid_833": strength[5],
         "grid_312": strength[6],
         "grid_7500": strength[7],
-        "duration_sd_ms": float(pulses.duration_s.std() * 1e3) if len(pulses) else 0.0,
-        "length_ms": float(np.median(pulses.duration_s) * 1e3) if len(pulses) else 0.0,
-        "spread_mhz": float(np.median(pulses.spread_mhz)) if len(pulses) else 0.0,
-        "span_mhz": float(np.ptp(frequency)) if len(pulses) else 0.0,
-        # Bluetooth and controllers send on whole MHz, phones that hop on a grid of their own.
-        "whole_mhz": float(np.cos(2 * np.pi * frequency).mean()) if len(pulses) else 0.0,
-        "phone_mhz": float(abs(np.exp(2j * np.pi * frequency / PHONE_STEP_MHZ).mean()))
-        if len(pulses)
-        else 0.0,
-        "even_mhz": float(abs(np.exp(1j * np.pi * frequency).mean())) if len(pulses) else 0.0,
-        "places": float(len(np.unique(np.rint(frequency)))) / max(len(pulses), 1),
+        "duration_sd_ms": float(pulses.duration_s.std() * 1e3),
+        "length_ms": median(pulses.duration_s) * 1e3,
         "again_at_5ms": _again(pulses, 5e-3, 0.25e-3),
         "again_at_10ms": _again(pulses, 10e-3, 0.25e-3),
         "again_soon": _again(pulses, 0.75e-3, 0.6e-3),
         "next_slot": _follows(pulses, BLUETOOTH_SLOT_S),
     }
-    return {f"{name}_{key}": float(value) for key, value in values.items()}
+
+
+def _places(pulses: Pulses) -> dict[str, float]:
+    frequency = pulses.frequency_mhz.astype(np.float64)
+    return {
+        "spread_mhz": median(pulses.spread_mhz),
+        "span_mhz": float(np.ptp(frequency)),
+        # Bluetooth and controllers send on whole MHz, phones that hop on a grid of their own.
+        "whole_mhz": float(np.cos(2 * np.pi * frequency).mean()),
+        "phone_mhz": float(abs(np.exp(2j * np.pi * frequency / PHONE_STEP_MHZ).mean())),
+        "even_mhz": float(abs(np.exp(1j * np.pi * frequency).mean())),
+        "places": float(len(np.unique(np.rint(frequency)))) / len(pulses),
+    }
 
 
 def _raster(name: str, pulses: Pulses, watched_s: float) -> dict[str, float]:
     """Returns how well the pulses keep to frames of some length."""
     strength, amount = grid_strength(pulses.start_s, stretches(pulses.start_s, pulses.visit), RASTERS_S)
-    best, usual = int(strength.argmax()), float(np.median(strength))
+    best, usual = int(strength.argmax()), median(strength)
     return {
         f"{name}_raster": float(strength[best]),
         f"{name}_on_raster_per_s": float(amount[best]) / watched_s,

@@ -3,8 +3,9 @@
 import numpy as np
 
 from services.airshark.analysis.air import Air, Bools, Ints, Times
-from services.airshark.analysis.carriers import CarrierSeen
+from services.airshark.analysis.carriers import CarrierSeen, Levels
 from services.airshark.analysis.peaks import Peaks, Picture
+from services.airshark.analysis.ranks import median, percentiles
 from services.airshark.analysis.rhythm import Lines, stretches
 
 OVEN_MHZ = (2425.0, 2485.0)
@@ -18,15 +19,20 @@ REACH_MHZ = 7.0
 USUAL_PERCENT = 75
 CLEAR_LINE, CLEAR_OVER_CONTROL, CLEAR_BURST_MS, CLEAR_SWEEP_MHZ = 0.75, 2.2, 4.6, 0.5
 """Bursts that keep so close to the mains, are longer than any frame of ZigBee, and sweep are an oven's."""
-CLEAR_ON, CLEAR_ON_OVER_CONTROL = 0.35, 2.4
+CLEAR_ON, CLEAR_LIT, CLEAR_ON_OVER_CONTROL = 0.35, 0.3, 2.4
 LEAST_CONTROL = 0.02
-LIT_DB, ENOUGH_SAMPLES = 3.0, 600
+LIT_DB = 3.0
 PICTURE_MHZ = 18.0
 """So far from the middle of a view a picture changes its bins."""
 
 
 def describe_mains(
-    air: Air, peaks: Peaks, picture: Picture, carriers: list[CarrierSeen], free: Bools
+    air: Air,
+    peaks: Peaks,
+    picture: Picture,
+    level: dict[float, Levels],
+    carriers: list[CarrierSeen],
+    free: Bools,
 ) -> tuple[dict[str, float], Bools]:
     """Returns the features of everything in the oven's part of the band that is no carrier, and which peaks
     are those of an oven beyond doubt."""
@@ -44,13 +50,13 @@ def describe_mains(
     if length_s.max() < MIN_VISIT_S:
         return features, none
     lines = Lines(air.time_s[rows], stretch, np.concatenate((LINES_HZ, CONTROLS_HZ)), air.interval_s)
-    centres = np.unique(air.centre_mhz[rows])
-    features |= _lit(air, picture, carriers, rows, lines)
+    looked_at = {each: here for each, here in air.channels.items() if looks_there[here[0]]}
+    features |= _lit(air, picture, level, carriers, looked_at, rows, lines)
     if inside.sum() < MIN_PEAKS:
         return features, none
     # An oven keeps to the mains where it is seen, and in another view something else may be there more often.
     channel = air.centre_mhz[peaks.row]
-    places = [_densest(air, peaks, inside), *(inside & (channel == each) for each in centres)]
+    places = [_densest(air, peaks, inside), *(inside & (channel == each) for each in looked_at)]
     inside = max(
         (each for each in places if each.sum() >= MIN_PEAKS),
         key=lambda each: _keeping(lines, _on(air, peaks, each)[rows]),
@@ -60,11 +66,11 @@ def describe_mains(
     power = np.full(len(air), -np.inf)
     np.maximum.at(power, peaks.row[inside], peaks.power_dbm[inside])
     # What is stronger now and then is something else, which would hide the rhythm of the rest.
-    usual_dbm = np.percentile(power[on > 0], USUAL_PERCENT)
+    usual_dbm = percentiles(power[on > 0], USUAL_PERCENT)[0]
     long_on = _long_runs(air, on.astype(bool))
     # The strongest look tells most: an oven fills one channel more than others.
     share = np.bincount(stretch, long_on[rows]) / np.maximum(np.bincount(stretch), 1)
-    features["on_share"] = max(float(on[air.centre_mhz == each].mean()) for each in centres)
+    features["on_share"] = max(float(on[here].mean()) for here in looked_at.values())
     features["long_share"] = float(share.max())
     for name, activity in (
         ("on", on[rows]),
@@ -72,7 +78,7 @@ def describe_mains(
         ("field", 10 ** ((np.minimum(power[rows], usual_dbm) - usual_dbm) / 20)),
     ):
         features |= _lines(name, lines.strength(activity))
-    features["middle_mhz"] = float(np.median(peaks.frequency_mhz[inside]))
+    features["middle_mhz"] = median(peaks.frequency_mhz[inside])
     features["power_dbm"] = float(usual_dbm)
     features |= _sweep(air, peaks, inside, long_on)
     return features, inside & long_on[peaks.row] if is_oven(features) else none
@@ -109,7 +115,13 @@ def _lines(name: str, strength: Times) -> dict[str, float]:
 
 
 def _lit(
-    air: Air, picture: Picture, carriers: list[CarrierSeen], rows: Ints, lines: Lines
+    air: Air,
+    picture: Picture,
+    level: dict[float, Levels],
+    carriers: list[CarrierSeen],
+    looked_at: dict[float, Ints],
+    rows: Ints,
+    lines: Lines,
 ) -> dict[str, float]:
     """Returns how well the bins of one channel keep to the mains that are stronger than they usually are.
 
@@ -117,16 +129,14 @@ def _lit(
     A picture follows the mains too.
     """
     strengths = [np.zeros(len(LINES_HZ) + len(CONTROLS_HZ))]
-    for centre in np.unique(air.centre_mhz[rows]):
-        here = air.centre_mhz[rows] == centre
+    for centre, here in looked_at.items():
         if any(each.broad and abs(each.frequency_mhz - centre) < PICTURE_MHZ for each in carriers):
             continue
-        smooth_dbm = picture.smooth_dbm[rows[here]]
-        usual_dbm = np.median(smooth_dbm[:: len(smooth_dbm) // ENOUGH_SAMPLES + 1], axis=0)
-        share = np.zeros(len(rows))
-        lit = (smooth_dbm > usual_dbm + LIT_DB).view(np.uint8)
+        smooth_dbm = picture.smooth_dbm[here]
+        share = np.zeros(len(air))
+        lit = (smooth_dbm > level[centre].usual_dbm + LIT_DB).view(np.uint8)
         share[here] = lit.sum(axis=1, dtype=np.uint16) / smooth_dbm.shape[1]
-        strengths.append(lines.strength(share))
+        strengths.append(lines.strength(share[rows]))
     return _lines("lit", max(strengths, key=_over_control))
 
 
@@ -144,6 +154,14 @@ def keeps_to_mains(mains: dict[str, float]) -> bool:
     """
     line = max(mains["on_50_hz"], mains["on_60_hz"])
     return line > max(CLEAR_ON, CLEAR_ON_OVER_CONTROL * mains["on_control"])
+
+
+def lights_up(mains: dict[str, float]) -> bool:
+    """Tells whether many bins are stronger with each cycle of the mains: an oven beside a strong carrier, of
+    which some peaks say where it is."""
+    line = max(mains["lit_50_hz"], mains["lit_60_hz"])
+    clear = line > max(CLEAR_LIT, CLEAR_ON_OVER_CONTROL * mains["lit_control"])
+    return clear and mains["middle_mhz"] > 0
 
 
 def _densest(air: Air, peaks: Peaks, inside: Bools) -> Bools:
@@ -190,18 +208,18 @@ def _sweep(air: Air, peaks: Peaks, inside: Bools, long_on: Bools) -> dict[str, f
     mine = mine[order]
     mine = mine[np.concatenate(([True], np.diff(peaks.row[mine]) != 0))]
     frequency = peaks.frequency_mhz[mine].astype(np.float64)
-    low, middle, high = np.percentile(frequency, (10, 50, 90))
+    low, middle, high = percentiles(frequency, 10, 50, 90)
     follows = np.diff(peaks.row[mine]) == 1
     steps = np.abs(np.diff(frequency)[follows])
-    swing = np.percentile(peaks.power_dbm[mine], (10, 90))
+    swing = percentiles(peaks.power_dbm[mine], 10, 90)
     return {
-        "sweep_mhz": float(high - low),
-        "middle_mhz": float(middle),
-        "step_mhz": float(np.median(steps)) if len(steps) else 0.0,
+        "sweep_mhz": high - low,
+        "middle_mhz": middle,
+        "step_mhz": median(steps) if len(steps) else 0.0,
         "smooth_share": float((steps < 1.0).mean()) if len(steps) else 0.0,
-        "swing_db": float(swing[1] - swing[0]),
-        "power_dbm": float(np.percentile(peaks.power_dbm[mine], 75)),
-        "spread_mhz": float(np.median(peaks.spread_mhz[mine])),
+        "swing_db": swing[1] - swing[0],
+        "power_dbm": percentiles(peaks.power_dbm[mine], 75)[0],
+        "spread_mhz": median(peaks.spread_mhz[mine]),
         "burst_ms": _burst_ms(air, long_on),
     }
 
@@ -211,7 +229,7 @@ def _burst_ms(air: Air, long_on: Bools) -> float:
     step = np.diff(long_on.astype(np.int8), prepend=0, append=0)
     begin, end = np.flatnonzero(step == 1), np.flatnonzero(step == -1) - 1
     length = air.time_s[end] - air.time_s[begin] + air.interval_s
-    return float(np.percentile(length, 60) * 1e3) if len(length) else 0.0
+    return percentiles(length, 60)[0] * 1e3 if len(length) else 0.0
 
 
 def _names() -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,18 @@ class Trees:
     def probability(self, features: dict[str, float]) -> float:
         """Returns how likely the answer is yes."""
         row = np.array([features[name] for name in self.names], np.float32)
-        trees = np.arange(len(self.feature))
-        at = np.zeros(len(trees), np.int64)
+        at, below, above = self._places
         for _ in range(self.depth):
-            goes_below = row[self.feature[trees, at]] <= self.threshold[trees, at]
-            at = np.where(goes_below, self.below[trees, at], self.above[trees, at])
-        score = self.base + float(self.value[trees, at].sum())
+            goes_below = row.take(self.feature.take(at)) <= self.threshold.take(at)
+            at = np.where(goes_below, below.take(at), above.take(at))
+        score = self.base + float(self.value.take(at).sum())
         return float(1 / (1 + np.exp(-score)))
+
+    @cached_property
+    def _places(self) -> "tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]":
+        """Where each tree begins, and where it goes on from each node, if the nodes of all lie in one row."""
+        begin = np.arange(len(self.feature)) * self.feature.shape[1]
+        return begin, begin[:, None] + self.below, begin[:, None] + self.above
 
 
 @dataclass(frozen=True)

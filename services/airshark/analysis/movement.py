@@ -4,6 +4,7 @@ import numpy as np
 
 from services.airshark.analysis.air import Air, Floats, Ints, Times
 from services.airshark.analysis.peaks import Peaks
+from services.airshark.analysis.ranks import median, percentiles
 
 MIN_SAMPLES = 8
 MIN_IN_VISIT = 60
@@ -54,7 +55,7 @@ def near_middle(seen: Times, centre_mhz: float, spacing_mhz: float) -> float:
     seems to jump: there the distance from the bin counts.
     """
     place = np.abs(seen - centre_mhz) / spacing_mhz
-    if abs(np.median(place) - 1) < ON_BIN:
+    if abs(median(place) - 1) < ON_BIN:
         return _deviation(np.abs(place - 1)) * spacing_mhz
     return _deviation(seen)
 
@@ -79,5 +80,5 @@ def _deviation(values: "Floats | Times") -> float:
     values = values[np.isfinite(values)]
     if len(values) < MIN_SAMPLES:
         return float("inf")
-    low, high = np.percentile(values, (15, 85))
-    return float(high - low) / 2.07
+    low, high = percentiles(values, 15, 85)
+    return (high - low) / 2.07

@@ -67,35 +67,36 @@ class Picture:
 def find_peaks(air: Air) -> tuple[Peaks, Picture]:
     """Returns the peaks of all samples."""
     linear = np.exp(air.dbm * np.float32(np.log(10) / 10))
-    padded = np.pad(linear, ((0, 0), (1, 1)))
-    smooth = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
+    smooth = linear.copy()
+    smooth[:, 1:] += linear[:, :-1]
+    smooth[:, :-1] += linear[:, 1:]
     np.maximum(smooth, 1e-30, out=smooth)
     smooth_db = 10 * np.log10(smooth)
     half = smooth.shape[1] // 2
     median = np.partition(smooth_db, half, axis=1)[:, half]
     found: list[Peaks] = []
-    rows = np.arange(len(air))
-    left = smooth_db.copy()
-    bins = np.arange(smooth.shape[1])
+    bins = np.arange(smooth.shape[1], dtype=np.int16)
+    # Of the samples that may have another peak: which they are, their levels, and those of bins without one.
+    rows, own_db, power, usual_db, left_db = np.arange(len(air)), smooth_db, linear, median, smooth_db.copy()
     for _ in range(PEAKS_PER_SAMPLE):
-        top = left[rows].argmax(axis=1)
-        level = left[rows, top]
-        go = level > median[rows] + MIN_OVER_MEDIAN_DB
-        rows, top, level = rows[go], top[go], level[go]
+        top = left_db.argmax(axis=1)
+        level = left_db[np.arange(len(top)), top]
+        go = level > usual_db + MIN_OVER_MEDIAN_DB
+        if not go.all():
+            rows, own_db, power, usual_db, left_db = (
+                each[go] for each in (rows, own_db, power, usual_db, left_db)
+            )
+            top, level = top[go], level[go]
         if not len(rows):
             break
-        inside = _grow(smooth_db[rows], top, level, bins)
+        inside = _grow(own_db, top, level, bins)
         genuine = np.ones(len(rows), bool)
         if found:
             # The strongest one cannot be the skirt of another within the view, nor hang together with one.
-            alone = ~(inside & (smooth_db[rows] > level[:, None])).any(axis=1)
-            genuine = alone & _stands_out(smooth_db[rows], top, level, air.spacing_mhz)
-        part = linear[rows] * inside
-        found.append(_measure(air, rows, part, inside, level - median[rows], bins).select(genuine))
-        guard = np.abs(bins - top[:, None]) <= 2
-        masked = left[rows]
-        masked[inside | guard] = -np.inf
-        left[rows] = masked
+            alone = ~(inside & (own_db > level[:, None])).any(axis=1)
+            genuine = alone & _stands_out(own_db, top, level, air.spacing_mhz)
+        found.append(_measure(air, rows, power * inside, inside, level - usual_db, bins).select(genuine))
+        left_db[inside | (np.abs(bins - top[:, None].astype(np.int16)) <= 2)] = -np.inf
     if not found:
         return _none(), Picture(median, smooth_db)
     peaks = Peaks(*(np.concatenate([getattr(each, name.name) for each in found]) for name in fields(Peaks)))
@@ -103,13 +104,13 @@ def find_peaks(air: Air) -> tuple[Peaks, Picture]:
 
 
 def _grow(
-    smooth_db: Floats, top: "npt.NDArray[np.intp]", level: Floats, bins: "npt.NDArray[np.intp]"
+    smooth_db: Floats, top: "npt.NDArray[np.intp]", level: Floats, bins: "npt.NDArray[np.int16]"
 ) -> Bools:
     """Returns which bins hang together with the peak and lie within 10 dB of it."""
     low = smooth_db < (level - GROW_WITHIN_DB)[:, None]
-    at = top[:, None]
-    lower = np.where(low & (bins < at), bins, -1).max(axis=1)
-    upper = np.where(low & (bins > at), bins, len(bins)).min(axis=1)
+    at = top[:, None].astype(np.int16)
+    lower = np.where(low & (bins < at), bins, np.int16(-1)).max(axis=1)
+    upper = np.where(low & (bins > at), bins, np.int16(len(bins))).min(axis=1)
     inside: Bools = (bins > lower[:, None]) & (bins < upper[:, None])
     return inside
 
@@ -118,14 +119,11 @@ def _stands_out(smooth_db: Floats, top: "npt.NDArray[np.intp]", level: Floats, s
     """Tells peaks from the skirts of stronger ones: both shoulders must be lower."""
     count = smooth_db.shape[1]
     near, far = shoulder_bins(spacing)
-    rows = np.arange(len(top))
     result = np.ones(len(top), bool)
     for sign in (-1, 1):
-        lowest = np.full(len(top), np.inf, np.float32)
-        for distance in range(near, far + 1):
-            at = top + sign * distance
-            value = smooth_db[rows, np.clip(at, 0, count - 1)]
-            lowest = np.minimum(lowest, np.where((at >= 0) & (at < count), value, np.inf))
+        at = top[:, None] + sign * np.arange(near, far + 1)
+        value = np.take_along_axis(smooth_db, np.clip(at, 0, count - 1), axis=1)
+        lowest = np.where((at >= 0) & (at < count), value, np.float32(np.inf)).min(axis=1)
         # At the border of the band one shoulder must do.
         result &= ~np.isfinite(lowest) | (lowest < level - MIN_OVER_SHOULDERS_DB)
     return result
@@ -143,7 +141,7 @@ def _measure(
     part: Floats,
     inside: Bools,
     over_db: Floats,
-    bins: "npt.NDArray[np.intp]",
+    bins: "npt.NDArray[np.int16]",
 ) -> Peaks:
     total = part.sum(axis=1)
     axis = bins.astype(np.float32)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 
@@ -13,9 +14,10 @@ from services.airshark.analysis.fixed import (
 )
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.hopping import by_power, describe_hops, within
-from services.airshark.analysis.mains import is_oven, keeps_to_mains
+from services.airshark.analysis.mains import is_oven, keeps_to_mains, lights_up
 from services.airshark.analysis.model import Model, Trees
 from services.airshark.analysis.pulses import Pulses
+from services.airshark.analysis.ranks import median
 from services.airshark.analysis.scene import Scene
 from services.airshark.analysis.slots import SLOTS_S, keep_other_slots, own_pulses, without
 
@@ -30,7 +32,7 @@ CERTAIN = 0.9
 CONNECTION = 0.95
 """How sure pulses that take turns on even frequencies are a connection."""
 OVEN_REACH_MHZ = 2.0
-CLEAR_OVEN, BEYOND_DOUBT = 0.92, 0.97
+CLEAR_OVEN, LIT_OVEN, BEYOND_DOUBT = 0.92, 0.75, 0.97
 LEAST_SWEEP_MHZ, LEAST_OVER_CONTROL = 1.0, 1.6
 STAYS_MHZ = 1.6
 """An oven sweeps further."""
@@ -38,6 +40,9 @@ OF_CHANNEL_MHZ = 1.0
 SAME_CHANNEL_MHZ, MAY_BE_STATION = 0.5, 0.3
 ALIKE_DB = 6.0
 MAY_BE_THERE, CLEAR_DB = 0.25, 20.0
+ADVERTISING_MHZ, APART_MHZ, SAME_DB, SAME_SHARE = 0.8, 10.0, 4.0, 1.6
+MAY_ADVERTISE, ADVERTISES, ON_TWO_CHANNELS = 0.3, 0.5, 0.85
+"""Pulses on two channels of advertisers that are so likely of one, and how sure both together are."""
 FINER = 0.7
 """Less likely, a part of a group that as a whole shows nothing is believed to be nothing."""
 MIN_LEFT = 12
@@ -49,7 +54,13 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
     found: list[Found] = []
     if scene.has_pulses:
         free = np.ones(len(scene.pulses), bool)
-        named = [(group, *_kind_of(group, model)) for group in scene.fixed]
+        advertises = _on_two_channels(scene, model)
+        named = [
+            (group, Device.BLE, ON_TWO_CHANNELS, False)
+            if any(group is each for each in advertises)
+            else (group, *_kind_of(group, model))
+            for group in scene.fixed
+        ]
         networks = [group.frequency_mhz for group, kind, _, sure in named if kind is Device.ZIGBEE and sure]
         for group, kind, confidence, certain in named:
             if kind is not Device.ZIGBEE and _is_station(group, networks, model):
@@ -66,6 +77,8 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
     probability = trees.probability(scene.mains)
     if is_oven(scene.mains):
         probability = max(probability, CLEAR_OVEN)
+    elif lights_up(scene.mains):
+        probability = max(probability, LIT_OVEN)
     if probability >= trees.least and _may_be_oven(scene.mains):
         oven = _microwave(scene, probability, certain=_is_certain(probability, trees))
         if not any(_explains(each, scene.mains) for each in found):
@@ -85,7 +98,7 @@ def _may_be_oven(mains: dict[str, float]) -> bool:
     keeps to them too well for that."""
     follows = max(mains[f"{each}_over_control"] for each in ("on", "field", "lit")) > LEAST_OVER_CONTROL
     sweeps = mains["burst_ms"] > 0 and mains["sweep_mhz"] > LEAST_SWEEP_MHZ
-    return is_oven(mains) or (sweeps and follows) or keeps_to_mains(mains)
+    return is_oven(mains) or (sweeps and follows) or keeps_to_mains(mains) or lights_up(mains)
 
 
 def _is_part(found: Found, oven: Found, taken_away: bool) -> bool:
@@ -126,6 +139,33 @@ def _kind_of(group: FixedGroup, model: Model) -> tuple[Device | None, float, boo
     return (Device.UNKNOWN, 0.5, False) if strange else (None, 0.0, False)
 
 
+def _on_two_channels(scene: Scene, model: Model) -> list[FixedGroup]:
+    """Returns the groups of an advertiser that shows on two of its three channels."""
+    trees = model.decisions["ble_advertising"]
+    groups = [each for each in scene.fixed if each.features["ble_off_mhz"] < ADVERTISING_MHZ]
+    for one, other in combinations(groups, 2):
+        if not _send_the_same(scene.pulses, one, other):
+            continue
+        less, more = sorted(trees.probability(each.features) for each in (one, other))
+        if less > MAY_ADVERTISE and more > ADVERTISES:
+            return [one, other]
+    return []
+
+
+def _send_the_same(pulses: Pulses, one: FixedGroup, other: FixedGroup) -> bool:
+    """Tells whether groups on two frequencies are equally strong, with as many pulses of the same length."""
+    if abs(one.frequency_mhz - other.frequency_mhz) < APART_MHZ:
+        return False
+    weaker_dbm, stronger_dbm = sorted(median(pulses.power_dbm[each.members]) for each in (one, other))
+    if stronger_dbm - weaker_dbm > SAME_DB:
+        return False
+    for name in ("per_s", "duration_p50_ms"):
+        less, more = sorted(each.features[name] for each in (one, other))
+        if more > SAME_SHARE * less:
+            return False
+    return True
+
+
 def _fixed(scene: Scene, group: FixedGroup, kind: Device, confidence: float, certain: bool) -> Found:
     mine = scene.pulses.select(group.members)
     center = group.frequency_mhz
@@ -140,7 +180,7 @@ def _fixed(scene: Scene, group: FixedGroup, kind: Device, confidence: float, cer
         certain=certain,
         center_mhz=center,
         bandwidth_mhz=2.0 if kind is not Device.UNKNOWN else group.features["width_mhz"],
-        rssi_dbm=float(np.median(mine.power_dbm)),
+        rssi_dbm=median(mine.power_dbm),
         duty_cycle=min(group.features["duty"], 1.0),
         first_s=float(mine.start_s.min()),
         last_s=float(mine.end_s.max()),
@@ -259,7 +299,7 @@ def _answers(scene: Scene, group: Pulses, model: Model) -> Iterator[tuple[Device
         features = describe_hops(scene.air, left)
         chances = _chances(features, model, sure)
         # What looked like another one beside a network that is certain still does without its pulses.
-        clear = not sure or np.median(left.over_db) > CLEAR_DB
+        clear = not sure or median(left.over_db) > CLEAR_DB
         yield from (each for each in unsure if clear and chances[each[0]] >= MAY_BE_THERE)
         unsure = []
         if not clear:
@@ -328,7 +368,7 @@ def _hopper(scene: Scene, device: Device, stations: list[_Answer], certain: bool
         certain=certain,
         center_mhz=center,
         bandwidth_mhz=band,
-        rssi_dbm=max(float(np.median(each.power_dbm)) for each in heard),
+        rssi_dbm=max(median(each.power_dbm) for each in heard),
         duty_cycle=float(min(in_view * band / min(view_mhz, band), 1.0)),
         first_s=min(float(each.start_s.min()) for each in heard),
         last_s=max(float(each.end_s.max()) for each in heard),

@@ -21,8 +21,8 @@ CONFIDENCE = 0.8
 
 def find_in_scans(air: Air, peaks: Peaks) -> list[Found]:
     """Returns at most one picture carrier that no channel showed alone."""
-    channels, counts = np.unique(air.centre_mhz, return_counts=True)
-    if len(channels) < MIN_CHANNELS or np.median(counts) > MAX_SAMPLES_PER_CHANNEL:
+    counts = np.array([len(rows) for rows in air.channels.values()])
+    if len(counts) < MIN_CHANNELS or np.median(counts) > MAX_SAMPLES_PER_CHANNEL:
         return []
     from_centre = np.abs(peaks.frequency_mhz - air.centre_mhz[peaks.row])
     # The middle bin is made up by the driver, and shows what the radio itself leaks.
@@ -42,7 +42,7 @@ def find_in_scans(air: Air, peaks: Peaks) -> list[Found]:
     seen[peaks.row[mine]] = True
     if visible.sum() < MIN_VISIBLE or seen.sum() < MIN_PRESENCE * visible.sum():
         return []
-    shares = [seen[visible & (air.centre_mhz == each)] for each in channels]
+    shares = [seen[rows[visible[rows]]] for rows in air.channels.values()]
     if sum(len(each) > 0 and each.mean() >= MIN_PRESENCE_PER_CHANNEL for each in shares) < MIN_CHANNELS:
         return []
     low, high = np.percentile(peaks.frequency_mhz[mine], (15, 85))

@@ -6,13 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Bools, concatenate
-from services.airshark.analysis.carriers import CarrierSeen, find_carriers
+from services.airshark.analysis.carriers import CarrierSeen, find_carriers, levels
 from services.airshark.analysis.clutter import without_clutter
 from services.airshark.analysis.fixed import FixedGroup, find_fixed, narrow_pulses
 from services.airshark.analysis.found import Found
 from services.airshark.analysis.mains import describe_mains
 from services.airshark.analysis.peaks import Peaks, Picture, find_peaks
 from services.airshark.analysis.pulses import Pulses, join_peaks
+from services.airshark.analysis.ranks import median
 from services.airshark.analysis.scans import find_in_scans
 from services.airshark.analysis.spacing import measured_spacing, stretched
 
@@ -95,9 +96,10 @@ def describe(observed: Observed, spacing_mhz: float | None = None) -> Scene:
 def _parts(observed: Observed) -> tuple[list[CarrierSeen], dict[str, float], Pulses]:
     """Returns the carriers, what follows the mains, and the pulses that neither explains."""
     air, peaks = observed.air, observed.peaks
-    carriers, owned = find_carriers(air, peaks, observed.picture)
+    level = levels(air, observed.picture)
+    carriers, owned = find_carriers(air, peaks, observed.picture, level)
     free = ~owned & ~_of_wifi(peaks.spread_mhz, peaks.at_edge)
-    mains, of_oven = describe_mains(air, peaks, observed.picture, carriers, free)
+    mains, of_oven = describe_mains(air, peaks, observed.picture, level, carriers, free)
     pulses = without_clutter(air, _narrow_within_view(air, peaks.select(~owned & ~of_oven)))
     return carriers, mains, pulses
 
@@ -128,8 +130,7 @@ def _on_axis(observed: Observed, spacing_mhz: float) -> Observed:
 
 
 def _floors(air: Air, picture: Picture) -> "npt.NDArray[np.float64]":
-    usual = [np.median(picture.median_dbm[air.centre_mhz == each]) for each in np.unique(air.centre_mhz)]
-    return np.array(usual, np.float64)
+    return np.array([median(picture.median_dbm[rows]) for rows in air.channels.values()], np.float64)
 
 
 def _narrow_within_view(air: Air, peaks: Peaks) -> Pulses:

@@ -25,6 +25,8 @@ FAR_MHZ = 2.0
 """Nearer to the middle of a channel both axes hardly differ."""
 MAX_SPREAD_MHZ, MIN_SAMPLES = 1.2, 2
 PLACE_MHZ, MOST_OF_PLACE, ENOUGH = 0.5, 2.0, 20.0
+PER_PLACE_MHZ = 1e5
+"""So far apart channels do not lie: one number says the channel and the place in it."""
 MIN_FIT, MIN_BETTER = 0.3, 0.4
 SAME_DB, SAME_MHZ, APART_MHZ, CLEAR_EDGE_MHZ = 4.0, 0.12, 0.4, 0.8
 
@@ -64,9 +66,9 @@ def _on_raster(pulses: Pulses, spacing_mhz: float) -> dict[float, float]:
     usable &= pulses.samples >= MIN_SAMPLES
     off_mhz = off_mhz[usable]
     # What stays on one frequency may be on a whole MHz by chance.
-    place = np.stack((pulses.centre_mhz[usable], np.floor(off_mhz / PLACE_MHZ)))
-    _, of_pulse, count = np.unique(place, axis=1, return_inverse=True, return_counts=True)
-    weight = (np.minimum(count, MOST_OF_PLACE) / count)[of_pulse.ravel()]
+    place = pulses.centre_mhz[usable] + PER_PLACE_MHZ * np.floor(off_mhz / PLACE_MHZ)
+    _, of_pulse, count = np.unique(place, return_inverse=True, return_counts=True)
+    weight = (np.minimum(count, MOST_OF_PLACE) / count)[of_pulse]
     if weight.sum() < ENOUGH:
         return none
     phase = {
@@ -85,17 +87,26 @@ def _in_both_views(carriers: list[CarrierSeen], spacing_mhz: float) -> dict[floa
     seen = [each for each in carriers if not each.broad and each.edge_mhz > CLEAR_EDGE_MHZ]
     fits = dict.fromkeys(SPACINGS_MHZ, 0.0)
     for one, other in combinations(seen, 2):
-        if one.centre_mhz == other.centre_mhz or abs(one.power_dbm - other.power_dbm) > SAME_DB:
+        if not _may_be_one(one, other, SAME_DB):
             continue
-        apart = {
-            each: abs(_placed(one, each / spacing_mhz) - _placed(other, each / spacing_mhz))
-            for each in SPACINGS_MHZ
-        }
+        apart = {each: _apart_mhz(one, other, each / spacing_mhz) for each in SPACINGS_MHZ}
         same, elsewhere = sorted(SPACINGS_MHZ, key=lambda each: apart[each])
         if apart[same] < SAME_MHZ and apart[elsewhere] > APART_MHZ:
             fits[same] = 1.0
     return fits
 
 
-def _placed(carrier: CarrierSeen, ratio: float) -> float:
-    return stretched(carrier.frequency_mhz, carrier.centre_mhz, ratio)
+def are_one(one: CarrierSeen, other: CarrierSeen, ratio: float, within_db: float = SAME_DB) -> bool:
+    """Tells whether two channels show one carrier, if their bins lie so many times as far apart."""
+    return _may_be_one(one, other, within_db) and _apart_mhz(one, other, ratio) < SAME_MHZ
+
+
+def _may_be_one(one: CarrierSeen, other: CarrierSeen, within_db: float) -> bool:
+    return one.centre_mhz != other.centre_mhz and abs(one.power_dbm - other.power_dbm) < within_db
+
+
+def _apart_mhz(one: CarrierSeen, other: CarrierSeen, ratio: float) -> float:
+    def placed(carrier: CarrierSeen) -> float:
+        return stretched(carrier.frequency_mhz, carrier.centre_mhz, ratio)
+
+    return abs(placed(one) - placed(other))
