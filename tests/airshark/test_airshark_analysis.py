@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.airshark.analysis.air import Timeline
@@ -254,6 +254,7 @@ def test_times_on_a_grid_have_the_strength_1_and_any_times_at_most_that(
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(2402, 2406), st.floats(-90, -30)), max_size=40))
+@example([(2402.0, -30.484986363549822)] * 3)
 def test_pulses_anywhere_make_groups_of_their_own(places: list[tuple[float, float]]) -> None:
     count = len(places)
     start_s = np.arange(count) * 5e-3

@@ -411,6 +411,19 @@ def test_a_phone_with_one_carrier_has_what_may_be_its_other_one(
     assert sorted(each.device for each in find_carrier_devices(scene, model)) == named
 
 
+def test_what_clearly_moves_is_no_bare_carrier(monkeypatch: pytest.MonkeyPatch) -> None:
+    music = Program(np.array([700.0]), np.array([0.02]), np.zeros(1))
+    for program, named in ((music, Device.ANALOG_AUDIO), (None, Device.CW)):
+        carrier = Carrier(2408.3, Modulation.TONE, program=program)
+        monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng, one=carrier: [one])
+        scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -50.0),)))
+        (device,) = find_carrier_devices(scene, _sure_of({"carrier_cw": 0.9}))
+        assert device.device is named
+        weak = replace(scene, carriers=[replace(each, over_db=19.0) for each in scene.carriers])
+        (device,) = find_carrier_devices(weak, _sure_of({"carrier_cw": 0.9}))
+        assert device.device is Device.CW
+
+
 def test_near_the_noise_a_carrier_is_named_only_if_it_is_sure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: [Carrier(2408.3, Modulation.TONE)])
     for level_dbm, likely, named in ((-94.0, 0.7, 0), (-94.0, 0.9, 1), (-60.0, 0.8, 1)):

@@ -27,8 +27,8 @@ MAY_BE_PARTNER = 0.3
 """What is so likely its other carrier, as a share of how likely it is something else, completes a phone."""
 WEAKER_BY_DB, BESIDE_DB, BESIDE_MHZ = 32.0, 26.0, 4.0
 CUT_SHARE = 0.5
-SKIRT_MHZ, SKIRT_DB, BORDER_DB = 2.5, 10.0, 8.0
-"""At the border of a view a carrier seems weaker by up to as much."""
+SKIRT_MHZ, SKIRT_DB, WEAKER_THERE_DB, OFF_THERE_MHZ = 2.5, 10.0, 8.0, 0.3
+"""At the border of a view a carrier seems weaker, and off its place, by up to as much."""
 BORDER_OVER_DB, BORDER_SPREAD_MHZ = 20.0, 0.8
 SOUND_MHZ, OVERTONES_MHZ, SOUND_BELOW_DB = (5.0, 7.2), (3.0, 14.5), 8.0
 """Two cameras are 18 MHz apart."""
@@ -45,8 +45,8 @@ STRONG_DB, STRONG_PRESENCE, STRONG_SAMPLES = 18.0, 0.9, 200
 LEAST_OF_ALL, LEAST_SHARE = 0.3, 0.45
 """A strong carrier is of some kind: if all together are likely enough, the likeliest by far is taken."""
 LEAST_MUSIC_MHZ, MUSIC_MHZ = 0.015, 0.3
-STANDS_MHZ = 0.004
-"""What is said to be bare moves no further."""
+BARE_MHZ, MOST_BARE_MHZ = 0.004, 0.0075
+"""A bare carrier moves no further; beside a phone, of which it may seem a third one, it must stand still."""
 CLEAR_DB, CLEAR_PICTURE, CLEAR_KIND = 20.0, 0.6, 0.5
 """A clear one in a scan has few samples, of which the forests have learned little."""
 
@@ -79,7 +79,8 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
             else each
             for each in judged
         ]
-        judged = [replace(each, kind=Device.ANALOG_AUDIO) if _moves(each) else each for each in judged]
+    bare_mhz = BARE_MHZ if phones else MOST_BARE_MHZ
+    judged = [_not_bare(each, bare_mhz) for each in judged]
     phones += [[each] for each in judged if each.kind is Device.ANALOG_PHONE]
     found = [_found(scene, [each]) for each in judged if each.kind is not Device.ANALOG_PHONE]
     found += [_found(scene, each) for each in phones]
@@ -105,6 +106,11 @@ class _Judged:
     confidence: float
     phone: float
     """How likely it is one of a phone's."""
+
+    @property
+    def moves_mhz(self) -> float:
+        """How far it moves, by what is on it."""
+        return _without_noise(self.carrier.still_mhz, self.carrier, FINEST_MHZ)
 
 
 def _least(judged: _Judged, model: Model) -> float:
@@ -144,10 +150,10 @@ def _judge(
     return _Judged(carrier, kind, chances[kind], chances.get(Device.ANALOG_PHONE, 0.0))
 
 
-def _moves(judged: _Judged) -> bool:
-    """Tells what was taken for a bare carrier, but moves as that of a phone does, of which there are two."""
-    still_mhz = _without_noise(judged.carrier.still_mhz, judged.carrier, FINEST_MHZ)
-    return judged.kind is Device.CW and still_mhz > STANDS_MHZ
+def _not_bare(judged: _Judged, bare_mhz: float) -> _Judged:
+    """Takes a carrier that is said to be bare, but clearly moves further, for music."""
+    clear = judged.carrier.over_db > CLEAR_DB and judged.moves_mhz > bare_mhz
+    return replace(judged, kind=Device.ANALOG_AUDIO) if judged.kind is Device.CW and clear else judged
 
 
 def _surest_pair(judged: list[_Judged]) -> list[_Judged]:
@@ -231,7 +237,7 @@ def _is_of(carrier: CarrierSeen, other: CarrierSeen, ratio: float) -> bool:
         return apart_mhz < BESIDE_MHZ and stronger_db > BESIDE_DB
     cut = carrier.cut_share > CUT_SHARE > other.cut_share
     skirt = cut and apart_mhz < SKIRT_MHZ and stronger_db > SKIRT_DB
-    return skirt or (stronger_db > 0 and are_one(other, carrier, ratio, BORDER_DB))
+    return skirt or (stronger_db > 0 and are_one(other, carrier, ratio, WEAKER_THERE_DB, OFF_THERE_MHZ))
 
 
 def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], scene: Scene) -> dict[str, float]:

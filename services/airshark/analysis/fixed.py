@@ -89,8 +89,10 @@ def _densest(pulses: Pulses, free: Bools, of_channels: bool) -> tuple[float, flo
     low_dbm = float(power.min()) - (alike + 1) * CELL_DB
     column = ((frequency - low_mhz) / CELL_MHZ).astype(np.int64)
     row = ((power - low_dbm) / CELL_DB).astype(np.int64)
-    # With empty cells all around, so that every sum below is one of whole slices.
-    rows, columns = int(row.max()) + alike + 1, int(column.max()) + wide + 1
+    # With empty cells all around, so that every sum below is one of whole slices; rounding may have put the
+    # lowest one cell lower.
+    rows = max(int(row.max()), alike + 1) + alike + 1
+    columns = max(int(column.max()), wide + 1) + wide + 1
     weight = np.minimum(pulses.samples[free], FULL_WEIGHT_SAMPLES) / USUAL_SAMPLES if of_channels else None
     cells = np.bincount(row * columns + column, weight, rows * columns).reshape(rows, columns)
     sums = cells.cumsum(axis=0)

@@ -96,9 +96,15 @@ def _in_both_views(carriers: list[CarrierSeen], spacing_mhz: float) -> dict[floa
     return fits
 
 
-def are_one(one: CarrierSeen, other: CarrierSeen, ratio: float, within_db: float = SAME_DB) -> bool:
+def are_one(
+    one: CarrierSeen,
+    other: CarrierSeen,
+    ratio: float,
+    within_db: float = SAME_DB,
+    within_mhz: float = SAME_MHZ,
+) -> bool:
     """Tells whether two channels show one carrier, if their bins lie so many times as far apart."""
-    return _may_be_one(one, other, within_db) and _apart_mhz(one, other, ratio) < SAME_MHZ
+    return _may_be_one(one, other, within_db) and _apart_mhz(one, other, ratio) < within_mhz
 
 
 def _may_be_one(one: CarrierSeen, other: CarrierSeen, within_db: float) -> bool:
