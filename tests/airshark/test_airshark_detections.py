@@ -114,6 +114,25 @@ async def test_each_radio_has_an_analyzer_of_its_own(shark: Shark, video: bytes,
     assert {m.detection.radio for m in known if m.HasField("detection")} <= {"two"}
 
 
+async def test_what_a_radio_found_that_is_not_read_any_more_is_gone(
+    shark: Shark, video: bytes, phone: bytes
+) -> None:
+    await rpc(shark, "SetAnalysis", settings={"alarm_severity": 40})
+    first = rpc(shark, "WatchDetections")
+    await shark.play("camera", video)
+    await until(first, lambda m: m.HasField("alarm"))
+    first.cancel()
+    # Nobody looks while the source changes.
+    async with asyncio.timeout(20):
+        while (await rpc(shark, "GetAnalysis")).running:
+            await asyncio.sleep(0.05)
+    await shark.play("phone", phone)
+    second = rpc(shark, "WatchDetections")
+    seen = await until(second, lambda m: m.HasField("detection"))
+    assert {m.detection.radio for m in seen if m.HasField("detection")} == {"phone"}
+    assert seen[0].HasField("synced")
+
+
 async def test_the_analyzers_json_has_detections(shark: Shark, video: bytes) -> None:
     stream = shark.stream("SubscribeAnalyzer")
     await until(stream, lambda m: m.HasField("synced"))

@@ -385,6 +385,7 @@ class TestOverload:
             while len(clients) < 80 and small.request("GET", "/api/v1/chutes/").status == 200:
                 with contextlib.suppress(OSError):
                     clients.append(stack.enter_context(self.begin(small)))
+                time.sleep(0.03)  # Envoy looks at its memory once a second.
             answer = self.wait_for(small, 503)
 
             assert answer.reason == "OVERLOADED"

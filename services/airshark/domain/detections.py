@@ -165,6 +165,8 @@ class DetectionDesk:
         """Has samples analysed for the time of the context."""
         self._wanted += 1
         if self._wanted == 1:
+            # Other sources may have been chosen while nobody looked.
+            self._forget()
             self._consuming.enter_context(self._pipeline.consuming(self))
         try:
             yield
@@ -198,9 +200,9 @@ class DetectionDesk:
         for detection in self.known:
             self._judge_alarm(detection)
 
-    def _forget(self, radio: str) -> None:
-        """Begins anew with a radio, and forgets those that are not read any more; what was found stays in the
-        history."""
+    def _forget(self, radio: str | None = None) -> None:
+        """Begins anew with a radio, if one is named, and forgets those that are not read any more; what was
+        found stays in the history."""
         kept = {reader.source.radio for reader in self._pipeline.readers} - {radio}
         self._radios = {name: each for name, each in self._radios.items() if name in kept}
         self._shown = {number: each for number, each in self._shown.items() if each.radio in kept}
