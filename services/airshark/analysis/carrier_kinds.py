@@ -51,18 +51,48 @@ CLEAR_DB, CLEAR_PICTURE, CLEAR_KIND = 20.0, 0.6, 0.5
 """A clear one in a scan has few samples, of which the forests have learned little."""
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """A carrier with its likeliest kind."""
+
+    carrier: CarrierSeen
+    kind: Device
+    confidence: float
+    phone: float
+    """How likely it is one of a phone's."""
+
+
 def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
     """Returns the devices behind the carriers of a scene."""
     carriers = _each_once(believed(scene), _other_axis(scene))
     gaps = between_channels(scene, carriers)
     bare = [gap for gap in gaps if not gap.moves]
+    shown = [each for each in carriers if not each.outermost and not any(gap.shows_as(each) for gap in gaps)]
+    phones, judged = _phones_and_others(scene, model, carriers, shown, bool(bare))
+    phones += [[each] for each in judged if each.kind is Device.ANALOG_PHONE]
+    found = [_found(scene, [each]) for each in judged if each.kind is not Device.ANALOG_PHONE]
+    found += [_found(scene, each) for each in phones]
+    found += [found_between(scene, gap, Device.ANALOG_AUDIO) for gap in gaps if gap.moves]
+    if not phones and len(bare) == 2:
+        found.append(found_between(scene, max(bare, key=lambda gap: gap.power_dbm), Device.ANALOG_PHONE))
+    elif all(len(each) > 1 for each in phones):
+        # It is nobody's handset.
+        found += [found_between(scene, gap, Device.CW) for gap in bare]
+    return _without_parts(found)
+
+
+def _phones_and_others(
+    scene: Scene, model: Model, carriers: list[CarrierSeen], shown: list[CarrierSeen], other_between: bool
+) -> tuple[list[list[_Judged]], list[_Judged]]:
+    """Returns the phones whose base and handset are both among the carriers that are `shown`, and what the
+    others of these are; `other_between` says that a bare carrier besides lies between channels."""
     left = carriers
     phones: list[list[_Judged]] = []
     while True:
         judged = [
-            _judge(each, left, scene, model, bool(bare))
+            _judge(each, left, scene, model, other_between)
             for each in left
-            if not each.outermost and not any(gap.shows_as(each) for gap in gaps)
+            if any(each is one for one in shown)
         ]
         judged = [each for each in judged if each.confidence >= _least(each, model)]
         pair = _surest_pair(judged) or _likely_pair(judged)
@@ -80,37 +110,11 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
             for each in judged
         ]
     bare_mhz = BARE_MHZ if phones else MOST_BARE_MHZ
-    judged = [_not_bare(each, bare_mhz) for each in judged]
-    phones += [[each] for each in judged if each.kind is Device.ANALOG_PHONE]
-    found = [_found(scene, [each]) for each in judged if each.kind is not Device.ANALOG_PHONE]
-    found += [_found(scene, each) for each in phones]
-    found += [found_between(scene, gap, Device.ANALOG_AUDIO) for gap in gaps if gap.moves]
-    if not phones and len(bare) == 2:
-        found.append(found_between(scene, max(bare, key=lambda gap: gap.power_dbm), Device.ANALOG_PHONE))
-    elif all(len(each) > 1 for each in phones):
-        # It is nobody's handset.
-        found += [found_between(scene, gap, Device.CW) for gap in bare]
-    return _without_parts(found)
+    return phones, [_not_bare(each, bare_mhz) for each in judged]
 
 
 def _decision(kind: Device) -> str:
     return f"carrier_{kind.value}"
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A carrier with its likeliest kind."""
-
-    carrier: CarrierSeen
-    kind: Device
-    confidence: float
-    phone: float
-    """How likely it is one of a phone's."""
-
-    @property
-    def moves_mhz(self) -> float:
-        """How far it moves, by what is on it."""
-        return _without_noise(self.carrier.still_mhz, self.carrier, FINEST_MHZ)
 
 
 def _least(judged: _Judged, model: Model) -> float:
@@ -152,7 +156,7 @@ def _judge(
 
 def _not_bare(judged: _Judged, bare_mhz: float) -> _Judged:
     """Takes a carrier that is said to be bare, but clearly moves further, for music."""
-    clear = judged.carrier.over_db > CLEAR_DB and judged.moves_mhz > bare_mhz
+    clear = judged.carrier.over_db > CLEAR_DB and _moves_mhz(judged.carrier) > bare_mhz
     return replace(judged, kind=Device.ANALOG_AUDIO) if judged.kind is Device.CW and clear else judged
 
 
@@ -250,7 +254,7 @@ def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], scene: Scen
     level = [abs(each.power_dbm - carrier.power_dbm) for each in others]
     alike = [each for each, off_db in zip(others, level, strict=True) if off_db < ALIKE_DB]
     return {
-        "still_mhz": _without_noise(carrier.still_mhz, carrier, FINEST_MHZ),
+        "still_mhz": _moves_mhz(carrier),
         "wander_mhz": carrier.wander_mhz,
         "smooth_mhz": max(carrier.smooth_mhz, FINEST_MHZ),
         "tails_mhz": max(carrier.tails_mhz, 5 * FINEST_MHZ),
@@ -272,9 +276,7 @@ def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], scene: Scen
         "edge_mhz": min(carrier.edge_mhz, 2.0),
         "alike": float(len(alike)),
         "unpaired_share": 0.0 if alike else _seen_share(scene, carrier.power_dbm - HIDDEN_BELOW_DB),
-        "alike_still_mhz": min(
-            (_without_noise(each.still_mhz, each, FINEST_MHZ) for each in alike), default=0.3
-        ),
+        "alike_still_mhz": min(map(_moves_mhz, alike), default=0.3),
         "other_level_db": min([*level, 25.0]),
     }
 
@@ -291,6 +293,11 @@ def _seen_share(scene: Scene, level_dbm: float) -> float:
         inside = (places > first_mhz + VIEW_BORDER_MHZ) & (places < last_mhz - VIEW_BORDER_MHZ)
         seen |= inside & (floor_dbm <= level_dbm)
     return float(seen.mean())
+
+
+def _moves_mhz(carrier: CarrierSeen) -> float:
+    """Returns how far what is sent moves a carrier, as far as radios show it."""
+    return _without_noise(carrier.still_mhz, carrier, FINEST_MHZ)
 
 
 def _without_noise(moves_mhz: float, carrier: CarrierSeen, least: float) -> float:

@@ -79,7 +79,7 @@ def describe_mains(
     ):
         features |= _lines(name, lines.strength(activity))
     features["middle_mhz"] = median(peaks.frequency_mhz[inside])
-    features["power_dbm"] = float(usual_dbm)
+    features["power_dbm"] = usual_dbm
     features |= _sweep(air, peaks, inside, long_on)
     return features, inside & long_on[peaks.row] if is_oven(features) else none
 
@@ -152,16 +152,19 @@ def keeps_to_mains(mains: dict[str, float]) -> bool:
 
     Twice its frequency does not count: phones that hop change theirs a hundred times a second.
     """
-    line = max(mains["on_50_hz"], mains["on_60_hz"])
-    return line > max(CLEAR_ON, CLEAR_ON_OVER_CONTROL * mains["on_control"])
+    return _is_clear(mains, "on", CLEAR_ON)
 
 
 def lights_up(mains: dict[str, float]) -> bool:
     """Tells whether many bins are stronger with each cycle of the mains: an oven beside a strong carrier, of
     which some peaks say where it is."""
-    line = max(mains["lit_50_hz"], mains["lit_60_hz"])
-    clear = line > max(CLEAR_LIT, CLEAR_ON_OVER_CONTROL * mains["lit_control"])
-    return clear and mains["middle_mhz"] > 0
+    return _is_clear(mains, "lit", CLEAR_LIT) and mains["middle_mhz"] > 0
+
+
+def _is_clear(mains: dict[str, float], name: str, least: float) -> bool:
+    """Tells whether something comes with each cycle of the mains, and far less with any other frequency."""
+    line = max(mains[f"{name}_50_hz"], mains[f"{name}_60_hz"])
+    return line > max(least, CLEAR_ON_OVER_CONTROL * mains[f"{name}_control"])
 
 
 def _densest(air: Air, peaks: Peaks, inside: Bools) -> Bools:
