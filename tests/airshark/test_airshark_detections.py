@@ -114,8 +114,9 @@ async def test_each_radio_has_an_analyzer_of_its_own(shark: Shark, video: bytes,
     assert {m.detection.radio for m in known if m.HasField("detection")} <= {"two"}
 
 
-async def test_what_a_radio_found_that_is_not_read_any_more_is_gone(
-    shark: Shark, video: bytes, phone: bytes
+@pytest.mark.parametrize("then", ["phone", "camera"])
+async def test_what_a_source_gave_that_is_not_read_any_more_is_gone(
+    then: str, shark: Shark, video: bytes, phone: bytes
 ) -> None:
     await rpc(shark, "SetAnalysis", settings={"alarm_severity": 40})
     first = rpc(shark, "WatchDetections")
@@ -126,11 +127,12 @@ async def test_what_a_radio_found_that_is_not_read_any_more_is_gone(
     async with asyncio.timeout(20):
         while (await rpc(shark, "GetAnalysis")).running:
             await asyncio.sleep(0.05)
-    await shark.play("phone", phone)
+    await shark.play(then, phone)
     second = rpc(shark, "WatchDetections")
     seen = await until(second, lambda m: m.HasField("detection"))
-    assert {m.detection.radio for m in seen if m.HasField("detection")} == {"phone"}
     assert seen[0].HasField("synced")
+    assert seen[-1].detection.radio == then
+    assert seen[-1].detection.device == detections_pb2.DEVICE_KIND_FHSS_PHONE
 
 
 async def test_the_analyzers_json_has_detections(shark: Shark, video: bytes) -> None:

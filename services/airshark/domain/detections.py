@@ -83,6 +83,7 @@ class DetectionDesk:
         self.detected: Counter[Device] = Counter()
         """Devices of each kind since the start of the service."""
         self._arrived = asyncio.Event()
+        self._followed = pipeline.readers
         self._radios: dict[str, RadioAnalysis] = {}
         self._next_id = 1
         self._shown: dict[int, Detection] = {}
@@ -166,7 +167,7 @@ class DetectionDesk:
         self._wanted += 1
         if self._wanted == 1:
             # Other sources may have been chosen while nobody looked.
-            self._forget()
+            self._begin_anew()
             self._consuming.enter_context(self._pipeline.consuming(self))
         try:
             yield
@@ -187,7 +188,7 @@ class DetectionDesk:
         """Is called by the pipeline for each item."""
         if isinstance(item, SourceState):
             if item.state is State.IDLE:
-                self._forget(item.radio)
+                self._begin_anew()
             return
         if item.blocks:
             self._radios.setdefault(item.radio, RadioAnalysis(item.radio)).take(item)
@@ -200,10 +201,12 @@ class DetectionDesk:
         for detection in self.known:
             self._judge_alarm(detection)
 
-    def _forget(self, radio: str | None = None) -> None:
-        """Begins anew with a radio, if one is named, and forgets those that are not read any more; what was
+    def _begin_anew(self) -> None:
+        """Forgets what sources gave that are not read any more, also if others have their names; what was
         found stays in the history."""
-        kept = {reader.source.radio for reader in self._pipeline.readers} - {radio}
+        readers = self._pipeline.readers
+        kept = {reader.source.radio for reader in readers if reader in self._followed}
+        self._followed = readers
         self._radios = {name: each for name, each in self._radios.items() if name in kept}
         self._shown = {number: each for number, each in self._shown.items() if each.radio in kept}
         self._alarms &= self._shown.keys()
