@@ -9,7 +9,7 @@ from services.airshark.analysis.pulses import Pulses
 from tests.support.air import quiet_air
 
 EVENTS = 20
-BETWEEN_S = 150e-6
+BETWEEN_S, EVERY_S = 150e-6, 15e-3
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +21,12 @@ def _pulses(
     places_mhz: "np.ndarray[tuple[int], np.dtype[np.float64]]",
     gap_s: float = BETWEEN_S,
     weaker_db: float = 0.0,
+    every_s: float = EVERY_S,
 ) -> Pulses:
     """Two pulses of 1.9 ms on each of the places, one right after the other, perhaps weaker."""
     rng = np.random.default_rng(3)
     count = len(places_mhz) * 2
-    start_s = (np.arange(len(places_mhz))[:, None] * 15e-3 + np.array([0, 1.9e-3 + gap_s])).reshape(-1)
+    start_s = (np.arange(len(places_mhz))[:, None] * every_s + np.array([0, 1.9e-3 + gap_s])).reshape(-1)
     start_s += rng.uniform(-50e-6, 50e-6, count)
     frequency = np.repeat(places_mhz, 2) + rng.normal(0, 0.08, count)
     one = np.ones(count, np.float32)
@@ -50,21 +51,36 @@ def test_one_side_of_a_connection_may_be_farther_away(air: Air) -> None:
 
 
 @pytest.mark.parametrize(
-    ("places_mhz", "gap_s"),
+    ("places_mhz", "gap_s", "every_s"),
     [
-        (2402 + 1.0 * (np.arange(EVENTS) * 23 % 79), BETWEEN_S),
-        (2401.5 + 0.864 * (np.arange(EVENTS) * 23 % 90), BETWEEN_S),
-        (np.full(EVENTS, 2426.0), BETWEEN_S),
-        (_even() + 1, BETWEEN_S),
-        (_even(), 3e-3),
-        (_even()[:4], BETWEEN_S),
+        (2402 + 1.0 * (np.arange(EVENTS) * 23 % 79), BETWEEN_S, EVERY_S),
+        (2401.5 + 0.864 * (np.arange(EVENTS) * 23 % 90), BETWEEN_S, EVERY_S),
+        (np.full(EVENTS, 2426.0), BETWEEN_S, EVERY_S),
+        (_even() + 1, BETWEEN_S, EVERY_S),
+        (2402 + 2.0 * (np.arange(EVENTS) * 7 % 40), BETWEEN_S, EVERY_S),
+        (_even(), 3e-3, EVERY_S),
+        (_even()[:4], BETWEEN_S, EVERY_S),
+        (_even(), BETWEEN_S, 5e-3),
+        (_even(), BETWEEN_S + 90e-6, EVERY_S),
+        (_even(), BETWEEN_S - 100e-6, EVERY_S),
     ],
-    ids=["each MHz", "a phone's grid", "one frequency", "odd ones", "no turns", "too few"],
+    ids=[
+        "each MHz",
+        "a phone's grid",
+        "one frequency",
+        "odd ones",
+        "advertisers' ones",
+        "no turns",
+        "too few",
+        "too soon",
+        "too late an answer",
+        "too early an answer",
+    ],
 )
 def test_what_else_hops_or_stays_is_none(
-    air: Air, places_mhz: "np.ndarray[tuple[int], np.dtype[np.float64]]", gap_s: float
+    air: Air, places_mhz: "np.ndarray[tuple[int], np.dtype[np.float64]]", gap_s: float, every_s: float
 ) -> None:
-    assert not of_connection(air, _pulses(places_mhz, gap_s)).any()
+    assert not of_connection(air, _pulses(places_mhz, gap_s, every_s=every_s)).any()
 
 
 def test_few_pulses_are_nothing(air: Air) -> None:

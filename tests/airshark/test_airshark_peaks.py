@@ -1,11 +1,18 @@
 """What stands out of a sample is found once, and so is what moves a carrier."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from benchmarks.airshark.generators import air_of
+from benchmarks.airshark.scenes import USUAL_PLAN
 from services.airshark.analysis.air import Air, Floats
-from services.airshark.analysis.carriers import find_carriers, levels
+from services.airshark.analysis.carriers import find_carriers, levels, without_folded
+from services.airshark.analysis.movement import PICTURE_LINES_HZ, PILOT_HZ, tone_share
 from services.airshark.analysis.peaks import find_peaks
+from services.airshark.simulator.scenario import DeviceSpec, Scenario
+from services.airshark.simulator.simulate import simulate
 
 SPACING_MHZ = 22 / 64
 BINS = 56
@@ -49,6 +56,72 @@ def test_the_skirts_of_a_strong_signal_are_no_signals_of_their_own(tapered: floa
 def test_two_signals_with_a_valley_between_them_are_two() -> None:
     peaks, _ = find_peaks(_air(_together(_tone(12.0, -40.0, 0.5), _tone(40.0, -60.0, 0.5))[None]))
     assert sorted(np.round(peaks.power_dbm)) == [-59.0, -39.0]
+
+
+@pytest.mark.parametrize(
+    ("bins_below", "level_dbm", "count"), [(12.0, -72.0, 1), (12.0, -60.0, 2), (9.0, -72.0, 2)]
+)
+def test_what_mirrors_a_much_stronger_signal_is_made_by_the_radio(
+    bins_below: float, level_dbm: float, count: int
+) -> None:
+    both = _together(_tone(28 + 12.0, -35.0, 1.5), _tone(28 - bins_below, level_dbm, 1.5))
+    peaks, _ = find_peaks(_air(both[None]))
+    assert len(peaks) == count
+
+
+@pytest.mark.parametrize(
+    ("off_mhz", "weaker_db", "left"), [(22.0, 25.0, 1), (-22.0, 25.0, 1), (22.0, 5.0, 2), (20.0, 25.0, 2)]
+)
+def test_what_the_transform_folds_into_the_next_view_is_no_carrier(
+    off_mhz: float, weaker_db: float, left: int
+) -> None:
+    air = _air(np.array([_together(_tone(20.0, -50.0, 0.0))] * 50))
+    peaks, picture = find_peaks(air)
+    (carrier, *_), _ = find_carriers(air, peaks, picture, levels(air, picture))
+    other = replace(
+        carrier,
+        centre_mhz=carrier.centre_mhz + 15,
+        frequency_mhz=carrier.frequency_mhz + off_mhz,
+        power_dbm=carrier.power_dbm - weaker_db,
+    )
+    assert len(without_folded([carrier, other], air)) == left
+
+
+def test_a_tone_far_faster_than_the_samples_is_found_in_what_moves_a_carrier() -> None:
+    rng = np.random.default_rng(4)
+    count, visits = 2000, 4
+    time_s = np.arange(count) * INTERVAL_S + rng.normal(0, 0.7e-6, count)
+    visit = np.arange(count) * visits // count
+    noise = rng.normal(0, 0.01, count)
+    # Its phase is another one in each visit.
+    tone = 0.01 * np.sqrt(2) * np.sin(2 * np.pi * (PILOT_HZ * time_s + rng.uniform(size=visits)[visit]))
+    assert tone_share(time_s, noise + tone, visit, PILOT_HZ) == pytest.approx(np.sqrt(0.5), abs=0.05)
+    assert tone_share(time_s, noise + tone, visit, PICTURE_LINES_HZ[0]) < 0.1
+    assert tone_share(time_s, noise, visit, PILOT_HZ) < 0.1
+    assert tone_share(time_s, tone, visit, PILOT_HZ) == pytest.approx(1.0, abs=0.02)
+    # Nothing moves, or visits are too short to say.
+    assert tone_share(time_s, np.zeros(count), visit, PILOT_HZ) == 0.0
+    assert tone_share(time_s, tone, np.arange(count) // 50, PILOT_HZ) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("device", "pilot", "line"),
+    [("analog_audio", True, False), ("analog_video", False, True), ("analog_phone", False, False)],
+)
+def test_stereo_sound_and_pictures_have_tones_that_speech_has_not(
+    device: str, pilot: bool, line: bool
+) -> None:
+    shares = []
+    for seed in range(9001, 9007):
+        air = air_of([*simulate(Scenario(0.6, seed, (DeviceSpec(device, -45.0),), plan=USUAL_PLAN))])
+        assert air is not None
+        peaks, picture = find_peaks(air)
+        carriers, _ = find_carriers(air, peaks, picture, levels(air, picture))
+        best = max(carriers, key=lambda each: each.power_dbm)
+        shares.append((best.pilot_share, best.line_share))
+    pilots, lines = np.max(shares, axis=0)
+    assert (pilots > 0.15) == pilot
+    assert (lines > 0.2) == line
 
 
 def test_a_carrier_moves_as_far_as_in_its_loudest_visit() -> None:

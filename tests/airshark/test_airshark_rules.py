@@ -10,8 +10,8 @@ from services.airshark.analysis.broadband import find_jammer
 from services.airshark.analysis.carrier_kinds import believed, find_carrier_devices, kind_features
 from services.airshark.analysis.found import Device
 from services.airshark.analysis.lifecycle import Lifecycle
+from services.airshark.analysis.mains import FAR_OFF_MHZ, keeps_to_mains
 from services.airshark.analysis.mains import NAMES as MAINS
-from services.airshark.analysis.mains import keeps_to_mains
 from services.airshark.analysis.model import Model, Trees, load_model
 from services.airshark.analysis.pulsed_kinds import find_pulsed_devices
 from services.airshark.analysis.scene import Scene, describe, observe
@@ -27,7 +27,8 @@ from tests.support.air import found
 from tests.support.cases import thorough_but
 
 MODEL = load_model()
-OVEN = dict.fromkeys(MAINS, 0.0) | {
+NO_OVEN = dict.fromkeys(MAINS, 0.0) | {"picture_off_mhz": FAR_OFF_MHZ}
+OVEN = NO_OVEN | {
     "field_50_hz": 0.9,
     "field_control": 0.2,
     "burst_ms": 8.0,
@@ -57,7 +58,7 @@ def test_the_skirts_of_a_strong_carrier_are_no_jammer() -> None:
 
 def test_zigbee_beside_an_oven_is_found_and_one_that_keeps_to_the_mains_by_chance_is_no_oven() -> None:
     scene = scene_of(Scenario(1.5, 9001, (DeviceSpec("zigbee", -50.0),)))
-    quiet = find_pulsed_devices(replace(scene, mains=dict.fromkeys(MAINS, 0.0)), MODEL)
+    quiet = find_pulsed_devices(replace(scene, mains=NO_OVEN), MODEL)
     (zigbee,) = quiet
     assert (zigbee.device, zigbee.certain) == (Device.ZIGBEE, True)
 
@@ -74,6 +75,23 @@ def test_zigbee_beside_an_oven_is_found_and_one_that_keeps_to_the_mains_by_chanc
 def test_where_an_oven_dwells_is_no_network() -> None:
     for seed in (9001, 9002):
         assert set(found(Scenario(1.5, seed, (DeviceSpec("microwave", -45.0),)))) == {"microwave"}
+
+
+def test_where_an_oven_passes_the_border_of_a_view_is_no_network() -> None:
+    scene = scene_of(Scenario(1.5, 9001, (DeviceSpec("zigbee", -60.0),)))
+    (group, *_) = scene.fixed
+    sure = _sure_of({"zigbee": 0.8, "microwave": 0.95})
+
+    def kinds(power_dbm: float = -45.0, **changed: float) -> set[Device]:
+        passing = {"grid_mains": 0.7, "edge_mhz": 1.0, "count": 30.0}
+        fixed = [replace(group, features=group.features | passing | changed)]
+        mains = OVEN | {"middle_mhz": group.frequency_mhz + 25, "power_dbm": power_dbm}
+        return {each.device for each in find_pulsed_devices(replace(scene, fixed=fixed, mains=mains), sure)}
+
+    assert kinds() == {Device.MICROWAVE}
+    both = {Device.MICROWAVE, Device.ZIGBEE}
+    # In the middle of a view, at any times, too few to say, or stronger than the oven: a network.
+    assert kinds(edge_mhz=5.0) == kinds(grid_mains=0.3) == kinds(count=6.0) == kinds(-80.0) == both
 
 
 @pytest.mark.thorough
@@ -272,7 +290,7 @@ def test_something_far_stronger_does_not_hide_the_rhythm_of_an_oven_nor_has_one(
 
 def test_an_oven_whose_bursts_are_broken_up_is_one_all_the_same() -> None:
     scene = scene_of(Scenario(0.5, 5))
-    broken = dict.fromkeys(MAINS, 0.0) | {"on_60_hz": 0.6, "middle_mhz": 2457.0, "power_dbm": -70.0}
+    broken = NO_OVEN | {"on_60_hz": 0.6, "middle_mhz": 2457.0, "power_dbm": -70.0}
 
     def kinds(control: float) -> list[tuple[Device, float, float]]:
         changed = replace(scene, mains=broken | {"on_control": control})
@@ -285,7 +303,7 @@ def test_an_oven_whose_bursts_are_broken_up_is_one_all_the_same() -> None:
 
 def test_bins_that_light_up_with_the_mains_are_an_oven() -> None:
     scene = scene_of(Scenario(0.5, 5))
-    lit = dict.fromkeys(MAINS, 0.0) | {"lit_60_hz": 0.5, "middle_mhz": 2457.0, "power_dbm": -45.0}
+    lit = NO_OVEN | {"lit_60_hz": 0.5, "middle_mhz": 2457.0, "power_dbm": -45.0}
 
     def kinds(**changed: float) -> list[tuple[Device, bool]]:
         hidden = replace(scene, mains=lit | changed)
@@ -293,6 +311,30 @@ def test_bins_that_light_up_with_the_mains_are_an_oven() -> None:
 
     assert kinds(lit_control=0.1) == [(Device.MICROWAVE, False)]
     assert kinds(lit_control=0.3) == kinds(lit_60_hz=0.2) == kinds(middle_mhz=0.0) == []
+
+
+def test_a_picture_that_begins_anew_with_the_mains_is_no_oven() -> None:
+    scene = scene_of(Scenario(0.5, 5))
+    broken = NO_OVEN | {"on_60_hz": 0.6, "on_control": 0.2, "middle_mhz": 2451.0, "power_dbm": -50.0}
+
+    def kinds(likely: float, **beside: float) -> list[Device]:
+        changed = replace(scene, mains=broken | beside)
+        return [each.device for each in find_pulsed_devices(changed, _sure_of({"microwave": likely}))]
+
+    oven = [Device.MICROWAVE]
+    assert kinds(0.95) == oven
+    # As strong as the picture, on its place: its own parts.
+    assert kinds(0.95, picture_off_mhz=1.5, picture_over_db=-1.0) == []
+    assert kinds(0.95, picture_off_mhz=1.5, picture_over_db=15.0) == []
+    # Far stronger, or elsewhere, it is something else.
+    assert kinds(0.95, picture_off_mhz=1.5, picture_over_db=-12.0) == oven
+    assert kinds(0.8, picture_off_mhz=1.5, picture_over_db=-12.0) == []
+    assert kinds(0.8, picture_off_mhz=7.0, picture_over_db=-1.0) == oven
+    # Its sound is far weaker.
+    assert kinds(0.95, picture_off_mhz=7.0, picture_over_db=22.0) == []
+    assert kinds(0.95, picture_off_mhz=10.0, picture_over_db=22.0) == oven
+    clear = replace(scene, mains=OVEN | {"middle_mhz": 2451.0, "picture_off_mhz": 1.0})
+    assert [each.device for each in find_pulsed_devices(clear, _sure_of({}))] == oven
 
 
 def test_what_sweeps_but_follows_the_mains_no_better_than_anything_else_is_no_oven() -> None:
@@ -309,7 +351,7 @@ def test_what_sweeps_but_follows_the_mains_no_better_than_anything_else_is_no_ov
         assert kinds(**{name: 1.8}) == [Device.MICROWAVE]
 
 
-@pytest.mark.parametrize("seed", thorough_but([9001, 9002, 9005], 9001))
+@pytest.mark.parametrize("seed", thorough_but([9001, 9002, 9009], 9001))
 def test_a_hopper_below_a_piconet_of_its_strength_is_found_in_what_that_leaves(seed: int) -> None:
     both = (DeviceSpec("bluetooth", -50.0), DeviceSpec("xbox", -51.0))
     scene = scene_of(Scenario(1.5, seed, both))
@@ -377,6 +419,21 @@ def test_music_at_the_border_of_a_channel_is_found(
     found_there = _carriers(monkeypatch, Carrier(frequency_mhz, Modulation.TONE, program=music))
     assert found_there == {Device.ANALOG_AUDIO}
     assert Device.ANALOG_AUDIO not in _carriers(monkeypatch, Carrier(frequency_mhz, Modulation.TONE))
+
+
+def test_what_moves_between_two_channels_is_the_other_carrier_of_a_phone_that_shows_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    speech = Program(np.array([300.0, 1700.0]), np.array([0.05, 0.03]), np.zeros(2))
+    between = Carrier(2421.2, Modulation.TONE, program=speech)
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: [between, Carrier(2456.4, Modulation.TONE)])
+    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -50.0),)))
+
+    def kinds(likeliest: str) -> list[Device]:
+        return sorted(each.device for each in find_carrier_devices(scene, _sure_of({likeliest: 0.9})))
+
+    assert kinds("carrier_analog_phone") == [Device.ANALOG_PHONE]
+    assert kinds("carrier_cw") == [Device.ANALOG_AUDIO, Device.CW]
 
 
 def test_beside_a_phone_with_both_its_carriers_a_third_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,7 +68,7 @@ def _radio(spacing_mhz: float) -> Scenario:
     devices = tuple(
         DeviceSpec(*each) for each in (("bluetooth", -50.0), ("zigbee", -55.0), ("analog_phone", -60.0))
     )
-    return Scenario(2.0, 4711, devices, front=FrontEnd(spacing_mhz=spacing_mhz))
+    return Scenario(2.0, 4713, devices, front=FrontEnd(spacing_mhz=spacing_mhz))
 
 
 @pytest.mark.parametrize("spacing_mhz", [USUAL_MHZ, NARROW_MHZ])

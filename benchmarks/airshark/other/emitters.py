@@ -10,6 +10,9 @@ import numpy.typing as npt
 Numbers: TypeAlias = "npt.NDArray[np.float64]"
 SYNC_SHARE = 0.073
 """Of each line of a picture."""
+FIELD_HZ, LINE_HZ, PILOT_HZ = 50.0, 15_625.0, 19e3
+NO_PICTURE: Numbers = np.zeros((1, 1))
+"""How far the parts of a picture, row by row, move a carrier: not at all."""
 
 
 @dataclass
@@ -62,8 +65,9 @@ def bluetooth(length_s: float, rng: np.random.Generator) -> Emitter:
         used = rng.choice(79, int(rng.integers(20, 60)), replace=False)
     rows: list[tuple[float, float, float, int]] = []
     link = str(rng.choice(["hv3", "ev3", "mouse", "dh1", "dh3", "dh5", "file", "a2dp"]))
-    sniff = 2 * int(rng.integers(5, 12))
+    sniff = 2 * int(rng.integers(4, 12))
     moves = rng.uniform(160e-6, 280e-6)
+    voice_pause = int(rng.choice([4, 6, 10]))
     slot = 0
     while slot * tick < length_s:
         if link == "hv3":
@@ -71,7 +75,7 @@ def bluetooth(length_s: float, rng: np.random.Generator) -> Emitter:
             wait = 4
         elif link == "ev3":
             sizes = [(1, 366e-6), (1, 366e-6)]
-            wait = 10
+            wait = voice_pause
         elif link == "mouse":
             sizes = [(1, 126e-6), (1, moves)]
             wait = sniff - 2
@@ -146,18 +150,21 @@ def zigbee(length_s: float, rng: np.random.Generator) -> Emitter:
 
 
 def fhss_phone(length_s: float, rng: np.random.Generator) -> Emitter:
-    """A base with one handset in call, or alone with its beacon."""
+    """A base with one handset in call, perhaps with a beacon besides, or alone with its beacon."""
     frame = 10e-3 * (1 + rng.uniform(-50e-6, 50e-6))
     step = float(rng.choice([0.864, 0.864, 1.0]))
     slot = 10e-3 / 12 * int(rng.integers(0, 6))
     burst = rng.uniform(0.66e-3, 0.74e-3)
     talking = rng.uniform() < 0.85
+    beacon = 10e-3 / 12 * int(rng.integers(1, 6)) if talking and rng.uniform() < 0.2 else 0.0
     rows = []
     for n in range(int(length_s / frame) + 1):
         f = 2402 + step * int(rng.integers(0, int(77 / step)))
         rows.append((n * frame + slot, burst, f, 0))
         if talking:
             rows.append((n * frame + slot + 5e-3, burst, f, 1))
+        if beacon:
+            rows.append((n * frame + slot + beacon, burst * 0.6, f, 0))
     return Emitter(_hops(rows, 1.0, "bell", rng))
 
 
@@ -165,6 +172,8 @@ def xbox(length_s: float, rng: np.random.Generator) -> Emitter:
     """A console and one to four pads: in one frame after another, or by turns."""
     raster = rng.uniform(2e-3, 10e-3)
     channels = 2402.0 + rng.choice(79, int(rng.integers(30, 80)), replace=False)
+    if rng.uniform() < 0.08:
+        channels = 2402.0 + 2 * rng.choice(40, int(rng.integers(30, 40)), replace=False)
     console = rng.uniform(0.2e-3, 0.6e-3)
     pads = [rng.uniform(0.2e-3, 0.6e-3) for _ in range(int(rng.choice([1, 1, 1, 2, 4])))]
     by_turns, guard = rng.uniform() < 0.4, rng.uniform(0.05e-3, 0.3e-3)
@@ -186,7 +195,14 @@ def xbox(length_s: float, rng: np.random.Generator) -> Emitter:
 
 
 def _steady(
-    f: float, drift_mhz: float, moves_mhz: float, gain_db: float = 0.0, alike: int = 1, sync_mhz: float = 0.0
+    f: float,
+    drift_mhz: float,
+    moves_mhz: float,
+    gain_db: float = 0.0,
+    alike: int = 1,
+    sync_mhz: float = 0.0,
+    picture_mhz: Numbers = NO_PICTURE,
+    pilot_mhz: float = 0.0,
 ) -> "Callable[[Numbers, np.random.Generator], tuple[Numbers, Numbers, Numbers]]":
     def course(time_s: Numbers, rng: np.random.Generator) -> tuple[Numbers, Numbers, Numbers]:
         one = np.ones(len(time_s))
@@ -195,7 +211,12 @@ def _steady(
         noise = rng.normal(0, 1, len(time_s) + alike)
         sums = np.cumsum(noise)
         moves = (sums[alike:] - sums[:-alike]) / np.sqrt(alike)
-        moves = moves * moves_mhz - sync_mhz * (rng.uniform(size=len(time_s)) < SYNC_SHARE)
+        moves = moves * moves_mhz - sync_mhz * (time_s * LINE_HZ % 1 < SYNC_SHARE)
+        row, column = (
+            (time_s * hertz % 1 * count).astype(int)
+            for hertz, count in zip((FIELD_HZ, LINE_HZ), picture_mhz.shape, strict=True)
+        )
+        moves = moves + picture_mhz[row, column] + pilot_mhz * np.sin(2 * np.pi * PILOT_HZ * time_s)
         return one, f + drift_mhz * wave + moves, one * gain_db
 
     return course
@@ -208,6 +229,8 @@ def analog_phone(length_s: float, rng: np.random.Generator) -> Emitter:
     handset = base + away if 2402 < base + away < 2479 else base - away
     places = [base] if rng.uniform() < 0.1 else [base, handset]
     moves, alike = 0.013 * rng.uniform() ** 2, int(rng.choice([1, 2, 4]))
+    if rng.uniform() < 0.2:
+        moves = rng.uniform(0.013, 0.04)
     return Emitter(
         [
             Signal(
@@ -225,12 +248,14 @@ def analog_audio(length_s: float, rng: np.random.Generator) -> Emitter:
     f = rng.uniform(2405, 2475)
     width = rng.uniform(0.2, 0.5)
     moving, share, alike = rng.uniform() < 0.6, rng.uniform(0.06, 0.33), int(rng.choice([1, 2, 5, 12]))
+    pilot = width * rng.uniform(0.02, 0.045) * (rng.uniform() < 0.75)
+    share = share if pilot else max(share, 0.1)
     return Emitter(
         [
             Signal(
                 "bell",
                 0.08 if moving else width,
-                course=_steady(f, 0.005, width * share if moving else 0.02, 0.0, alike),
+                course=_steady(f, 0.005, width * share if moving else 0.02, 0.0, alike, pilot_mhz=pilot),
                 fluctuates=not moving,
             )
         ],
@@ -244,12 +269,18 @@ def analog_video(length_s: float, rng: np.random.Generator) -> Emitter:
     swing, busy = rng.uniform(0.2, 1.5), rng.uniform(2, 8)
     if rng.uniform() < 0.15:
         swing = rng.uniform(0.02, 0.2)  # An even picture.
-    sync = rng.uniform(0.8, 2)
+    sync = rng.uniform(0.3, 2)
+    columns = rng.normal(0, swing * rng.uniform(0.2, 1), (1, 8)) * (rng.uniform() < 0.8)
+    rows = rng.normal(0, swing * rng.uniform(0, 1), (6, 1)) * (rng.uniform() < 0.5)
     sound = float(rng.choice([6.0, 6.5]))
     sidebands = -rng.uniform(15, 28)
     return Emitter(
         [
-            Signal("bell", rng.uniform(0.2, 0.7), course=_steady(f, 0.02, swing, sync_mhz=sync)),
+            Signal(
+                "bell",
+                rng.uniform(0.2, 0.7),
+                course=_steady(f, 0.02, swing, sync_mhz=sync, picture_mhz=rows + columns),
+            ),
             Signal("bell", busy, course=_steady(f, 0, 0, -rng.uniform(3, 12))),
             Signal("bell", 0.3, course=_steady(f + sound, 0, 0.1, sidebands)),
             Signal("bell", 0.3, course=_steady(f - sound, 0, 0.1, sidebands)),
@@ -263,13 +294,15 @@ def _oven(length_s: float, rng: np.random.Generator, inverter: bool) -> Emitter:
     phase, on = rng.uniform(), rng.uniform(0.85, 0.98) if inverter else rng.uniform(0.3, 0.52)
     centre, sweep = 2458 + rng.uniform(-8, 8), rng.uniform(2, 12)
     skewed = rng.uniform(0.3, 0.7)
+    chopped = rng.uniform(0.5, 0.8) if inverter and rng.uniform() < 0.4 else 1.0
 
     def course(time_s: Numbers, rng: np.random.Generator) -> tuple[Numbers, Numbers, Numbers]:
         at = (time_s * mains + phase) % 1 / on
         inside = np.clip(at, 0, 1)
         there = np.where(inside < skewed, inside / skewed, (1 - inside) / (1 - skewed))
         f = centre + sweep * (there - 0.5) + rng.normal(0, 0.3, len(time_s))
-        return (at < 1).astype(float), f, 20 * np.log10(np.maximum(np.sin(np.pi * inside), 0.1))
+        sends = (at < 1) & (rng.uniform(size=len(at)) < chopped)
+        return sends.astype(float), f, 20 * np.log10(np.maximum(np.sin(np.pi * inside), 0.1))
 
     def edges(time_s: Numbers, rng: np.random.Generator) -> tuple[Numbers, Numbers, Numbers]:
         at = (time_s * mains + phase) % 1 / on

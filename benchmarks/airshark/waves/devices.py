@@ -70,7 +70,7 @@ def bluetooth(length_s: float, rng: np.random.Generator) -> Machine:
     now, rows = rng.uniform(0, slot), []
     hops = rng.permutation(79)[: int(rng.choice(np.array([79, 79, rng.integers(20, 78)])))]
     profile = str(rng.choice(["voice", "voice", "1", "3", "5", "any", "any", "search"]))
-    apart = int(rng.choice([6, 6, 12, 18]))
+    apart = int(rng.choice([6, 6, 8, 12, 18]))
     said_s = float(rng.choice([366e-6, 366e-6, 240e-6]))
     pause = rng.uniform(0, 3)
     reply_s = float(rng.choice([126e-6, 126e-6, 366e-6]))
@@ -140,12 +140,13 @@ def zigbee(length_s: float, rng: np.random.Generator) -> Machine:
 
 def fhss_phone(length_s: float, rng: np.random.Generator) -> Machine:
     """Frames of 10 ms with twelve slots: one down, and in a call one up half a frame later; rarely two
-    calls."""
+    calls, or a call and a beacon."""
     frame = 10e-3 * (1 + rng.normal(0, 20e-6))
     begin, long = rng.uniform(0, frame), rng.uniform(0.67e-3, 0.73e-3)
     grid = 2401.1 + 0.864 * np.arange(91)
     call = rng.uniform() < 0.9
-    other = int(rng.integers(1, 6)) if call and rng.uniform() < 0.15 else 0
+    other = int(rng.integers(1, 6)) if call and rng.uniform() < 0.25 else 0
+    beacon_s = long * rng.uniform(0.3, 1) if rng.uniform() < 0.5 else 0.0
     apart = rng.uniform() < 0.5
     rows = []
     for n in range(int(length_s / frame) + 1):
@@ -154,7 +155,11 @@ def fhss_phone(length_s: float, rng: np.random.Generator) -> Machine:
         if other:
             other_f = float(rng.choice(grid)) if apart else f
             at = begin + n * frame + other * frame / 12
-            rows += [(at, long, other_f, 0), (at + frame / 2, long, other_f, 2)]
+            rows += (
+                [(at, beacon_s, other_f, 0)]
+                if beacon_s
+                else [(at, long, other_f, 0), (at + frame / 2, long, other_f, 2)]
+            )
     return Machine(_bursts(rows, gfsk(0.576, rng.uniform(0.1, 0.2), 0.5), rng))
 
 
@@ -163,6 +168,8 @@ def xbox(length_s: float, rng: np.random.Generator) -> Machine:
     raster = rng.uniform(2e-3, 10e-3) * (1 + rng.normal(0, 10e-6))
     begin = rng.uniform(0, raster)
     grid = 2403.0 + rng.permutation(77)[: int(rng.integers(30, 78))]
+    if rng.uniform() < 0.08:
+        grid = 2402.0 + 2 * rng.permutation(39)[: int(rng.integers(30, 40))]
     pads = int(rng.choice([1, 1, 2, 3, 4]))
     lengths = rng.uniform(0.2e-3, 0.6e-3, 2)
     alternate = rng.uniform() < 0.5
@@ -202,9 +209,10 @@ def analog_phone(length_s: float, rng: np.random.Generator) -> Machine:
     base = rng.uniform(2403, 2478)
     far = rng.uniform(5, 35)
     handset = base + far if base + far < 2479 else base - far
-    parts = []
+    parts, usual = [], rng.uniform() < 0.8
     for f, gain in ((base, 0.0), (handset, -rng.uniform(0, 8))):
-        voice, wide = _tones(200, 3000, 8, rng), rng.uniform(0.004, 0.04)
+        voice = _tones(200, 3000, 8, rng)
+        wide = rng.uniform(0.004, 0.04) if usual else rng.uniform(0.04, 0.12)
         parts.append(
             _constant(f, modulated(lambda t, v=voice, w=wide: w * v(t)), gain, rng.normal(0, 0.005))  # type: ignore[misc]
         )
@@ -212,33 +220,35 @@ def analog_phone(length_s: float, rng: np.random.Generator) -> Machine:
 
 
 def analog_audio(length_s: float, rng: np.random.Generator) -> Machine:
-    """Stereo: sum, pilot of 19 kHz, difference around 38 kHz, 0.2 to 0.5 MHz wide together."""
+    """Stereo: sum, pilot of 19 kHz mostly, difference around 38 kHz, 0.2 to 0.5 MHz wide together."""
     f, peak = rng.uniform(2405, 2476), rng.uniform(0.075, 0.2)
     left, right = _tones(60, 12000, 12, rng), _tones(60, 12000, 12, rng)
+    pilot = 0.1 * (rng.uniform() < 0.8)
 
     def course(time_s: Numbers) -> Numbers:
         one, other = left(time_s), right(time_s)
         carrier = np.sin(2 * np.pi * 38e3 * time_s)
         return peak * (
-            0.45 * (one + other) + 0.45 * (one - other) * carrier + 0.1 * np.sin(np.pi * 38e3 * time_s)
+            0.45 * (one + other) + 0.45 * (one - other) * carrier + pilot * np.sin(np.pi * 38e3 * time_s)
         )
 
     return Machine([_constant(f, modulated(course))], (f,))
 
 
 def analog_video(length_s: float, rng: np.random.Generator) -> Machine:
-    """A composite picture on FM: lines of 64 us with their sync, patches, detail, and sound above it."""
+    """A composite picture on FM: its lines with their sync, patches, detail, and sound above it."""
     f = float(rng.choice([2414.0, 2432.0, 2450.0, 2468.0])) + rng.normal(0, 0.25)
-    swing, detail = rng.uniform(1.5, 5.0), rng.uniform(0.02, 0.25)
+    swing, detail = float(np.exp(rng.uniform(np.log(0.6), np.log(5.0)))), rng.uniform(0.02, 0.25)
     patches = (
         rng.uniform(0.3, 1.0, (40, 10)) if rng.uniform() < 0.8 else np.full((40, 10), rng.uniform(0.32, 0.6))
     )
     sound_mhz, sound = float(rng.choice([6.0, 6.5])), rng.uniform(0.2, 0.6)
     colour = rng.uniform(0, 0.15)
+    line_s, lines = (64e-6, 312.5) if rng.uniform() < 0.6 else (63.556e-6, 262.5)
 
     def course(time_s: Numbers) -> Numbers:
-        line, within = np.divmod(time_s, 64e-6)
-        x, y = within / 64e-6, (line % 312) / 312
+        line, within = np.divmod(time_s, line_s)
+        x, y = within / line_s, (line % lines) / lines
         value = patches[(y * 39.99).astype(int), np.clip((x - 0.17) / 0.83 * 10, 0, 9).astype(int)]
         value = value + detail * np.sin(2 * np.pi * (1.7e6 * time_s + 3 * y)) * np.sin(
             2 * np.pi * 0.21e6 * time_s
@@ -256,6 +266,7 @@ def _oven(rng: np.random.Generator, inverter: bool) -> Machine:
     least = rng.uniform(0.05, 0.25) if inverter else rng.uniform(0.05, 0.45)
     sweep, rough = rng.uniform(3, 10), _tones(20e3, 60e3, 3, rng)
     width = rng.uniform(20, 50)
+    switched = rng.uniform(0.5, 0.8) if inverter and rng.uniform() < 0.4 else 1.0
 
     def power(time_s: Numbers) -> Numbers:
         wave = np.sin(2 * np.pi * (mains * time_s + phase))
@@ -263,7 +274,7 @@ def _oven(rng: np.random.Generator, inverter: bool) -> Machine:
 
     def state(time_s: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         value = power(time_s)
-        on = value > least
+        on = (value > least) & (time_s * 27e3 % 1 < switched)
         return (
             on.astype(float),
             middle + sweep * (np.clip(value, 0, 1) - 0.6),

@@ -72,7 +72,10 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
     phones += [[each] for each in judged if each.kind is Device.ANALOG_PHONE]
     found = [_found(scene, [each]) for each in judged if each.kind is not Device.ANALOG_PHONE]
     found += [_found(scene, each) for each in phones]
-    found += [found_between(scene, gap, Device.ANALOG_AUDIO) for gap in gaps if gap.moves]
+    moving = [gap for gap in gaps if gap.moves]
+    if len(moving) > 1 or sum(len(each) == 1 for each in phones) != 1:
+        # It is not the other carrier of a phone, which speech moves as well.
+        found += [found_between(scene, gap, Device.ANALOG_AUDIO) for gap in moving]
     if not phones and len(bare) == 2:
         found.append(found_between(scene, max(bare, key=lambda gap: gap.power_dbm), Device.ANALOG_PHONE))
     elif all(len(each) > 1 for each in phones):
@@ -265,6 +268,8 @@ def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], scene: Scen
         "flicker_db": carrier.flicker_db,
         "tip_share": carrier.tip_share,
         "other_tip_share": carrier.other_tip_share,
+        "pilot_share": carrier.pilot_share,
+        "line_share": carrier.line_share,
         "over_db": min(carrier.over_db, 32.0),
         "samples": min(float(carrier.samples), 500.0),
         "presence": carrier.presence,

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.airshark.analysis.air import Air, Bools, Floats, Ints
-from services.airshark.analysis.movement import MIN_SAMPLES, around, farthest, movement, near_middle, tips
+from services.airshark.analysis.movement import (
+    MIN_SAMPLES,
+    PICTURE_LINES_HZ,
+    PILOT_HZ,
+    around,
+    farthest,
+    movement,
+    near_middle,
+    tips,
+    tone_share,
+)
 from services.airshark.analysis.peaks import MIN_OVER_SHOULDERS_DB, Peaks, Picture, shoulder_bins
 from services.airshark.analysis.ranks import median, percentiles
 
@@ -28,6 +38,8 @@ MAX_FADING_DB, FADING_JUMPINESS, FADING_PRESENCE, FADING_SAMPLES = 14.0, 0.6, 0.
 """A carrier that fades from sample to sample may swing by more, if it is nearly always there."""
 ON_TOP_MHZ, ON_TOP_DB = 0.7, 1.0
 SILENCE_BELOW_DB, MAX_SILENCE = 10.0, 0.12
+FOLDED_DB, FOLDED_MHZ, FOLDED_BEYOND_MHZ = 12.0, 0.4, 1.5
+"""How much weaker a carrier is that is folded into a view, at least, and how near to where it should be."""
 SLOW = 0.35
 """Jumpiness below which a broad carrier sweeps instead of showing a picture."""
 
@@ -78,7 +90,10 @@ class CarrierSeen:
     synchronisation of a picture lies there."""
     other_tip_share: float
     """The same of the other side, where nothing of a still picture is."""
-
+    pilot_share: float
+    """How much of its movement is the pilot tone of stereo sound."""
+    line_share: float
+    """How much of it comes again with each line of a picture."""
     outermost: bool
     """Whether the outermost bin is the strongest, mostly: it may lie beyond the view, and its movement cannot
     be seen."""
@@ -157,6 +172,24 @@ def find_carriers(
     return carriers, owned & ~swept
 
 
+def without_folded(carriers: list[CarrierSeen], air: Air) -> list[CarrierSeen]:
+    """Leaves out what the transform of the radio folds into a view of a stronger carrier beside it."""
+    # Of the bins of the transform, the outermost ones are not in the records.
+    whole_mhz = air.spacing_mhz * 2.0 ** np.ceil(np.log2(air.dbm.shape[1]))
+
+    def is_folded(one: CarrierSeen) -> bool:
+        # Of what is folded just beyond the border of the view, its outermost bins show the skirt.
+        reach_mhz = FOLDED_MHZ if one.edge_mhz > BORDER_MHZ else FOLDED_BEYOND_MHZ
+        return any(
+            other.centre_mhz != one.centre_mhz
+            and other.power_dbm > one.power_dbm + FOLDED_DB
+            and abs(abs(other.frequency_mhz - one.frequency_mhz) - whole_mhz) < reach_mhz
+            for other in carriers
+        )
+
+    return [each for each in carriers if not is_folded(each)]
+
+
 def _steady(air: Air, peaks: Peaks, rows: Ints, free: Bools) -> int | None:
     """Returns the bin around which most samples have a peak that is not explained yet."""
     mine = np.flatnonzero(free)
@@ -226,6 +259,7 @@ def _measure(
     variance = float(inner.var())
     jumps = np.diff(inner)[follows]
     jumpiness = float((jumps**2).mean() / (2 * variance)) if variance > 0 and follows.sum() > 4 else 1.0
+    visit = air.visit[peaks.row[mine]]
     third = max(len(seen) // 3, 1)
     some = mine[:: len(mine) // ENOUGH_SAMPLES + 1]
     looked_at = peaks.row[some]
@@ -273,6 +307,10 @@ def _measure(
         flicker_db=flicker_db,
         tip_share=tip / len(rows),
         other_tip_share=other_tip / len(rows),
+        pilot_share=tone_share(air.time_s[peaks.row[mine]], inner, visit, PILOT_HZ),
+        line_share=max(
+            tone_share(air.time_s[peaks.row[mine]], inner, visit, hertz) for hertz in PICTURE_LINES_HZ
+        ),
     )
     return carrier, owned
 

@@ -1,13 +1,15 @@
 """Finds connections of Bluetooth Low Energy among pulses that hop over the band.
 
 Both sides of a connection take turns on one frequency, 150 us apart, and move on together to another one of
-37 frequencies, all of them even numbers of MHz. Nothing else in the band does so: Bluetooth, phones and
-controllers use odd ones as well, or none that is whole, and networks that stay have few frequencies.
+37 frequencies, even numbers of MHz but not those of advertisers, no sooner than after 7.5 ms. Nothing else in
+the band does so: Bluetooth, phones and controllers use odd ones as well, or none that is whole, or move on
+sooner, and networks that stay have few frequencies.
 """
 
 import numpy as np
 
 from services.airshark.analysis.air import Air, Bools
+from services.airshark.analysis.fixed import BLE_ADVERTISING_MHZ
 from services.airshark.analysis.pulses import Pulses
 
 BETWEEN_S = 150e-6
@@ -19,6 +21,12 @@ SAME_MHZ, SAME_DB = 0.5, 18.0
 AHEAD = 3
 """Some pulses of others may come in between."""
 MIN_PULSES, MIN_PLACES, MIN_EVEN = 12, 8, 0.85
+MOST_OF_ADVERTISERS = 0.02
+"""Share of the pulses that may lie on their frequencies by chance."""
+SOONEST_S, MOST_TOO_SOON = 7e-3, 0.08
+"""A connection moves on after 7.5 ms at the soonest; how often something may seem to do so sooner."""
+MEAN_BETWEEN_S = (85e-6, 200e-6)
+"""Between both sides, on average: more exact than each single time by far."""
 
 
 def of_connection(air: Air, pulses: Pulses) -> Bools:
@@ -31,8 +39,27 @@ def of_connection(air: Air, pulses: Pulses) -> Bools:
     # Each place counts once, however much is said there; an even number turns the wave full circle.
     mean_mhz = np.bincount(of_place, frequency[turns]) / np.bincount(of_place)
     even = float(np.cos(np.pi * mean_mhz).mean())
-    is_one = len(places) >= MIN_PLACES and even >= MIN_EVEN
+    is_one = len(places) >= MIN_PLACES and even >= MIN_EVEN and not _of_another(pulses.select(turns))
     return turns if is_one else np.zeros(len(pulses), bool)
+
+
+def _of_another(turns: Pulses) -> bool:
+    """Tells whether pulses that take turns use the frequencies of advertisers, move on too soon, or answer
+    sooner or later than a connection does."""
+    frequency = turns.frequency_mhz
+    advertises = np.min([np.abs(frequency - each) for each in BLE_ADVERTISING_MHZ], axis=0) < SAME_MHZ
+    if advertises.mean() > MOST_OF_ADVERTISERS:
+        return True
+    moves = np.abs(np.diff(frequency)) > SAME_MHZ
+    moved = np.flatnonzero(moves) + 1
+    together = np.diff(turns.visit[moved]) == 0
+    too_soon = np.diff(turns.start_s[moved])[together] < SOONEST_S
+    if too_soon.sum() > MOST_TOO_SOON * len(too_soon):
+        return True
+    gap_s = turns.start_s[1:] - turns.end_s[:-1]
+    answers = ~moves & (gap_s < 2 * BETWEEN_S) & (np.diff(turns.visit) == 0)
+    mean_s = float(gap_s[answers].mean()) if answers.any() else BETWEEN_S
+    return not MEAN_BETWEEN_S[0] < mean_s < MEAN_BETWEEN_S[1]
 
 
 def _taking_turns(air: Air, pulses: Pulses) -> Bools:

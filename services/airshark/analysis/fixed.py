@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Bools, Times
+from services.airshark.analysis.mains import LINES_HZ
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.ranks import median, percentiles
 from services.airshark.analysis.rhythm import grid_strength, stretches
@@ -140,8 +141,9 @@ def _describe(
     middle = median(mine.power_dbm)
     alike = free & (np.abs(pulses.power_dbm - middle) < ALIKE_DB) & (near > NEIGHBOURS_MHZ[0])
     stretch = stretches(mine.start_s, mine.visit)
-    strength, _ = grid_strength(mine.start_s, stretch, np.array([625e-6, 5e-3]))
+    strength, _ = grid_strength(mine.start_s, stretch, np.concatenate(([625e-6, 5e-3], 1 / LINES_HZ)))
     view = median(mine.centre_mhz)
+    half_mhz = air.dbm.shape[1] * air.spacing_mhz / 2
     other_mhz = stretched(centre, view, other_spacing(air.spacing_mhz) / air.spacing_mhz)
     shares = percentiles(duration, 10, 50, 90)
     # What a hopper of this power would leave here, by what it has elsewhere.
@@ -181,6 +183,9 @@ def _describe(
         "alike_duration_ms": median(pulses.duration_s[alike]) * 1e3 if alike.any() else 0.0,
         "grid_625": float(strength[0]),
         "grid_5000": float(strength[1]),
+        # At the borders of its views an oven passes by with each cycle of the mains.
+        "grid_mains": float(strength[2:].max()),
+        "edge_mhz": half_mhz - median(np.abs(mine.frequency_mhz - mine.centre_mhz)),
         "duration_sd_ms": float(duration.std()),
     }
 

@@ -22,8 +22,8 @@ CLEAR_LINE, CLEAR_OVER_CONTROL, CLEAR_BURST_MS, CLEAR_SWEEP_MHZ = 0.75, 2.2, 4.6
 CLEAR_ON, CLEAR_LIT, CLEAR_ON_OVER_CONTROL = 0.35, 0.3, 2.4
 LEAST_CONTROL = 0.02
 LIT_DB = 3.0
-PICTURE_MHZ = 18.0
-"""So far from the middle of a view a picture changes its bins."""
+PICTURE_MHZ, FAR_OFF_MHZ = 18.0, 20.0
+"""So far from the middle of a view a picture changes its bins; further off it has nothing to do with them."""
 
 
 def describe_mains(
@@ -42,6 +42,7 @@ def describe_mains(
     rows = np.flatnonzero(looks_there)
     features = dict.fromkeys(NAMES, 0.0)
     features["interval_ms"] = air.interval_s * 1e3
+    features["picture_off_mhz"] = FAR_OFF_MHZ
     if len(rows) < MIN_SAMPLES:
         return features, none
     stretch = stretches(air.time_s[rows], air.visit[rows])
@@ -81,6 +82,7 @@ def describe_mains(
     features["middle_mhz"] = median(peaks.frequency_mhz[inside])
     features["power_dbm"] = usual_dbm
     features |= _sweep(air, peaks, inside, long_on)
+    features |= _beside_picture(carriers, features["middle_mhz"], features["power_dbm"])
     return features, inside & long_on[peaks.row] if is_oven(features) else none
 
 
@@ -227,6 +229,19 @@ def _sweep(air: Air, peaks: Peaks, inside: Bools, long_on: Bools) -> dict[str, f
     }
 
 
+def _beside_picture(carriers: list[CarrierSeen], middle_mhz: float, power_dbm: float) -> dict[str, float]:
+    """Returns how far off the nearest picture is, which begins anew nearly as often as the mains do, and by
+    how much it is stronger."""
+    pictures = [each for each in carriers if each.is_picture]
+    if not pictures:
+        return {}
+    nearest = min(pictures, key=lambda each: abs(each.frequency_mhz - middle_mhz))
+    return {
+        "picture_off_mhz": min(abs(nearest.frequency_mhz - middle_mhz), FAR_OFF_MHZ),
+        "picture_over_db": nearest.power_dbm - power_dbm,
+    }
+
+
 def _burst_ms(air: Air, long_on: Bools) -> float:
     """Returns how long a typical one of the long bursts is; those that a visit cuts short count less."""
     step = np.diff(long_on.astype(np.int8), prepend=0, append=0)
@@ -250,6 +265,8 @@ def _names() -> list[str]:
         "power_dbm",
         "spread_mhz",
         "burst_ms",
+        "picture_off_mhz",
+        "picture_over_db",
     ]
 
 

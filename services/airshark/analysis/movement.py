@@ -14,6 +14,10 @@ ON_BIN = 0.25
 """So near to a bin, in bins, its neighbours do not tell on which side a carrier lies."""
 TIP_MHZ, TIP_ALIKE_DB = (0.25, 3.0), 4.0
 """How far off, and how much alike in power, a carrier is that has left its place."""
+PILOT_HZ = 19e3
+"""Stereo sound has a tone there, however quiet the music is."""
+PICTURE_LINES_HZ = (15_625.0, 15_734.27)
+"""So often a picture begins a new line."""
 
 
 def tips(peaks: Peaks, free: Ints, frequency_mhz: float, power_dbm: float) -> tuple[int, int]:
@@ -73,6 +77,25 @@ def movement(bins_dbm: Floats, spacing_mhz: float) -> float:
     ratio = 10 ** ((stronger - top) / 20)
     one = _deviation(ratio / (1 + ratio))
     return min(both, one) * spacing_mhz
+
+
+def tone_share(time_s: Times, seen: Times, visit: Ints, hertz: float) -> float:
+    """Returns how much of what moves a carrier is one tone, 0 to 1, by where it was `seen`.
+
+    It may be far faster than samples come: when each of them was taken is known well enough for that. Between
+    visits nothing is known of its phase.
+    """
+    starts = np.flatnonzero(np.diff(visit, prepend=visit[0] - 1))
+    count = np.diff(starts, append=len(visit))
+    moves = seen - np.repeat(np.add.reduceat(seen, starts) / count, count)
+    angle = (time_s * hertz % 1.0) * (2 * np.pi)
+    power = sum(np.add.reduceat(moves * wave(angle), starts) ** 2 for wave in (np.cos, np.sin))
+    energy = np.add.reduceat(moves**2, starts)
+    long = count >= MIN_IN_VISIT
+    # By chance the power is the energy; of a pure tone it is half the number of samples times that.
+    pure = float((energy * count)[long].sum()) / 2
+    found = float((power - energy)[long].sum())
+    return float(np.sqrt(min(max(found / pure, 0.0), 1.0))) if pure > 0 else 0.0
 
 
 def _deviation(values: "Floats | Times") -> float:

@@ -19,6 +19,8 @@ MIN_OVER_SHOULDERS_DB = 6.0
 SHOULDER_MHZ = (1.4, 2.1)
 MADE_UP_OF, MIDDLE = 56, 28
 """Bins of the records whose middle bin the driver makes up, and which one that is."""
+IMAGE_DB, IMAGE_MHZ = 28.0, 0.5
+"""How much weaker an image is at least, and how near to the place where it should be."""
 OUTSIDE = 5.0
 """By so much more power the bin on the far side has if a tone lies there."""
 
@@ -100,7 +102,24 @@ def find_peaks(air: Air) -> tuple[Peaks, Picture]:
     if not found:
         return _none(), Picture(median, smooth_db)
     peaks = Peaks(*(np.concatenate([getattr(each, name.name) for each in found]) for name in fields(Peaks)))
-    return peaks.select(np.argsort(peaks.row, kind="stable")), Picture(median, smooth_db)
+    peaks = peaks.select(np.argsort(peaks.row, kind="stable"))
+    return peaks.select(~_images(air, peaks)), Picture(median, smooth_db)
+
+
+def _images(air: Air, peaks: Peaks) -> Bools:
+    """Tells which peaks the radio makes itself, on the other side of the middle, of a much stronger one in
+    the same sample."""
+    off_mhz = peaks.frequency_mhz - air.centre_mhz[peaks.row]
+    images = np.zeros(len(peaks), bool)
+    # The peaks of a sample lie side by side.
+    for distance in range(1, min(PEAKS_PER_SAMPLE, len(peaks))):
+        now, then = slice(distance, None), slice(None, -distance)
+        mirrored = peaks.row[now] == peaks.row[then]
+        mirrored &= np.abs(off_mhz[now] + off_mhz[then]) < IMAGE_MHZ
+        stronger_db = peaks.power_dbm[then] - peaks.power_dbm[now]
+        images[now] |= mirrored & (stronger_db > IMAGE_DB)
+        images[then] |= mirrored & (-stronger_db > IMAGE_DB)
+    return images
 
 
 def _grow(

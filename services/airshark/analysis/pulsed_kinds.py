@@ -33,9 +33,14 @@ CONNECTION = 0.95
 """How sure pulses that take turns on even frequencies are a connection."""
 OVEN_REACH_MHZ = 2.0
 CLEAR_OVEN, LIT_OVEN, BEYOND_DOUBT = 0.92, 0.75, 0.97
+OF_PICTURE_MHZ, BELOW_OVEN_DB, BESIDE_PICTURE = 5.0, -6.0, 0.9
+"""So near, an oven is stronger than a picture, and more than likely, or hidden."""
+OF_SOUND_MHZ, SOUND_BELOW_DB = 9.0, 15.0
 LEAST_SWEEP_MHZ, LEAST_OVER_CONTROL = 1.0, 1.6
 STAYS_MHZ = 1.6
 """An oven sweeps further."""
+BORDER_MHZ, WITH_MAINS, BY_CHANCE = 2.2, 0.4, 1.9
+"""Some pulses at any times keep to one of four rhythms so well, times the root of their number."""
 OF_CHANNEL_MHZ = 1.0
 SAME_CHANNEL_MHZ, MAY_BE_STATION = 0.5, 0.3
 ALIKE_DB = 6.0
@@ -79,7 +84,7 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
         probability = max(probability, CLEAR_OVEN)
     elif lights_up(scene.mains):
         probability = max(probability, LIT_OVEN)
-    if probability >= trees.least and _may_be_oven(scene.mains):
+    if probability >= trees.least and _may_be_oven(scene.mains) and not _of_picture(scene.mains, probability):
         oven = _microwave(scene, probability, certain=_is_certain(probability, trees))
         if not any(_explains(each, scene.mains) for each in found):
             found = [each for each in found if not _is_part(each, oven, is_oven(scene.mains))]
@@ -101,6 +106,17 @@ def _may_be_oven(mains: dict[str, float]) -> bool:
     return is_oven(mains) or (sweeps and follows) or keeps_to_mains(mains) or lights_up(mains)
 
 
+def _of_picture(mains: dict[str, float], probability: float) -> bool:
+    """Tells whether what follows the mains is a picture, which begins anew nearly as often, its detail, or
+    its sound, which moves with it."""
+    if is_oven(mains):
+        return False
+    off_mhz, weaker_db = mains["picture_off_mhz"], mains["picture_over_db"]
+    if off_mhz < OF_PICTURE_MHZ:
+        return weaker_db > BELOW_OVEN_DB or probability < BESIDE_PICTURE
+    return off_mhz < OF_SOUND_MHZ and weaker_db > SOUND_BELOW_DB
+
+
 def _is_part(found: Found, oven: Found, taken_away: bool) -> bool:
     """Tells whether a fixed frequency is where an oven dwells at the turning points of its sweep.
 
@@ -109,10 +125,25 @@ def _is_part(found: Found, oven: Found, taken_away: bool) -> bool:
     near = abs(found.center_mhz - oven.center_mhz) < oven.bandwidth_mhz / 2 + OVEN_REACH_MHZ
     if found.device is Device.UNKNOWN:
         return near
+    if _passes_by(found, oven):
+        return True
     stronger = found.rssi_dbm > oven.rssi_dbm + ALIKE_DB
     if stronger or found.confidence >= BEYOND_DOUBT or (taken_away and found.certain):
         return False
     return oven.certain and near and found.device is Device.ZIGBEE
+
+
+def _passes_by(found: Found, oven: Found) -> bool:
+    """Tells whether a fixed frequency is where a stronger oven comes by with the mains: at the border of a
+    view, beyond which it is."""
+    if found.device is not Device.ZIGBEE:
+        return False
+    by_chance = BY_CHANCE / np.sqrt(found.features["count"])
+    return (
+        found.features["edge_mhz"] < BORDER_MHZ
+        and found.features["grid_mains"] > max(WITH_MAINS, by_chance)
+        and found.rssi_dbm < oven.rssi_dbm
+    )
 
 
 def _is_certain(probability: float, trees: Trees) -> bool:

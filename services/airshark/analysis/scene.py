@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Bools, concatenate
-from services.airshark.analysis.carriers import CarrierSeen, find_carriers, levels
+from services.airshark.analysis.carriers import CarrierSeen, find_carriers, levels, without_folded
 from services.airshark.analysis.clutter import without_clutter
 from services.airshark.analysis.fixed import FixedGroup, find_fixed, narrow_pulses
 from services.airshark.analysis.found import Found
@@ -99,6 +99,7 @@ def _parts(observed: Observed) -> tuple[list[CarrierSeen], dict[str, float], Pul
     level = levels(air, observed.picture)
     carriers, owned = find_carriers(air, peaks, observed.picture, level)
     free = ~owned & ~_of_wifi(peaks.spread_mhz, peaks.at_edge)
+    carriers = without_folded(carriers, air)
     mains, of_oven = describe_mains(air, peaks, observed.picture, level, carriers, free)
     pulses = without_clutter(air, _narrow_within_view(air, peaks.select(~owned & ~of_oven)))
     return carriers, mains, pulses

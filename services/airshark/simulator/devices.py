@@ -13,8 +13,11 @@ Stations: TypeAlias = "npt.NDArray[np.intp]"
 Maker: TypeAlias = "Callable[[float, np.random.Generator], list[Transmitter]]"
 
 SLOT_S = 625e-6
-BLUETOOTH_USES = ("voice", "one", "three", "five", "mixed", "keyboard", "search")
-BLUETOOTH_SHARES = (0.22, 0.14, 0.16, 0.2, 0.17, 0.06, 0.05)
+BLUETOOTH_USES = ("voice", "one", "three", "five", "mixed", "music", "keyboard", "search")
+BLUETOOTH_SHARES = (0.22, 0.12, 0.14, 0.16, 0.15, 0.1, 0.06, 0.05)
+PICTURES_HZ = ((50.0, 15_625.0), (59.94, 15_734.27))
+"""So often a picture begins anew, and a line of it."""
+PILOT_HZ = 19e3
 
 
 def _clock(rng: np.random.Generator, ppm: float) -> float:
@@ -65,8 +68,8 @@ def _stations(
 
 
 def bluetooth(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
-    """One piconet with voice, data in packets of one, three or five slots at some load, or a keyboard; or a
-    search for devices."""
+    """One piconet with voice, data in packets of one, three or five slots at some load, music, or a keyboard;
+    or a search for devices."""
     channels = np.arange(79)
     adaptive = rng.uniform() < 0.4
     if adaptive:
@@ -83,13 +86,21 @@ def bluetooth(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     lengths: list[float] = []
     slot, load = 0, rng.uniform(0.15, 1.0)
     shortest, answers = rng.uniform(0.7, 1.0), rng.choice([126e-6, 240e-6, 366e-6], 2)
-    every = int(rng.choice([6, 6, 12])) if kind == "voice" else 2 * int(rng.integers(6, 13))
+    every = int(rng.choice([6, 6, 8, 12])) if kind == "voice" else 2 * int(rng.integers(4, 13))
+    together, music_s = int(rng.integers(3, 7)), rng.uniform(0.02, 0.03)
     report_s = 366e-6 if kind == "voice" else rng.uniform(126e-6, 300e-6)
     while slot < slots:
         if kind in ("voice", "keyboard"):
             starts += [slot, slot + 1]
             lengths += [366e-6 if kind == "voice" else 126e-6, report_s]
             slot += every
+            continue
+        if kind == "music":
+            # What was played meanwhile comes in some long packets, one after another.
+            for number in range(together):
+                starts += [slot + 6 * number, slot + 6 * number + 5]
+                lengths += [2870e-6 * rng.uniform(shortest, 1.0), 126e-6]
+            slot += max(2 * round(music_s * rng.uniform(0.9, 1.1) / SLOT_S / 2), 6 * together)
             continue
         size = {"one": 1, "three": 3, "five": 5}.get(kind) or int(rng.choice([1, 1, 3, 5]))
         if rng.uniform() < load:
@@ -180,8 +191,8 @@ def zigbee(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
 
 
 def fhss_phone(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
-    """One call or two: a slot down and one up in each frame of 10 ms, on a frequency of the frame's own; or a
-    base alone, with its beacon."""
+    """One call or two: a slot down and one up in each frame of 10 ms, on a frequency of the frame's own, with
+    or without a beacon in another slot; or a base alone, with its beacon."""
     frames = int(seconds / 0.01) + 2
     begins = np.arange(frames) * 0.01 * _clock(rng, 50) + rng.uniform(0, 0.01)
     step = float(rng.choice([0.864, 0.864, 0.9, 1.0, 1.728]))
@@ -192,10 +203,15 @@ def fhss_phone(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
         # A second handset, some slots later.
         later_s = 0.01 / 12 * float(rng.integers(1, 6))
         slots = (0.0, 0.005, later_s, 0.005 + later_s)
+    elif len(slots) == 2 and rng.uniform() < 0.15:
+        slots = (0.0, 0.005, 0.01 / 12 * float(rng.integers(1, 6)))
     start = (begins[:, None] + np.array(slots)).reshape(-1)
-    length = np.full(len(start), rng.uniform(640e-6, 770e-6))
+    length = np.full((frames, len(slots)), rng.uniform(640e-6, 770e-6))
+    if len(slots) == 3:
+        length[:, 2] *= rng.uniform(0.4, 1)
     station = np.tile(np.array([0, 1, 0, 2])[: len(slots)], frames)
-    return _stations(start, length, np.repeat(hops, len(slots)), station, Modulation.GFSK_PHONE, rng)
+    frequency = np.repeat(hops, len(slots))
+    return _stations(start, length.reshape(-1), frequency, station, Modulation.GFSK_PHONE, rng)
 
 
 def xbox(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
@@ -207,6 +223,8 @@ def xbox(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     frames = int(seconds / raster) + 2
     begins = np.arange(frames, dtype=np.float64) * raster * _clock(rng, 30) + rng.uniform(0, raster)
     channels = 2402.0 + rng.permutation(79)[: rng.integers(30, 80)]
+    if rng.uniform() < 0.08:
+        channels = 2402.0 + 2.0 * rng.permutation(40)[: rng.integers(30, 41)]
     stations = 1 + int(rng.choice([1, 1, 1, 2, 3, 4]))
     lengths: Floats = rng.uniform(0.2e-3, 0.6e-3, stations)
     if rng.uniform() < 0.5:
@@ -242,15 +260,32 @@ def _program(low_hz: float, high_hz: float, deviation_mhz: float, rng: np.random
     return Program(hertz, loud, rng.uniform(size=10))
 
 
+def _again(hertz: float, count: int, deviation_mhz: float, rng: np.random.Generator) -> Program:
+    """Returns what comes again so often and moves a carrier by so much, as a standard deviation."""
+    order = np.arange(1.0, count + 1.0)
+    loud: Floats = rng.normal(0, 1, count) / order
+    loud *= deviation_mhz * np.sqrt(2 / (loud**2).sum())
+    return Program(hertz * order, loud, rng.uniform(size=count))
+
+
+def _both(one: Program, other: Program) -> Program:
+    return Program(
+        np.concatenate((one.hertz, other.hertz)),
+        np.concatenate((one.deviation, other.deviation)),
+        np.concatenate((one.phase, other.phase)),
+    )
+
+
 def analog_phone(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     """Base and handset, each on a frequency of its own, with speech that moves it by some kilohertz.
 
-    Its peak is 5 to 40 kHz, of which speech with its pauses reaches a fifth to a third on average.
+    Its peak is 5 to 40 kHz, now and then up to 120 kHz, of which speech with its pauses reaches a fifth to a
+    third on average.
     """
     base = rng.uniform(2403, 2478)
     away = rng.choice([-1, 1]) * rng.uniform(2, 37)
     handset = base + away if 2402 < base + away < 2480 else base - away
-    wander = _between(0.001, 0.013, rng)
+    wander = _between(0.001, 0.013, rng) if rng.uniform() < 0.8 else _between(0.013, 0.04, rng)
     noisy = rng.uniform() < 0.4
 
     def carrier(frequency_mhz: float, gain_db: float) -> Carrier:
@@ -270,21 +305,25 @@ def analog_audio(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     """Music with its stereo multiplex on one FM carrier, 0.2 to 0.5 MHz wide.
 
     By Carson's rule that is a peak of 0.05 to 0.2 MHz, of which music reaches a fifth to a half on average;
-    some widen its spectrum instead.
+    some widen its spectrum instead. Most have the pilot tone of stereo, of a tenth of the peak.
     """
     frequency, drift = rng.uniform(2405, 2475), rng.uniform(0, 0.01)
+    stereo = rng.uniform() < 0.75
+    pilot_mhz = rng.uniform(0.005, 0.018) / np.sqrt(2) if stereo else 0.0
+    pilot = _again(PILOT_HZ * _clock(rng, 50), 1, pilot_mhz, rng)
     kind = rng.uniform()
     if kind < 0.2:
-        return [Carrier(frequency, Modulation.MULTIPLEX, rng.uniform(0.0, 0.05), drift_mhz=drift)]
+        return [Carrier(frequency, Modulation.MULTIPLEX, rng.uniform(0.0, 0.05), pilot, drift_mhz=drift)]
     if kind < 0.4:
         shape = Modulation.MULTIPLEX if rng.uniform() < 0.5 else Modulation.TONE
-        return [Carrier(frequency, shape, rng.uniform(0.05, 0.16), drift_mhz=drift, fades=True)]
-    moves = _between(0.012, 0.16, rng)
+        return [Carrier(frequency, shape, rng.uniform(0.05, 0.16), pilot, drift_mhz=drift, fades=True)]
+    # With one side alone, the same width is that of more movement.
+    moves = _between(0.012 if stereo else 0.02, 0.2, rng)
     if kind < 0.6:
-        return [Carrier(frequency, Modulation.TONE, moves, drift_mhz=drift)]
+        return [Carrier(frequency, Modulation.TONE, moves, pilot, drift_mhz=drift)]
     # The difference of both sides lies around 38 kHz, too fast for neighbouring windows to be alike.
     slow = rng.uniform(0.5, 1)
-    music = _program(40, 15e3, moves * slow, rng)
+    music = _both(_program(40, 15e3, moves * slow, rng), pilot)
     fast = moves * float(np.sqrt(1 - slow**2))
     return [Carrier(frequency, Modulation.TONE, fast, music, drift_mhz=drift)]
 
@@ -297,7 +336,14 @@ def analog_video(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     moves = _between(0.02, 0.2, rng) if lively < 0.15 else rng.uniform(0.2, 0.7)
     if lively > 0.65:
         moves = rng.uniform(0.4, 1.6)
-    carriers: list[Transmitter] = [Carrier(frequency, Modulation.VIDEO, moves)]
+    # From left to right, and from top to bottom, a picture is not equally bright, and so again and again.
+    picture_hz, line_hz = PICTURES_HZ[int(rng.uniform() < 0.5)]
+    upright = rng.uniform(0.2, 1.2) * (rng.uniform() < 0.6)
+    bright = _both(
+        _again(line_hz * _clock(rng, 50), 6, moves * rng.uniform(0.2, 1.0) * (rng.uniform() < 0.8), rng),
+        _again(picture_hz, 8, moves * upright, rng),
+    )
+    carriers: list[Transmitter] = [Carrier(frequency, Modulation.VIDEO, moves, bright)]
     if rng.uniform() < 0.4:
         carriers.append(Carrier(frequency, Modulation.DETAIL, 0.5, gain_db=rng.uniform(-14, -3), fades=True))
     if rng.uniform() < 0.3:
@@ -312,7 +358,9 @@ def _oven(rng: np.random.Generator, inverter: bool) -> list[Transmitter]:
     mains = rng.choice([50.0, 60.0]) * rng.uniform(0.996, 1.004)
     on_share = rng.uniform(0.8, 0.98) if inverter else rng.uniform(0.28, 0.53)
     middle = rng.uniform(0.3, 0.7)
-    return [Oven(mains, rng.uniform(), rng.normal(2457, 6), rng.uniform(2, 12), on_share, inverter, middle)]
+    switched = rng.uniform(0.5, 0.8) if inverter and rng.uniform() < 0.5 else 1.0
+    place, sweep = rng.normal(2457, 6), rng.uniform(2, 12)
+    return [Oven(mains, rng.uniform(), place, sweep, on_share, inverter, middle, switched)]
 
 
 def microwave(seconds: float, rng: np.random.Generator) -> list[Transmitter]:

@@ -110,12 +110,18 @@ class Oven:
     inverter: bool
     middle: float = 0.5
     """Share of a burst after which the sweep turns back."""
+    switched_on: float = 1.0
+    """Share of the windows within a burst in which it sends: an inverter switches it on and off some ten
+    thousand times a second."""
 
     def seen(self, time_s: Floats, rng: np.random.Generator) -> list[Seen]:
         """Returns the windows within bursts, and the wide transients at their edges."""
         rate_hz = self.mains_hz * (2 if self.inverter else 1)
         cycle = (time_s * rate_hz + self.phase) % 1.0
-        rows = np.flatnonzero(cycle < self.on_share)
+        on = cycle < self.on_share
+        if self.switched_on < 1:
+            on &= rng.uniform(size=len(on)) < self.switched_on
+        rows = np.flatnonzero(on)
         inside = cycle[rows] / self.on_share
         amplitude = np.sin(np.pi * inside)
         way = np.where(inside < self.middle, inside / self.middle, (1 - inside) / (1 - self.middle))
