@@ -14,7 +14,7 @@ from services.airshark.analysis.movement import (
     movement,
     near_middle,
     tips,
-    tone_share,
+    tone_shares,
 )
 from services.airshark.analysis.peaks import MIN_OVER_SHOULDERS_DB, Peaks, Picture, shoulder_bins
 from services.airshark.analysis.ranks import median, percentiles
@@ -259,7 +259,8 @@ def _measure(
     variance = float(inner.var())
     jumps = np.diff(inner)[follows]
     jumpiness = float((jumps**2).mean() / (2 * variance)) if variance > 0 and follows.sum() > 4 else 1.0
-    visit = air.visit[peaks.row[mine]]
+    times, visit = air.time_s[peaks.row[mine]], air.visit[peaks.row[mine]]
+    pilot, *lines = tone_shares(times, inner, visit, PILOT_HZ, *PICTURE_LINES_HZ)
     third = max(len(seen) // 3, 1)
     some = mine[:: len(mine) // ENOUGH_SAMPLES + 1]
     looked_at = peaks.row[some]
@@ -307,10 +308,8 @@ def _measure(
         flicker_db=flicker_db,
         tip_share=tip / len(rows),
         other_tip_share=other_tip / len(rows),
-        pilot_share=tone_share(air.time_s[peaks.row[mine]], inner, visit, PILOT_HZ),
-        line_share=max(
-            tone_share(air.time_s[peaks.row[mine]], inner, visit, hertz) for hertz in PICTURE_LINES_HZ
-        ),
+        pilot_share=pilot,
+        line_share=max(lines),
     )
     return carrier, owned
 

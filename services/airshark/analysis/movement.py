@@ -79,23 +79,28 @@ def movement(bins_dbm: Floats, spacing_mhz: float) -> float:
     return min(both, one) * spacing_mhz
 
 
-def tone_share(time_s: Times, seen: Times, visit: Ints, hertz: float) -> float:
-    """Returns how much of what moves a carrier is one tone, 0 to 1, by where it was `seen`.
+def tone_shares(time_s: Times, seen: Times, visit: Ints, *tones_hz: float) -> list[float]:
+    """Returns how much of what moves a carrier is each of some tones, 0 to 1, by where it was `seen`.
 
-    It may be far faster than samples come: when each of them was taken is known well enough for that. Between
-    visits nothing is known of its phase.
+    They may be far faster than samples come: when each of these was taken is known well enough for that.
+    Between visits nothing is known of their phase.
     """
     starts = np.flatnonzero(np.diff(visit, prepend=visit[0] - 1))
     count = np.diff(starts, append=len(visit))
     moves = seen - np.repeat(np.add.reduceat(seen, starts) / count, count)
-    angle = (time_s * hertz % 1.0) * (2 * np.pi)
-    power = sum(np.add.reduceat(moves * wave(angle), starts) ** 2 for wave in (np.cos, np.sin))
     energy = np.add.reduceat(moves**2, starts)
     long = count >= MIN_IN_VISIT
     # By chance the power is the energy; of a pure tone it is half the number of samples times that.
     pure = float((energy * count)[long].sum()) / 2
-    found = float((power - energy)[long].sum())
-    return float(np.sqrt(min(max(found / pure, 0.0), 1.0))) if pure > 0 else 0.0
+    if pure <= 0:
+        return [0.0] * len(tones_hz)
+    shares = []
+    for hertz in tones_hz:
+        angle = (time_s * hertz % 1.0) * (2 * np.pi)
+        power = sum(np.add.reduceat(moves * wave(angle), starts) ** 2 for wave in (np.cos, np.sin))
+        found = float((power - energy)[long].sum())
+        shares.append(float(np.sqrt(min(max(found / pure, 0.0), 1.0))))
+    return shares
 
 
 def _deviation(values: "Floats | Times") -> float:

@@ -39,7 +39,7 @@ OF_SOUND_MHZ, SOUND_BELOW_DB = 9.0, 15.0
 LEAST_SWEEP_MHZ, LEAST_OVER_CONTROL = 1.0, 1.6
 STAYS_MHZ = 1.6
 """An oven sweeps further."""
-BORDER_MHZ, WITH_MAINS, BY_CHANCE = 2.2, 0.4, 1.9
+PASSES_WITHIN_MHZ, WITH_MAINS, BY_CHANCE = 2.2, 0.4, 1.9
 """Some pulses at any times keep to one of four rhythms so well, times the root of their number."""
 OF_CHANNEL_MHZ = 1.0
 SAME_CHANNEL_MHZ, MAY_BE_STATION = 0.5, 0.3
@@ -140,7 +140,7 @@ def _passes_by(found: Found, oven: Found) -> bool:
         return False
     by_chance = BY_CHANCE / np.sqrt(found.features["count"])
     return (
-        found.features["edge_mhz"] < BORDER_MHZ
+        found.features["edge_mhz"] < PASSES_WITHIN_MHZ
         and found.features["grid_mains"] > max(WITH_MAINS, by_chance)
         and found.rssi_dbm < oven.rssi_dbm
     )
