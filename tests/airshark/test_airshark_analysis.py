@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from services.airshark.analysis.air import Timeline
 from services.airshark.analysis.carrier_kinds import KINDS as KINDS_OF_CARRIERS
+from services.airshark.analysis.carriers import levels
 from services.airshark.analysis.fixed import find_fixed
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.lifecycle import INACTIVE_AFTER_S, Lifecycle
@@ -18,6 +19,7 @@ from services.airshark.analysis.mains import is_oven
 from services.airshark.analysis.model import load_model
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.rhythm import grid_strength
+from services.airshark.analysis.scene import observe
 from services.airshark.domain.decoder import Decoder
 from services.airshark.simulator.devices import MAKERS
 from services.airshark.simulator.emissions import Carrier, Program
@@ -266,7 +268,7 @@ def test_pulses_anywhere_make_groups_of_their_own(places: list[tuple[float, floa
     )  # fmt: skip
     (air,) = [Timeline().air(block) for block in Decoder("phy0").feed(QUIET_AIR, 0.0)]
     assert air is not None
-    groups = find_fixed(air, pulses, 0.0)
+    groups = find_fixed(air, pulses, levels(air, observe(air).picture), 0.0)
     members = sum((group.members.astype(int) for group in groups), np.zeros(count, int))
     assert (members <= 1).all()
     assert all(group.members.sum() >= 3 for group in groups)
@@ -329,6 +331,10 @@ def test_two_carriers_that_prove_to_be_one_phone_are_one_device() -> None:
     changed = lifecycle.update(both, 3.0)
     assert [each.center_mhz for each in changed if not each.active] == [handset]
     assert sorted(each.device for each in lifecycle.confirmed()) == [Device.ANALOG_PHONE, Device.CW]
+    # When the handset is the stronger one for once, the phone stays where it is.
+    lifecycle.update([look(Device.ANALOG_PHONE, handset, base, 4.0)], 4.0)
+    (phone,) = (each for each in lifecycle.confirmed() if each.device is Device.ANALOG_PHONE)
+    assert (phone.center_mhz, phone.features["second_mhz"]) == (base, handset)
 
 
 def test_what_one_uncertain_look_shows_is_no_device_yet() -> None:

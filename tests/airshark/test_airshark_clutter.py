@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from services.airshark.analysis.air import Air
+from services.airshark.analysis.carriers import levels
 from services.airshark.analysis.clutter import without_clutter
 from services.airshark.analysis.fixed import find_fixed
 from services.airshark.analysis.hopping import by_power, within
 from services.airshark.analysis.pulses import Pulses
+from services.airshark.analysis.scene import observe
 from tests.support.air import pulses_at, quiet_air
 
 BURST, FLASH, FRAME = 4, 1, 14
@@ -62,7 +64,7 @@ def test_frames_longer_than_what_hops_elsewhere_tell_a_network(air: Air) -> None
     measured = []
     for there in (network, chance):
         pulses = _together(alike, there)
-        groups = find_fixed(air, pulses, 0.0)
+        groups = find_fixed(air, pulses, levels(air, observe(air).picture), 0.0)
         mine = [each for each in groups if each.members[-len(there) :].sum() >= 8]
         measured.append(mine[0].features if mine else {"long_over_alike": 0.0, "airtime_over_alike": 0.0})
     assert measured[0]["long_over_alike"] > 5 > 1 > measured[1]["long_over_alike"]

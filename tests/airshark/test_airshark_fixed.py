@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from services.airshark.analysis.carrier_kinds import believed
+from services.airshark.analysis.carriers import levels
 from services.airshark.analysis.fixed import MAX_GROUPS, MAX_OF_CHANNELS, find_fixed
 from services.airshark.analysis.scene import describe, observe
 from services.airshark.simulator.radio import Plan
@@ -26,7 +27,8 @@ def test_a_network_is_found_below_three_hoppers_with_more_pulses_on_its_frequenc
     order = rng.permutation(len(frequency))
     pulses = pulses_at(frequency[order], power[order])
 
-    groups = find_fixed(quiet_air(2432, 0.05), pulses, 0.0)
+    air = quiet_air(2432, 0.05)
+    groups = find_fixed(air, pulses, levels(air, observe(air).picture), 0.0)
 
     assert len(groups) <= MAX_GROUPS + MAX_OF_CHANNELS
     mine = [each for each in groups if abs(each.frequency_mhz - ZIGBEE_MHZ) < 0.3]

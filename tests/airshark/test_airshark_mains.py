@@ -9,6 +9,8 @@ from benchmarks.airshark.generators import air_of
 from services.airshark.analysis.carriers import CarrierSeen, find_carriers, levels
 from services.airshark.analysis.mains import LINES_HZ, describe_mains
 from services.airshark.analysis.scene import Observed, observe
+from services.airshark.simulator.devices import MAKERS
+from services.airshark.simulator.emissions import Oven
 from services.airshark.simulator.scenario import DeviceSpec, Scenario
 from services.airshark.simulator.simulate import simulate
 from tests.support.cases import thorough_but
@@ -37,6 +39,34 @@ def test_a_network_with_longer_frames_elsewhere_does_not_hide_an_oven(seed: int)
     assert mains["on_over_control"] > CLEAR
     assert mains["on_share"] > 0.15
     assert _mains(*_observed(network, seed=seed))["on_over_control"] < CLEAR
+
+
+def test_what_is_always_there_keeps_to_the_mains_by_its_ripple(monkeypatch: pytest.MonkeyPatch) -> None:
+    # In the next view it is far weaker, and there only while it sweeps that far.
+    oven = Oven(50.0, 0.2, 2447.0, 6.0, 1.0, inverter=True)
+    monkeypatch.setitem(MAKERS, "inverter_microwave", lambda seconds, rng: [oven])
+    mains = _mains(*_observed(DeviceSpec("inverter_microwave", -45.0), seed=9001))
+    assert abs(mains["middle_mhz"] - 2448.2) < 1
+    assert mains["on_share"] > 0.9
+    assert mains["field_100_hz"] > 0.1
+
+
+def test_the_skirt_of_a_picture_in_the_next_view_is_no_other_one() -> None:
+    observed, carriers = _observed(DeviceSpec("cw", -60.0), DeviceSpec("microwave", -45.0), seed=9002)
+    picture = replace(carriers[0], wander_mhz=0.5, jumpiness=1.0)
+    mains = _mains(observed, [])
+    main, skirt = (
+        replace(picture, frequency_mhz=mains["middle_mhz"] + off_mhz, power_dbm=level_dbm)
+        for off_mhz, level_dbm in ((4.0, -40.0), (1.0, -65.0))
+    )
+    assert _mains(observed, [main, skirt])["picture_off_mhz"] == pytest.approx(4.0, abs=0.1)
+    # As strong, it is another one, and a carrier that shows a picture's lines is one too.
+    other = replace(skirt, power_dbm=-42.0)
+    assert _mains(observed, [main, other])["picture_off_mhz"] == pytest.approx(1.0, abs=0.1)
+    still = replace(skirt, power_dbm=-42.0, wander_mhz=0.02, spread_mhz=0.3, line_share=0.5)
+    assert _mains(observed, [main, still])["picture_off_mhz"] == pytest.approx(1.0, abs=0.1)
+    silent = replace(still, line_share=0.0)
+    assert _mains(observed, [main, silent])["picture_off_mhz"] == pytest.approx(4.0, abs=0.1)
 
 
 def test_how_many_bins_are_stronger_tells_an_oven_that_shows_no_peak() -> None:

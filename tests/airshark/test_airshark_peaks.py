@@ -70,17 +70,25 @@ def test_what_mirrors_a_much_stronger_signal_is_made_by_the_radio(
 
 
 @pytest.mark.parametrize(
-    ("off_mhz", "weaker_db", "left"), [(22.0, 25.0, 1), (-22.0, 25.0, 1), (22.0, 5.0, 2), (20.0, 25.0, 2)]
+    ("place", "off_mhz", "weaker_db", "left"),
+    [
+        (30.0, 22.0, 25.0, 1),
+        (26.0, -22.0, 25.0, 1),
+        (30.0, 22.0, 5.0, 2),
+        (30.0, 20.0, 25.0, 2),
+        (20.0, 22.0, 25.0, 2),
+    ],
+    ids=["above", "below", "too strong", "elsewhere", "from too far outside"],
 )
 def test_what_the_transform_folds_into_the_next_view_is_no_carrier(
-    off_mhz: float, weaker_db: float, left: int
+    place: float, off_mhz: float, weaker_db: float, left: int
 ) -> None:
-    air = _air(np.array([_together(_tone(20.0, -50.0, 0.0))] * 50))
+    air = _air(np.array([_together(_tone(place, -50.0, 0.0))] * 50))
     peaks, picture = find_peaks(air)
     (carrier, *_), _ = find_carriers(air, peaks, picture, levels(air, picture))
     other = replace(
         carrier,
-        centre_mhz=carrier.centre_mhz + 15,
+        centre_mhz=carrier.centre_mhz + np.copysign(15, off_mhz),
         frequency_mhz=carrier.frequency_mhz + off_mhz,
         power_dbm=carrier.power_dbm - weaker_db,
     )

@@ -1,6 +1,6 @@
 """Rules that keep one thing on the air from being named as another, each by air that it decides about."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -18,7 +18,15 @@ from services.airshark.analysis.scene import Scene, describe, observe
 from services.airshark.analysis.slots import without
 from services.airshark.analysis.spacing import SPACINGS_MHZ
 from services.airshark.simulator.devices import MAKERS
-from services.airshark.simulator.emissions import Bursts, Carrier, Program, Transmitter
+from services.airshark.simulator.emissions import (
+    Bursts,
+    Carrier,
+    Floats,
+    Oven,
+    Program,
+    Seen,
+    Transmitter,
+)
 from services.airshark.simulator.radio import FrontEnd, Plan
 from services.airshark.simulator.scenario import DeviceSpec, JammerSpec, Scenario
 from services.airshark.simulator.simulate import simulate
@@ -94,6 +102,61 @@ def test_where_an_oven_passes_the_border_of_a_view_is_no_network() -> None:
     assert kinds(edge_mhz=5.0) == kinds(grid_mains=0.3) == kinds(count=6.0) == kinds(-80.0) == both
 
 
+def test_a_transfer_that_hardly_pauses_is_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = np.arange(0.0, 1.5, 5.3e-3)
+    frames = Bursts(
+        start, start + 4.256e-3, np.full(len(start), 2440.0), np.zeros(len(start)), Modulation.OQPSK
+    )
+    monkeypatch.setitem(MAKERS, "zigbee", lambda seconds, rng: [frames])
+    tracks = found(Scenario(1.5, 9001, (DeviceSpec("zigbee", -60.0),)))
+    assert set(tracks) == {"zigbee"}
+    assert tracks["zigbee"].duty_cycle > 0.7
+
+
+def test_a_carrier_that_shows_at_times_is_no_network() -> None:
+    scene = scene_of(Scenario(1.5, 9001, (DeviceSpec("zigbee", -60.0),)))
+    (group, *_) = scene.fixed
+    assert group.features["quiet_over_db"] < 2
+
+    def kinds(**changed: float) -> list[Device]:
+        fixed = [replace(group, features=group.features | changed)]
+        return [each.device for each in find_pulsed_devices(replace(scene, fixed=fixed), _sure_of(likely))]
+
+    likely = {"zigbee": 0.9}
+    # Near the noise, and stronger than what is beside it all the time.
+    assert kinds(over_db=12.0, quiet_over_db=8.0) == []
+    assert kinds(over_db=12.0) == kinds(over_db=25.0, quiet_over_db=8.0) == [Device.ZIGBEE]
+
+
+def test_where_a_piconet_comes_by_often_is_no_network_unless_it_is_certain() -> None:
+    scene = scene_of(Scenario(1.0, 9001, (DeviceSpec("bluetooth", -55.0),)))
+    (group, *_) = scene_of(Scenario(1.0, 9001, (DeviceSpec("zigbee", -55.0),))).fixed
+    members = np.arange(len(scene.pulses)) % 20 == 0
+    scene = replace(scene, mains=NO_OVEN, fixed=[replace(group, members=members)])
+
+    def kinds(likely: float) -> set[Device]:
+        sure = _sure_of({"zigbee": likely, "bluetooth": 0.95})
+        return {each.device for each in find_pulsed_devices(scene, sure)}
+
+    assert kinds(0.7) == {Device.BLUETOOTH}
+    assert kinds(0.95) == {Device.BLUETOOTH, Device.ZIGBEE}
+
+
+def test_what_shows_only_as_the_radio_comes_to_a_channel_is_nothing() -> None:
+    scene = scene_of(Scenario(1.5, 9001, (DeviceSpec("zigbee", -60.0),)))
+    (group, *_) = scene.fixed
+    came_s = scene.air.time_s[np.searchsorted(scene.air.visit, scene.pulses.visit)]
+
+    def kinds(share: float) -> list[Device]:
+        early = np.arange(len(scene.pulses)) % 10 < 10 * share
+        pulses = replace(scene.pulses, start_s=np.where(early, came_s, scene.pulses.start_s))
+        changed = replace(scene, pulses=pulses, fixed=[group])
+        return [each.device for each in find_pulsed_devices(changed, _sure_of({"zigbee": 0.95}))]
+
+    assert kinds(0.3) == [Device.ZIGBEE]
+    assert kinds(1.0) == []
+
+
 @pytest.mark.thorough
 def test_bluetooth_le_is_named_only_where_little_else_can_be() -> None:
     # Controllers and piconets send bursts as short, and as unlike a grid, now and then.
@@ -125,13 +188,13 @@ def test_an_advertiser_on_two_of_its_channels_is_no_network(monkeypatch: pytest.
         assert Device.ZIGBEE in kinds((2426.0, 0.0, 60), network)
 
 
-def _sure_of(chances: dict[str, float]) -> Model:
+def _sure_of(chances: dict[str, float], least: float = 0.75) -> Model:
     """Returns a model that gives some answers whatever was measured, and no to everything else."""
 
     def always(chance: float) -> Trees:
         none = np.zeros((1, 1), np.int16)
         value = np.zeros((1, 1), np.float32)
-        return Trees((), float(np.log(chance / (1 - chance))), none, value, none, none, value, 0, 0.75)
+        return Trees((), float(np.log(chance / (1 - chance))), none, value, none, none, value, 0, least)
 
     return Model("test", {name: always(chances.get(name, 0.01)) for name in MODEL.decisions})
 
@@ -301,6 +364,13 @@ def test_an_oven_whose_bursts_are_broken_up_is_one_all_the_same() -> None:
     assert kinds(0.3) == []
 
 
+def test_an_oven_that_its_inverter_shakes_is_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Always on, it moves as unsteadily as a picture, but its power has a ripple.
+    oven = Oven(50.0, 0.2, 2459.0, 3.0, 1.0, inverter=True, least=0.5, shakes_mhz=2.5)
+    monkeypatch.setitem(MAKERS, "inverter_microwave", lambda seconds, rng: [oven])
+    assert set(found(Scenario(1.5, 9001, (DeviceSpec("inverter_microwave", -50.0),)))) == {"microwave"}
+
+
 def test_bins_that_light_up_with_the_mains_are_an_oven() -> None:
     scene = scene_of(Scenario(0.5, 5))
     lit = NO_OVEN | {"lit_60_hz": 0.5, "middle_mhz": 2457.0, "power_dbm": -45.0}
@@ -311,6 +381,18 @@ def test_bins_that_light_up_with_the_mains_are_an_oven() -> None:
 
     assert kinds(lit_control=0.1) == [(Device.MICROWAVE, False)]
     assert kinds(lit_control=0.3) == kinds(lit_60_hz=0.2) == kinds(middle_mhz=0.0) == []
+
+
+def test_long_bursts_with_both_halves_of_each_cycle_are_an_oven() -> None:
+    scene = scene_of(Scenario(0.5, 5))
+    halves = NO_OVEN | {"long_100_hz": 0.7, "middle_mhz": 2466.0, "power_dbm": -78.0, "sweep_mhz": 0.4}
+
+    def kinds(**changed: float) -> list[Device]:
+        at_border = replace(scene, mains=halves | changed)
+        return [each.device for each in find_pulsed_devices(at_border, _sure_of({"microwave": 0.85}))]
+
+    assert kinds(long_control=0.2) == [Device.MICROWAVE]
+    assert kinds(long_control=0.4) == kinds(long_100_hz=0.2) == []
 
 
 def test_a_picture_that_begins_anew_with_the_mains_is_no_oven() -> None:
@@ -330,8 +412,10 @@ def test_a_picture_that_begins_anew_with_the_mains_is_no_oven() -> None:
     assert kinds(0.95, picture_off_mhz=1.5, picture_over_db=-12.0) == oven
     assert kinds(0.8, picture_off_mhz=1.5, picture_over_db=-12.0) == []
     assert kinds(0.8, picture_off_mhz=7.0, picture_over_db=-1.0) == oven
-    # Its sound is far weaker.
+    # Its sound is far weaker, or comes in bursts as short as parts of its lines.
     assert kinds(0.95, picture_off_mhz=7.0, picture_over_db=22.0) == []
+    assert kinds(0.95, picture_off_mhz=6.0, picture_over_db=9.0, burst_ms=3.6) == []
+    assert kinds(0.95, picture_off_mhz=6.0, picture_over_db=9.0, burst_ms=8.0) == oven
     assert kinds(0.95, picture_off_mhz=10.0, picture_over_db=22.0) == oven
     clear = replace(scene, mains=OVEN | {"middle_mhz": 2451.0, "picture_off_mhz": 1.0})
     assert [each.device for each in find_pulsed_devices(clear, _sure_of({}))] == oven
@@ -489,6 +573,38 @@ def test_near_the_noise_a_carrier_is_named_only_if_it_is_sure(monkeypatch: pytes
         assert len(find_carrier_devices(scene, _sure_of({"carrier_cw": likely}))) == named
 
 
+def test_what_stands_out_little_of_the_skirt_of_another_is_not_near_the_noise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: [Carrier(2408.3, Modulation.TONE)])
+    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -60.0),)))
+    (carrier,) = believed(scene)
+    beside = replace(scene, carriers=[replace(carrier, over_db=15.0)])
+    likely = _sure_of({"carrier_cw": 0.7}, least=0.4)
+    assert len(find_carrier_devices(beside, likely)) == 1
+    loud = replace(beside, floors_dbm=np.full(len(scene.floors_dbm), carrier.power_dbm - 15))
+    assert not find_carrier_devices(loud, likely)
+
+
+@pytest.mark.parametrize(
+    ("phone", "weaker_db", "named"),
+    [
+        (0.4, 3.0, [Device.ANALOG_PHONE]),
+        (0.1, 3.0, [Device.CW, Device.CW]),
+        (0.4, 20.0, [Device.CW, Device.CW]),
+    ],
+    ids=["base and handset", "unlikely", "too unlike"],
+)
+def test_two_bare_carriers_may_be_a_phone_on_which_nobody_speaks(
+    phone: float, weaker_db: float, named: list[Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = [Carrier(2408.3, Modulation.TONE), Carrier(2449.7, Modulation.TONE, gain_db=-weaker_db)]
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: list(pair))
+    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -45.0),)))
+    likely = _sure_of({"carrier_cw": 0.8, "carrier_analog_phone": phone})
+    assert [each.device for each in find_carrier_devices(scene, likely)] == named
+
+
 def test_what_is_no_third_part_of_a_phone_but_moves_is_music(monkeypatch: pytest.MonkeyPatch) -> None:
     speech = Program(np.array([300.0, 900.0]), np.array([0.008, 0.004]), np.zeros(2))
     sure = _sure_of({"carrier_analog_phone": 0.9, "carrier_cw": 0.6})
@@ -591,6 +707,37 @@ def test_a_carrier_counts_as_absent_only_where_it_could_be_seen(monkeypatch: pyt
     (seen,) = [each for each in scene.carriers if abs(each.frequency_mhz - 2439.0) < 0.2]
     assert seen.samples < 0.75 * len(scene.air)
     assert seen.presence > 0.9
+
+
+def test_a_carrier_is_measured_where_nothing_disturbs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = np.arange(0, 1.2, 10e-3)
+    stronger = Bursts(
+        start, start + 3e-3, np.full(len(start), 2436.0), np.full(len(start), 30.0), Modulation.GFSK_PHONE
+    )
+    carrier = Carrier(2439.0, Modulation.TONE)
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: [carrier, stronger])
+    scene = scene_of(Scenario(1.2, 5, (DeviceSpec("cw", -70.0),), plan=Plan((2432,), 0.3)))
+    (seen,) = [each for each in believed(scene) if abs(each.frequency_mhz - 2439.0) < 0.2]
+    assert seen.presence > 0.98
+    assert seen.power_swing_db < 5
+
+
+@dataclass(frozen=True)
+class _Fading:
+    """A carrier that fades once a second."""
+
+    depth_db: float
+
+    def seen(self, time_s: Floats, rng: np.random.Generator) -> list[Seen]:
+        gain_db = self.depth_db * np.sin(2 * np.pi * time_s)
+        return [Seen(np.arange(len(time_s)), np.full(len(time_s), 2439.0), gain_db, Modulation.TONE)]
+
+
+def test_a_carrier_that_fades_slowly_is_one_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: [_Fading(7.0)])
+    scene = scene_of(Scenario(2.0, 5, (DeviceSpec("cw", -60.0),), plan=Plan((2432, 2452), 0.05)))
+    (seen,) = believed(scene)
+    assert abs(seen.frequency_mhz - 2439.0) < 0.1
 
 
 def test_a_network_is_as_strong_as_the_nearest_of_its_stations(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,7 @@ def ble(length_s: float, rng: np.random.Generator) -> Emitter:
 def zigbee(length_s: float, rng: np.random.Generator) -> Emitter:
     """A sensor network at some duty: frames of a kind or two, with acknowledgements."""
     f = 2405.0 + 5 * int(rng.integers(16)) + rng.uniform(-0.04, 0.04)
-    duty = 10 ** rng.uniform(-1.7, -0.5)
+    duty = 10 ** rng.uniform(-1.7, -0.5) if rng.uniform() < 0.93 else rng.uniform(0.6, 0.9)
     kinds = rng.uniform(0.6e-3, 4.25e-3, int(rng.integers(1, 3)))
     acknowledged = rng.uniform() < 0.8
     regular = rng.uniform() < 0.3
@@ -153,10 +153,11 @@ def fhss_phone(length_s: float, rng: np.random.Generator) -> Emitter:
     """A base with one handset in call, perhaps with a beacon besides, or alone with its beacon."""
     frame = 10e-3 * (1 + rng.uniform(-50e-6, 50e-6))
     step = float(rng.choice([0.864, 0.864, 1.0]))
-    slot = 10e-3 / 12 * int(rng.integers(0, 6))
-    burst = rng.uniform(0.66e-3, 0.74e-3)
+    half = 12 if rng.uniform() < 0.1 else 6
+    slot = 5e-3 / half * int(rng.integers(0, half))
+    burst = rng.uniform(0.66e-3, 0.74e-3) if half == 6 else rng.uniform(0.365e-3, 0.4e-3)
     talking = rng.uniform() < 0.85
-    beacon = 10e-3 / 12 * int(rng.integers(1, 6)) if talking and rng.uniform() < 0.2 else 0.0
+    beacon = 5e-3 / half * int(rng.integers(1, half)) if talking and rng.uniform() < 0.2 else 0.0
     rows = []
     for n in range(int(length_s / frame) + 1):
         f = 2402 + step * int(rng.integers(0, int(77 / step)))
@@ -247,7 +248,7 @@ def analog_audio(length_s: float, rng: np.random.Generator) -> Emitter:
     """Stereo music on one carrier: one or two bins wide, or its frequency moves as far at most."""
     f = rng.uniform(2405, 2475)
     width = rng.uniform(0.2, 0.5)
-    moving, share, alike = rng.uniform() < 0.6, rng.uniform(0.06, 0.33), int(rng.choice([1, 2, 5, 12]))
+    moving, share, alike = rng.uniform() < 0.6, rng.uniform(0.06, 0.25), int(rng.choice([1, 2, 5, 12]))
     pilot = width * rng.uniform(0.02, 0.045) * (rng.uniform() < 0.75)
     share = share if pilot else max(share, 0.1)
     return Emitter(
@@ -291,18 +292,20 @@ def analog_video(length_s: float, rng: np.random.Generator) -> Emitter:
 
 def _oven(length_s: float, rng: np.random.Generator, inverter: bool) -> Emitter:
     mains = float(rng.choice([50, 60])) * (1 + rng.uniform(-0.002, 0.002)) * (2 if inverter else 1)
-    phase, on = rng.uniform(), rng.uniform(0.85, 0.98) if inverter else rng.uniform(0.3, 0.52)
+    phase, on = rng.uniform(), rng.uniform(0.75, 1.0) if inverter else rng.uniform(0.3, 0.52)
     centre, sweep = 2458 + rng.uniform(-8, 8), rng.uniform(2, 12)
     skewed = rng.uniform(0.3, 0.7)
-    chopped = rng.uniform(0.5, 0.8) if inverter and rng.uniform() < 0.4 else 1.0
+    chopped = rng.uniform(0.5, 0.8) if inverter and rng.uniform() < 0.35 else 1.0
+    shaken, floor = (rng.uniform(0, 2.5), rng.uniform(0.1, 0.65)) if inverter else (0.0, 0.1)
 
     def course(time_s: Numbers, rng: np.random.Generator) -> tuple[Numbers, Numbers, Numbers]:
         at = (time_s * mains + phase) % 1 / on
         inside = np.clip(at, 0, 1)
         there = np.where(inside < skewed, inside / skewed, (1 - inside) / (1 - skewed))
         f = centre + sweep * (there - 0.5) + rng.normal(0, 0.3, len(time_s))
+        f += shaken * np.cos(rng.uniform(0, 2 * np.pi, len(time_s)))
         sends = (at < 1) & (rng.uniform(size=len(at)) < chopped)
-        return sends.astype(float), f, 20 * np.log10(np.maximum(np.sin(np.pi * inside), 0.1))
+        return sends.astype(float), f, 20 * np.log10(np.maximum(np.sin(np.pi * inside), floor))
 
     def edges(time_s: Numbers, rng: np.random.Generator) -> tuple[Numbers, Numbers, Numbers]:
         at = (time_s * mains + phase) % 1 / on

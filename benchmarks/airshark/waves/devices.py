@@ -123,7 +123,7 @@ def zigbee(length_s: float, rng: np.random.Generator) -> Machine:
     """A network on one channel: sensors that report, or a transfer; acknowledged mostly."""
     f = 2405.0 + 5 * int(rng.integers(16)) + rng.normal(0, 0.02)
     rows: list[tuple[float, float, float, int]] = []
-    share = float(rng.uniform(0.02, 0.3))
+    share = float(rng.uniform(0.02, 0.3) if rng.uniform() < 0.93 else rng.uniform(0.7, 0.95))
     bytes_each = int(rng.integers(20, 133))
     now = rng.uniform(0, 0.01)
     while now < length_s:
@@ -139,13 +139,14 @@ def zigbee(length_s: float, rng: np.random.Generator) -> Machine:
 
 
 def fhss_phone(length_s: float, rng: np.random.Generator) -> Machine:
-    """Frames of 10 ms with twelve slots: one down, and in a call one up half a frame later; rarely two
+    """Frames of 10 ms with twelve slots, or 24: one down, and in a call one up half a frame later; rarely two
     calls, or a call and a beacon."""
     frame = 10e-3 * (1 + rng.normal(0, 20e-6))
-    begin, long = rng.uniform(0, frame), rng.uniform(0.67e-3, 0.73e-3)
+    slots = 24 if rng.uniform() < 0.1 else 12
+    begin, long = rng.uniform(0, frame), rng.uniform(0.67e-3, 0.73e-3) * (1 if slots == 12 else 0.55)
     grid = 2401.1 + 0.864 * np.arange(91)
     call = rng.uniform() < 0.9
-    other = int(rng.integers(1, 6)) if call and rng.uniform() < 0.25 else 0
+    other = int(rng.integers(1, slots // 2)) if call and rng.uniform() < 0.25 else 0
     beacon_s = long * rng.uniform(0.3, 1) if rng.uniform() < 0.5 else 0.0
     apart = rng.uniform() < 0.5
     rows = []
@@ -154,7 +155,7 @@ def fhss_phone(length_s: float, rng: np.random.Generator) -> Machine:
         rows += [(begin + n * frame + up * frame / 2, long, f, up) for up in ((0, 1) if call else (0,))]
         if other:
             other_f = float(rng.choice(grid)) if apart else f
-            at = begin + n * frame + other * frame / 12
+            at = begin + n * frame + other * frame / slots
             rows += (
                 [(at, beacon_s, other_f, 0)]
                 if beacon_s
@@ -263,10 +264,12 @@ def analog_video(length_s: float, rng: np.random.Generator) -> Machine:
 def _oven(rng: np.random.Generator, inverter: bool) -> Machine:
     mains = float(rng.choice([50, 60])) + rng.normal(0, 0.05)
     phase, middle = rng.uniform(), rng.uniform(2450, 2468)
-    least = rng.uniform(0.05, 0.25) if inverter else rng.uniform(0.05, 0.45)
+    least = rng.uniform(-0.1, 0.25) if inverter else rng.uniform(0.05, 0.45)
     sweep, rough = rng.uniform(3, 10), _tones(20e3, 60e3, 3, rng)
     width = rng.uniform(20, 50)
-    switched = rng.uniform(0.5, 0.8) if inverter and rng.uniform() < 0.4 else 1.0
+    switched = rng.uniform(0.5, 0.8) if inverter and rng.uniform() < 0.35 else 1.0
+    switch_hz, shaken = rng.uniform(20e3, 50e3), rng.uniform(0, 2.5) if inverter else 0.0
+    weakest = rng.uniform(0.1, 0.6) if inverter else 0.05
 
     def power(time_s: Numbers) -> Numbers:
         wave = np.sin(2 * np.pi * (mains * time_s + phase))
@@ -274,11 +277,12 @@ def _oven(rng: np.random.Generator, inverter: bool) -> Machine:
 
     def state(time_s: Numbers) -> tuple[Numbers, Numbers, Numbers]:
         value = power(time_s)
-        on = (value > least) & (time_s * 27e3 % 1 < switched)
+        cycle = time_s * switch_hz % 1
+        on = (value > least) & (cycle < switched)
         return (
             on.astype(float),
-            middle + sweep * (np.clip(value, 0, 1) - 0.6),
-            20 * np.log10(np.maximum(value, 0.05)),
+            middle + sweep * (np.clip(value, 0, 1) - 0.6) + shaken * np.sin(2 * np.pi * cycle),
+            20 * np.log10(np.maximum(value, weakest)),
         )
 
     def snap(time_s: Numbers) -> tuple[Numbers, Numbers, Numbers]:

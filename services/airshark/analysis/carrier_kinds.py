@@ -26,6 +26,8 @@ PHONES_MHZ, PHONE_STEP_MHZ, VIEW_BORDER_MHZ = (2402.0, 2480.0), 0.5, 0.5
 MAY_BE_PARTNER = 0.3
 """What is so likely its other carrier, as a share of how likely it is something else, completes a phone."""
 WEAKER_BY_DB, BESIDE_DB, BESIDE_MHZ = 32.0, 26.0, 4.0
+FAR_BELOW_DB = 45.0
+"""So much weaker and so near, in any view, is a product of the radio."""
 CUT_SHARE = 0.5
 SKIRT_MHZ, SKIRT_DB, WEAKER_THERE_DB, OFF_THERE_MHZ = 2.5, 10.0, 8.0, 0.3
 """At the border of a view a carrier seems weaker, and off its place, by up to as much."""
@@ -40,7 +42,8 @@ BAND_MHZ = (2395.0, 2490.0)
 ISM_KINDS = (Device.ANALOG_PHONE, Device.ANALOG_AUDIO)
 """Devices of the 2.4 GHz band alone; elsewhere a narrow carrier is just that."""
 CERTAIN = 0.75
-NEAR_NOISE_DB, SURE_NEAR_NOISE = 17.0, 0.75
+NEAR_NOISE_DB, NEAR_FLOOR_DB, SURE_NEAR_NOISE = 17.0, 25.0, 0.75
+"""What is no more above what else is in its samples, and above the quietest channel, must be so sure."""
 STRONG_DB, STRONG_PRESENCE, STRONG_SAMPLES = 18.0, 0.9, 200
 LEAST_OF_ALL, LEAST_SHARE = 0.3, 0.45
 """A strong carrier is of some kind: if all together are likely enough, the likeliest by far is taken."""
@@ -97,8 +100,8 @@ def _phones_and_others(
             for each in left
             if any(each is one for one in shown)
         ]
-        judged = [each for each in judged if each.confidence >= _least(each, model)]
-        pair = _surest_pair(judged) or _likely_pair(judged)
+        judged = [each for each in judged if each.confidence >= _least(each, scene, model)]
+        pair = _surest_pair(judged) or _likely_pair(judged) or (_bare_pair(judged) if not phones else [])
         if not pair:
             break
         # What is left is judged anew: the carriers of a phone are no partners of any other.
@@ -120,9 +123,11 @@ def _decision(kind: Device) -> str:
     return f"carrier_{kind.value}"
 
 
-def _least(judged: _Judged, model: Model) -> float:
+def _least(judged: _Judged, scene: Scene, model: Model) -> float:
     """Returns from which confidence a carrier is named: near the noise only what is sure."""
-    near_noise = judged.carrier.over_db < NEAR_NOISE_DB
+    carrier = judged.carrier
+    near_noise = carrier.over_db < NEAR_NOISE_DB
+    near_noise &= carrier.power_dbm < float(scene.floors_dbm.min()) + NEAR_FLOOR_DB
     return max(model.decisions[_decision(judged.kind)].least, SURE_NEAR_NOISE if near_noise else 0.0)
 
 
@@ -194,6 +199,20 @@ def _likely_pair(judged: list[_Judged]) -> list[_Judged]:
     return sorted((phone, other), key=lambda each: -each.carrier.power_dbm)
 
 
+def _bare_pair(judged: list[_Judged]) -> list[_Judged]:
+    """Returns two bare carriers that may be base and handset of a phone on which nobody speaks, if there are
+    two and no more."""
+    bare = [
+        each for each in judged if each.kind is Device.CW and each.phone > MAY_BE_PARTNER * each.confidence
+    ]
+    if len(bare) != 2 or any(each.kind is Device.ANALOG_PHONE for each in judged):
+        return []
+    if abs(bare[0].carrier.power_dbm - bare[1].carrier.power_dbm) > ALIKE_DB:
+        return []
+    pair = [replace(each, kind=Device.ANALOG_PHONE) for each in bare]
+    return sorted(pair, key=lambda each: -each.carrier.power_dbm)
+
+
 def _is_strong(carrier: CarrierSeen) -> bool:
     return (
         carrier.over_db > STRONG_DB
@@ -240,6 +259,8 @@ def _is_of(carrier: CarrierSeen, other: CarrierSeen, ratio: float) -> bool:
     next view, or that one itself, which is weaker there."""
     apart_mhz = abs(other.frequency_mhz - carrier.frequency_mhz)
     stronger_db = other.power_dbm - carrier.power_dbm
+    if apart_mhz < BESIDE_MHZ and stronger_db > FAR_BELOW_DB:
+        return True
     if other.centre_mhz == carrier.centre_mhz:
         return apart_mhz < BESIDE_MHZ and stronger_db > BESIDE_DB
     cut = carrier.cut_share > CUT_SHARE > other.cut_share
@@ -261,6 +282,8 @@ def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], scene: Scen
         "wander_mhz": carrier.wander_mhz,
         "smooth_mhz": max(carrier.smooth_mhz, FINEST_MHZ),
         "tails_mhz": max(carrier.tails_mhz, 5 * FINEST_MHZ),
+        # Music seldom moves a carrier much further than usual; each line of a picture does.
+        "tails_over_still": carrier.tails_mhz / _moves_mhz(carrier),
         "jumpiness": carrier.jumpiness,
         "spread_mhz": carrier.spread_mhz,
         "width_mhz": carrier.width_mhz,
@@ -312,13 +335,12 @@ def _without_noise(moves_mhz: float, carrier: CarrierSeen, least: float) -> floa
 
 
 def _believed(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
-    if carrier.sweeps or not carrier.steady or carrier.over_db < 9.5 + 24 / np.sqrt(carrier.samples):
+    if carrier.of_oven or not carrier.steady or carrier.over_db < 9.5 + 24 / np.sqrt(carrier.samples):
         return False
     # The skirt of a carrier just outside the view, and that part of a busy Wi-Fi channel which is in view.
     if carrier.spread_mhz > WIDE_MHZ and (carrier.edge_mhz < 2.5 or carrier.cut_share > CUT_SHARE):
         return False
-    # A Wi-Fi network that sends nearly all the time still pauses between its frames.
-    if carrier.broad and carrier.silence > MAX_SILENCE:
+    if carrier.pauses:
         return False
     # At the border of the view: there, or hardly outside, if it is no more than a skirt from further out.
     at_border = carrier.edge_mhz < BORDER_MHZ

@@ -1,10 +1,10 @@
 """Finds carriers that never end: they are there even in the quietest samples of a channel."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from services.airshark.analysis.air import Air, Bools, Floats, Ints
+from services.airshark.analysis.air import Air, Bools, Floats, Ints, Times
 from services.airshark.analysis.movement import (
     MIN_SAMPLES,
     PICTURE_LINES_HZ,
@@ -18,6 +18,7 @@ from services.airshark.analysis.movement import (
 )
 from services.airshark.analysis.peaks import MIN_OVER_SHOULDERS_DB, Peaks, Picture, shoulder_bins
 from services.airshark.analysis.ranks import median, percentiles
+from services.airshark.analysis.rhythm import CONTROLS_HZ, LINES_HZ, Lines, stretches
 
 QUIET_PERCENT = 15
 ENOUGH_SAMPLES = 600
@@ -33,15 +34,27 @@ WIDE_MHZ = 1.3
 BORDER_MHZ = 0.5
 OUTERMOST_BINS = 0.4
 PICTURE_REACH_MHZ, PICTURE_BELOW_DB, PICTURE_PRESENCE = 5.0, 5.0, 0.85
+SKIRT_REACH_MHZ = 15.0
+"""So far from a picture its skirts look like carriers."""
+LEAST_LINES = 0.25
+"""How much of a carrier's movement comes again with each line, of a picture that hardly moves it."""
 MAX_SWING_DB = 7.5
-MAX_FADING_DB, FADING_JUMPINESS, FADING_PRESENCE, FADING_SAMPLES = 14.0, 0.6, 0.8, 100
+MAX_FADING_DB, FADING_JUMPINESS, FADING_PRESENCE, FADING_SAMPLES = 14.0, 0.55, 0.75, 100
 """A carrier that fades from sample to sample may swing by more, if it is nearly always there."""
 ON_TOP_MHZ, ON_TOP_DB = 0.7, 1.0
 SILENCE_BELOW_DB, MAX_SILENCE = 10.0, 0.12
 FOLDED_DB, FOLDED_MHZ, FOLDED_BEYOND_MHZ = 12.0, 0.4, 1.5
 """How much weaker a carrier is that is folded into a view, at least, and how near to where it should be."""
+FOLDED_FROM_MHZ = 4.0
+"""Of what is further outside the transform's range nothing is left."""
+HIDES_DB, UNDISTURBED_DB, UNDISTURBED_SAMPLES = 20.0, 12.0, 200
+"""What is so much stronger mostly hides a carrier; it is measured where nothing is stronger by more than the
+second of these, if that leaves so many samples."""
 SLOW = 0.35
 """Jumpiness below which a broad carrier sweeps instead of showing a picture."""
+LEAST_RIPPLE, RIPPLE_OVER = 0.05, 2.2
+"""How much the amplitude of an oven with an inverter follows twice the mains, and by how much more than
+anything else."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,7 @@ class CarrierSeen:
     """Of the average spectrum, within 10 dB."""
     power_dbm: float
     power_swing_db: float
-    """Between 10 % and 90 % of the samples."""
+    """Between 10 % and 90 % of the samples, less what changes from visit to visit: slow fading."""
     over_db: float
     presence: float
     """Share of the samples in which it could be seen and was."""
@@ -94,6 +107,9 @@ class CarrierSeen:
     """How much of its movement is the pilot tone of stereo sound."""
     line_share: float
     """How much of it comes again with each line of a picture."""
+    ripple: float
+    """Share of its amplitude that follows twice the mains, if that is far more than what follows the mains or
+    other rates; looked for in broad ones alone."""
     outermost: bool
     """Whether the outermost bin is the strongest, mostly: it may lie beyond the view, and its movement cannot
     be seen."""
@@ -109,9 +125,25 @@ class CarrierSeen:
         return self.broad and self.jumpiness < SLOW
 
     @property
+    def of_oven(self) -> bool:
+        """Whether it sweeps, or follows twice the mains."""
+        return self.sweeps or self.ripple > LEAST_RIPPLE
+
+    @property
+    def pauses(self) -> bool:
+        """Whether it is a network that sends nearly all the time: that still pauses between its frames."""
+        return self.broad and self.silence > MAX_SILENCE
+
+    @property
     def is_picture(self) -> bool:
         """Whether it is always there, and moves as only a picture moves it."""
-        return self.broad and not self.sweeps and self.steady and self.presence > PICTURE_PRESENCE
+        return self.broad and not self.of_oven and self.steady and self.presence > PICTURE_PRESENCE
+
+    @property
+    def may_be_picture(self) -> bool:
+        """Whether it moves as only a picture moves it, or with the lines of one, however little."""
+        moves = self.line_share > LEAST_LINES or (self.broad and not self.of_oven)
+        return moves and self.steady
 
     @property
     def steady(self) -> bool:
@@ -144,10 +176,11 @@ def levels(air: Air, picture: Picture) -> dict[float, Levels]:
 def find_carriers(
     air: Air, peaks: Peaks, picture: Picture, level: dict[float, Levels]
 ) -> tuple[list[CarrierSeen], Bools]:
-    """Returns the carriers of all channels, and which peaks belong to those that do not sweep."""
+    """Returns the carriers of all channels, and which peaks belong to those that are neither ovens nor
+    networks."""
     carriers: list[CarrierSeen] = []
     owned = np.zeros(len(peaks), bool)
-    swept = np.zeros(len(peaks), bool)
+    left: list[tuple[CarrierSeen, Bools]] = []
     channel = air.centre_mhz[peaks.row]
     for centre, rows in air.channels.items():
         if len(rows) < MIN_SAMPLES:
@@ -164,12 +197,27 @@ def find_carriers(
                 carrier, members = found
                 carriers.append(carrier)
                 owned |= members
-                swept |= members & carrier.sweeps
+                if carrier.of_oven or carrier.pauses:
+                    left.append((carrier, members))
                 if carrier.is_picture and not carrier.outermost:
                     # Detail and sound of the picture, on both sides of its carrier.
                     beside = np.abs(peaks.frequency_mhz - carrier.frequency_mhz) < PICTURE_REACH_MHZ
                     owned |= here & beside & (peaks.power_dbm < carrier.power_dbm - PICTURE_BELOW_DB)
-    return carriers, owned & ~swept
+    for carrier, members in left:
+        if carrier.sweeps or not _beside_picture(carrier, carriers):
+            owned &= ~members
+    return carriers, owned
+
+
+def _beside_picture(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
+    """Tells whether a carrier may be the skirt of a picture, which comes and goes with its detail, or that
+    picture in another view."""
+    return any(
+        each.is_picture
+        and each.power_dbm > carrier.power_dbm - PICTURE_BELOW_DB
+        and abs(each.frequency_mhz - carrier.frequency_mhz) < SKIRT_REACH_MHZ
+        for each in others
+    )
 
 
 def without_folded(carriers: list[CarrierSeen], air: Air) -> list[CarrierSeen]:
@@ -184,6 +232,7 @@ def without_folded(carriers: list[CarrierSeen], air: Air) -> list[CarrierSeen]:
             other.centre_mhz != one.centre_mhz
             and other.power_dbm > one.power_dbm + FOLDED_DB
             and abs(abs(other.frequency_mhz - one.frequency_mhz) - whole_mhz) < reach_mhz
+            and abs(other.frequency_mhz - one.centre_mhz) < whole_mhz / 2 + FOLDED_FROM_MHZ
             for other in carriers
         )
 
@@ -246,10 +295,13 @@ def _measure(
         return None
     smooth_dbm = picture.smooth_dbm[rows]
     strongest = smooth_dbm.max(axis=1)
-    readable = (picture.median_dbm[rows] < power - 6) & (strongest < power + 20)
-    readable &= ~_covered(smooth_dbm, at, power, air.spacing_mhz)
-    presence = len(mine) / max(int(readable.sum()), len(mine), 1)
-    if presence < MIN_PRESENCE:
+    covered = _covered(smooth_dbm, at, power, air.spacing_mhz)
+    clear = (picture.median_dbm[rows] < power - 6) & ~covered
+    at_border = min(at, smooth_dbm.shape[1] - 1 - at) * air.spacing_mhz < BORDER_MHZ
+    mine, presence = _undisturbed(
+        mine, np.searchsorted(rows, peaks.row[mine]), clear, strongest - power, at_border
+    )
+    if presence < MIN_PRESENCE or len(mine) < MIN_SAMPLES:
         return None
     seen = peaks.fine_mhz[mine].astype(np.float64)
     tail_low, low, mid, high, tail_high = percentiles(seen, 3, 15, 50, 85, 97)
@@ -274,7 +326,7 @@ def _measure(
     average = np.log10(np.mean(10 ** (picture.smooth_dbm[looked_at] / 10), axis=0)) * 10
     inside = average > average.max() - 10
     near = inside[max(at - 30, 0) : at + 31]
-    swing = percentiles(peaks.power_dbm[mine], 10, 90)
+    swing = percentiles(_within_visits(peaks.power_dbm[mine], visit), 10, 90)
     # Everything near it that is not stronger is its own: other parts of the same signal.
     owned = free & (np.abs(peaks.frequency_mhz - mid) < max(reach, 3 * wander))
     owned &= peaks.power_dbm < power + 8
@@ -310,8 +362,50 @@ def _measure(
         other_tip_share=other_tip / len(rows),
         pilot_share=pilot,
         line_share=max(lines),
+        ripple=0.0,
     )
+    if carrier.broad:
+        carrier = replace(carrier, ripple=_ripple(times, visit, peaks.power_dbm[mine], air.interval_s))
     return carrier, owned
+
+
+def _undisturbed(
+    mine: Ints, sample: Ints, clear: Bools, stronger_db: Floats, at_border: bool
+) -> tuple[Ints, float]:
+    """Returns which of the peaks of a carrier to measure, and its presence.
+
+    `sample` says in which sample each of them is, `clear` in which samples nothing covers it, and
+    `stronger_db` by how much the strongest of each sample is stronger than it.
+    """
+    readable = clear & (stronger_db < HIDES_DB)
+    if readable.sum() < len(mine) and not at_border:
+        # Something far stronger never ends: where that does not cover it, this one can be seen.
+        readable = clear
+    undisturbed = stronger_db < UNDISTURBED_DB
+    if (readable & undisturbed).sum() >= UNDISTURBED_SAMPLES:
+        readable = readable & undisturbed
+        mine = mine[undisturbed[sample]]
+    return mine, len(mine) / max(int(readable.sum()), len(mine), 1)
+
+
+def _within_visits(power_dbm: Floats, visit: Ints) -> Floats:
+    """Returns by how much powers differ from the mean of their visit."""
+    starts = np.flatnonzero(np.diff(visit, prepend=visit[0] - 1))
+    count = np.diff(starts, append=len(visit))
+    within: Floats = power_dbm - np.repeat(np.add.reduceat(power_dbm, starts) / count, count).astype(
+        np.float32
+    )
+    return within
+
+
+def _ripple(times: Times, visit: Ints, power_dbm: Floats, interval_s: float) -> float:
+    """Returns how much the amplitude of a carrier follows twice the mains, and nothing else."""
+    amplitude = 10 ** ((np.asarray(power_dbm, np.float64) - median(power_dbm)) / 20)
+    rates_hz = np.concatenate((LINES_HZ, CONTROLS_HZ))
+    strength = Lines(times, stretches(times, visit), rates_hz, interval_s).strength(amplitude)
+    twice = np.isin(rates_hz, 2 * LINES_HZ)
+    best, others = float(strength[twice].max()), float(strength[~twice].max())
+    return best if best > RIPPLE_OVER * others else 0.0
 
 
 def _covered(smooth_dbm: Floats, at: int, power_dbm: float, spacing_mhz: float) -> Bools:

@@ -1,9 +1,9 @@
 """Finds connections of Bluetooth Low Energy among pulses that hop over the band.
 
 Both sides of a connection take turns on one frequency, 150 us apart, and move on together to another one of
-37 frequencies, even numbers of MHz but not those of advertisers, no sooner than after 7.5 ms. Nothing else in
-the band does so: Bluetooth, phones and controllers use odd ones as well, or none that is whole, or move on
-sooner, and networks that stay have few frequencies.
+37 frequencies, even numbers of MHz but not those of advertisers, no sooner than after 7.5 ms and after a
+multiple of 1.25 ms. Nothing else in the band does so: Bluetooth, phones and controllers use odd ones as well,
+or none that is whole, or move on sooner or at other times, and networks that stay have few frequencies.
 """
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from services.airshark.analysis.air import Air, Bools
 from services.airshark.analysis.fixed import BLE_ADVERTISING_MHZ
 from services.airshark.analysis.pulses import Pulses
+from services.airshark.analysis.rhythm import grid_strength, stretches
 
 BETWEEN_S = 150e-6
 LONGEST_S = 2.4e-3
@@ -25,6 +26,9 @@ MOST_OF_ADVERTISERS = 0.02
 """Share of the pulses that may lie on their frequencies by chance."""
 SOONEST_S, MOST_TOO_SOON = 7e-3, 0.08
 """A connection moves on after 7.5 ms at the soonest; how often something may seem to do so sooner."""
+UNIT_S, LEAST_ON_GRID, ENOUGH_PAIRS = np.array([1.25e-3]), 0.4, 8
+"""A connection moves on after a whole number of these; how well its moves lie on their grid, at least, if so
+many pairs of moves within a visit tell."""
 MEAN_BETWEEN_S = (85e-6, 200e-6)
 """Between both sides, on average: more exact than each single time by far."""
 
@@ -44,8 +48,8 @@ def of_connection(air: Air, pulses: Pulses) -> Bools:
 
 
 def _of_another(turns: Pulses) -> bool:
-    """Tells whether pulses that take turns use the frequencies of advertisers, move on too soon, or answer
-    sooner or later than a connection does."""
+    """Tells whether pulses that take turns use the frequencies of advertisers, move on too soon, at
+    other times, or answer sooner or later than a connection does."""
     frequency = turns.frequency_mhz
     advertises = np.min([np.abs(frequency - each) for each in BLE_ADVERTISING_MHZ], axis=0) < SAME_MHZ
     if advertises.mean() > MOST_OF_ADVERTISERS:
@@ -55,6 +59,12 @@ def _of_another(turns: Pulses) -> bool:
     together = np.diff(turns.visit[moved]) == 0
     too_soon = np.diff(turns.start_s[moved])[together] < SOONEST_S
     if too_soon.sum() > MOST_TOO_SOON * len(too_soon):
+        return True
+    times_s = turns.start_s[moved].astype(np.float64)
+    stretch = stretches(times_s, turns.visit[moved])
+    size = np.bincount(stretch)
+    on_grid, _ = grid_strength(times_s, stretch, UNIT_S)
+    if (size * (size - 1)).sum() >= 2 * ENOUGH_PAIRS and on_grid[0] < LEAST_ON_GRID:
         return True
     gap_s = turns.start_s[1:] - turns.end_s[:-1]
     answers = ~moves & (gap_s < 2 * BETWEEN_S) & (np.diff(turns.visit) == 0)

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Bools, Times
-from services.airshark.analysis.mains import LINES_HZ
+from services.airshark.analysis.carriers import Levels
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.ranks import median, percentiles
-from services.airshark.analysis.rhythm import grid_strength, stretches
+from services.airshark.analysis.rhythm import LINES_HZ, grid_strength, stretches
 from services.airshark.analysis.spacing import other_spacing, stretched
 
 CELL_MHZ = 0.25
@@ -22,7 +22,7 @@ GAP_S = 192e-6
 ALIKE_DB = 3.0
 REACH_DB, CELL_DB = 6.0, 1.0
 MAX_GROUPS, MAX_OF_CHANNELS = 5, 5
-NEAR_CHANNEL_MHZ = 0.5
+NEAR_CHANNEL_MHZ, BESIDE_MHZ = 0.5, (1.2, 3.5)
 MIN_SURPRISE = 1.9
 FULL_WEIGHT_SAMPLES, USUAL_SAMPLES, MIN_WEIGHT = 12, 6, 1.5
 LONG_S = 0.9e-3
@@ -54,7 +54,7 @@ def narrow_pulses(pulses: Pulses) -> Bools:
     return (pulses.spread_mhz < 1.35) & (pulses.width_mhz < 3.6)
 
 
-def find_fixed(air: Air, pulses: Pulses, axis_known: float) -> list[FixedGroup]:
+def find_fixed(air: Air, pulses: Pulses, level: dict[float, Levels], axis_known: float) -> list[FixedGroup]:
     """Returns up to five groups, the largest first; `axis_known` says how sure their frequencies are."""
     groups: list[FixedGroup] = []
     free = narrow_pulses(pulses)
@@ -70,7 +70,8 @@ def find_fixed(air: Air, pulses: Pulses, axis_known: float) -> list[FixedGroup]:
         if members.sum() < MIN_PULSES:
             break
         features = _describe(air, views, pulses, members, free, centre)
-        groups.append(FixedGroup(centre, members, features | {"axis_known": axis_known}))
+        features |= {"axis_known": axis_known, "quiet_over_db": _quiet_over_db(air, level, centre)}
+        groups.append(FixedGroup(centre, members, features))
         free &= ~members
     return groups
 
@@ -188,6 +189,22 @@ def _describe(
         "edge_mhz": half_mhz - median(np.abs(mine.frequency_mhz - mine.centre_mhz)),
         "duration_sd_ms": float(duration.std()),
     }
+
+
+def _quiet_over_db(air: Air, level: dict[float, Levels], frequency_mhz: float) -> float:
+    """Returns by how much a frequency is stronger than those beside it in the quietest samples too, where
+    only what never ends is."""
+    over_db = [0.0]
+    for centre, rows in air.channels.items():
+        away_mhz = np.abs(
+            air.first_bin_mhz[rows[0]] + np.arange(air.dbm.shape[1]) * air.spacing_mhz - frequency_mhz
+        )
+        near = away_mhz < NEAR_CHANNEL_MHZ
+        beside = (away_mhz > BESIDE_MHZ[0]) & (away_mhz < BESIDE_MHZ[1])
+        if near.any() and beside.any():
+            quiet_dbm = level[centre].quiet_dbm
+            over_db.append(float(quiet_dbm[near].max()) - median(quiet_dbm[beside]))
+    return max(over_db)
 
 
 def nearest_channel_mhz(frequency_mhz: "npt.ArrayLike") -> Times:

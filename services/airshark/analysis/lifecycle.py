@@ -1,7 +1,7 @@
 """Follows devices from look to look: when they came, whether they are still there, how much they hurt
 Wi-Fi."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -194,6 +194,7 @@ class Lifecycle:
         return track
 
     def _continue(self, track: Track, found: Found) -> None:
+        found = _same_first(found, track)
         for kind in track.votes:
             track.votes[kind] *= OLD_LOOKS_COUNT
         track.votes[found.device] = track.votes.get(found.device, 0.0) + _vote(found)
@@ -225,8 +226,20 @@ def _vote(found: Found) -> float:
 _MEASURED = ("center_mhz", "bandwidth_mhz", "rssi_dbm", "duty_cycle", "confidence")
 
 
+def _centers_mhz(one: Track | Found) -> tuple[float, float]:
+    """Returns the frequencies of a device: of a phone two, of others twice the same."""
+    return one.center_mhz, one.features.get("second_mhz", one.center_mhz)
+
+
+def _same_first(found: Found, track: Track) -> Found:
+    """Returns what was found, with that of its carriers first which was first so far: of a phone, either may
+    be the stronger one in a look."""
+    first_mhz, second_mhz = _centers_mhz(found)
+    if abs(first_mhz - track.center_mhz) <= abs(second_mhz - track.center_mhz):
+        return found
+    return replace(found, center_mhz=second_mhz, features=found.features | {"second_mhz": first_mhz})
+
+
 def _distance_mhz(track: Track, found: Found) -> float:
     """Returns how far apart they are; a phone has two frequencies, and either may be the stronger one."""
-    mine = {track.center_mhz, track.features.get("second_mhz", track.center_mhz)}
-    others = {found.center_mhz, found.features.get("second_mhz", found.center_mhz)}
-    return min(abs(one - other) for one in mine for other in others)
+    return min(abs(one - other) for one in _centers_mhz(track) for other in _centers_mhz(found))

@@ -6,11 +6,9 @@ from services.airshark.analysis.air import Air, Bools, Ints, Times
 from services.airshark.analysis.carriers import CarrierSeen, Levels
 from services.airshark.analysis.peaks import Peaks, Picture
 from services.airshark.analysis.ranks import median, percentiles
-from services.airshark.analysis.rhythm import Lines, stretches
+from services.airshark.analysis.rhythm import CONTROLS_HZ, LINES_HZ, Lines, stretches
 
 OVEN_MHZ = (2425.0, 2485.0)
-LINES_HZ = np.array([50.0, 60.0, 100.0, 120.0])
-CONTROLS_HZ = np.array([35.0, 41.0, 70.0, 77.0, 85.0, 140.0, 160.0])
 MIN_VISIT_S = 0.04
 MIN_SAMPLES = 40
 MIN_PEAKS = 15
@@ -22,6 +20,8 @@ CLEAR_LINE, CLEAR_OVER_CONTROL, CLEAR_BURST_MS, CLEAR_SWEEP_MHZ = 0.75, 2.2, 4.6
 CLEAR_ON, CLEAR_LIT, CLEAR_ON_OVER_CONTROL = 0.35, 0.3, 2.4
 LEAST_CONTROL = 0.02
 LIT_DB = 3.0
+OF_SKIRT_DB, OF_SKIRT_MHZ = 8.0, 7.5
+"""So much weaker and so near to a picture is its skirt."""
 PICTURE_MHZ, FAR_OFF_MHZ = 18.0, 20.0
 """So far from the middle of a view a picture changes its bins; further off it has nothing to do with them."""
 
@@ -60,14 +60,11 @@ def describe_mains(
     places = [_densest(air, peaks, inside), *(inside & (channel == each) for each in looked_at)]
     inside = max(
         (each for each in places if each.sum() >= MIN_PEAKS),
-        key=lambda each: _keeping(lines, _on(air, peaks, each)[rows]),
+        key=lambda each: _keeping(lines, _on(air, peaks, each)[rows], _field(air, peaks, each)[0][rows]),
         default=inside,
     )
     on = _on(air, peaks, inside)
-    power = np.full(len(air), -np.inf)
-    np.maximum.at(power, peaks.row[inside], peaks.power_dbm[inside])
-    # What is stronger now and then is something else, which would hide the rhythm of the rest.
-    usual_dbm = percentiles(power[on > 0], USUAL_PERCENT)[0]
+    field, usual_dbm = _field(air, peaks, inside)
     long_on = _long_runs(air, on.astype(bool))
     # The strongest look tells most: an oven fills one channel more than others.
     share = np.bincount(stretch, long_on[rows]) / np.maximum(np.bincount(stretch), 1)
@@ -76,7 +73,7 @@ def describe_mains(
     for name, activity in (
         ("on", on[rows]),
         ("long", long_on[rows].astype(np.float64)),
-        ("field", 10 ** ((np.minimum(power[rows], usual_dbm) - usual_dbm) / 20)),
+        ("field", field[rows]),
     ):
         features |= _lines(name, lines.strength(activity))
     features["middle_mhz"] = median(peaks.frequency_mhz[inside])
@@ -93,15 +90,28 @@ def _on(air: Air, peaks: Peaks, which: Bools) -> Times:
     return on
 
 
+def _field(air: Air, peaks: Peaks, which: Bools) -> tuple[Times, float]:
+    """Returns the amplitude of the strongest of the peaks in each sample, as a share of the usual one, and
+    how strong that one is.
+
+    What is stronger now and then is something else, which would hide the rhythm of the rest.
+    """
+    power = np.full(len(air), -np.inf)
+    np.maximum.at(power, peaks.row[which], peaks.power_dbm[which])
+    usual_dbm = percentiles(power[power > -np.inf], USUAL_PERCENT)[0]
+    return 10 ** ((np.minimum(power, usual_dbm) - usual_dbm) / 20), usual_dbm
+
+
 def _line_and_control(strength: Times) -> tuple[float, float]:
     """Returns how well something keeps to the mains, and to the best of other frequencies."""
     return float(strength[: len(LINES_HZ)].max()), float(strength[len(LINES_HZ) :].max())
 
 
-def _keeping(lines: Lines, on: Times) -> float:
-    """Returns in how many samples more something keeps to the mains than to other frequencies."""
-    line, control = _line_and_control(lines.strength(on))
-    return float((line - control) * on.sum())
+def _keeping(lines: Lines, on: Times, field: Times) -> float:
+    """Returns in how many samples more something keeps to the mains than to other frequencies, by when it is
+    there or by how strong it is: what is always there has a ripple alone."""
+    both = (_line_and_control(lines.strength(each)) for each in (on, field))
+    return float(max(line - control for line, control in both) * on.sum())
 
 
 def _over_control(strength: Times) -> float:
@@ -163,9 +173,15 @@ def lights_up(mains: dict[str, float]) -> bool:
     return _is_clear(mains, "lit", CLEAR_LIT) and mains["middle_mhz"] > 0
 
 
-def _is_clear(mains: dict[str, float], name: str, least: float) -> bool:
+def keeps_to_both_halves(mains: dict[str, float]) -> bool:
+    """Tells whether long bursts come twice with each cycle of the mains: an oven with an inverter, which need
+    not sweep at the border of a view."""
+    return _is_clear(mains, "long", CLEAR_ON, (100, 120))
+
+
+def _is_clear(mains: dict[str, float], name: str, least: float, lines_hz: tuple[int, int] = (50, 60)) -> bool:
     """Tells whether something comes with each cycle of the mains, and far less with any other frequency."""
-    line = max(mains[f"{name}_50_hz"], mains[f"{name}_60_hz"])
+    line = max(mains[f"{name}_{each}_hz"] for each in lines_hz)
     return line > max(least, CLEAR_ON_OVER_CONTROL * mains[f"{name}_control"])
 
 
@@ -232,7 +248,17 @@ def _sweep(air: Air, peaks: Peaks, inside: Bools, long_on: Bools) -> dict[str, f
 def _beside_picture(carriers: list[CarrierSeen], middle_mhz: float, power_dbm: float) -> dict[str, float]:
     """Returns how far off the nearest picture is, which begins anew nearly as often as the mains do, and by
     how much it is stronger."""
-    pictures = [each for each in carriers if each.is_picture]
+    pictures = [each for each in carriers if each.may_be_picture]
+    # The skirt of one, in another view, is none.
+    pictures = [
+        each
+        for each in pictures
+        if all(
+            other.power_dbm < each.power_dbm + OF_SKIRT_DB
+            or abs(other.frequency_mhz - each.frequency_mhz) > OF_SKIRT_MHZ
+            for other in pictures
+        )
+    ]
     if not pictures:
         return {}
     nearest = min(pictures, key=lambda each: abs(each.frequency_mhz - middle_mhz))

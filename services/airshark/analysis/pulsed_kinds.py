@@ -14,7 +14,13 @@ from services.airshark.analysis.fixed import (
 )
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.hopping import by_power, describe_hops, within
-from services.airshark.analysis.mains import is_oven, keeps_to_mains, lights_up
+from services.airshark.analysis.mains import (
+    CLEAR_BURST_MS,
+    is_oven,
+    keeps_to_both_halves,
+    keeps_to_mains,
+    lights_up,
+)
 from services.airshark.analysis.model import Model, Trees
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.ranks import median
@@ -36,14 +42,17 @@ CLEAR_OVEN, LIT_OVEN, BEYOND_DOUBT = 0.92, 0.75, 0.97
 OF_PICTURE_MHZ, BELOW_OVEN_DB, BESIDE_PICTURE = 5.0, -6.0, 0.9
 """So near, an oven is stronger than a picture, and more than likely, or hidden."""
 OF_SOUND_MHZ, SOUND_BELOW_DB = 9.0, 15.0
+NEAR_NOISE_DB, NEVER_ENDS_DB = 15.0, 4.5
+"""So near the noise, what is stronger than its neighbours all the time is a carrier that shows at times."""
 LEAST_SWEEP_MHZ, LEAST_OVER_CONTROL = 1.0, 1.6
 STAYS_MHZ = 1.6
 """An oven sweeps further."""
 PASSES_WITHIN_MHZ, WITH_MAINS, BY_CHANCE = 2.2, 0.4, 1.9
 """Some pulses at any times keep to one of four rhythms so well, times the root of their number."""
+RETUNED_S, MOST_RETUNED = 0.5e-3, 0.6
 OF_CHANNEL_MHZ = 1.0
 SAME_CHANNEL_MHZ, MAY_BE_STATION = 0.5, 0.3
-ALIKE_DB = 6.0
+ALIKE_DB, OF_PICONET_DB = 6.0, 4.0
 MAY_BE_THERE, CLEAR_DB = 0.25, 20.0
 ADVERTISING_MHZ, APART_MHZ, SAME_DB, SAME_SHARE = 0.8, 10.0, 4.0, 1.6
 MAY_ADVERTISE, ADVERTISES, ON_TWO_CHANNELS = 0.3, 0.5, 0.85
@@ -65,6 +74,7 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
             if any(group is each for each in advertises)
             else (group, *_kind_of(group, model))
             for group in scene.fixed
+            if not _of_channel_before(scene, group)
         ]
         networks = [group.frequency_mhz for group, kind, _, sure in named if kind is Device.ZIGBEE and sure]
         for group, kind, confidence, certain in named:
@@ -93,9 +103,14 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
 
 
 def _explains(found: Found, mains: dict[str, float]) -> bool:
-    """Tells whether what follows the mains, by chance, is a network that stays where no oven would."""
+    """Tells whether what follows the mains, by chance, is a network that stays where no oven would, or sends
+    frames as strong as its bursts, which are no longer."""
+    if found.device is not Device.ZIGBEE or not found.certain:
+        return False
     near = abs(found.center_mhz - mains["middle_mhz"]) < OVEN_REACH_MHZ
-    return found.device is Device.ZIGBEE and found.certain and near and mains["sweep_mhz"] < STAYS_MHZ
+    frames = mains["burst_ms"] < CLEAR_BURST_MS
+    frames &= abs(found.rssi_dbm - mains["power_dbm"]) < SAME_DB
+    return near and (mains["sweep_mhz"] < STAYS_MHZ or frames)
 
 
 def _may_be_oven(mains: dict[str, float]) -> bool:
@@ -103,7 +118,8 @@ def _may_be_oven(mains: dict[str, float]) -> bool:
     keeps to them too well for that."""
     follows = max(mains[f"{each}_over_control"] for each in ("on", "field", "lit")) > LEAST_OVER_CONTROL
     sweeps = mains["burst_ms"] > 0 and mains["sweep_mhz"] > LEAST_SWEEP_MHZ
-    return is_oven(mains) or (sweeps and follows) or keeps_to_mains(mains) or lights_up(mains)
+    clear = is_oven(mains) or keeps_to_mains(mains) or keeps_to_both_halves(mains) or lights_up(mains)
+    return clear or (sweeps and follows)
 
 
 def _of_picture(mains: dict[str, float], probability: float) -> bool:
@@ -114,7 +130,9 @@ def _of_picture(mains: dict[str, float], probability: float) -> bool:
     off_mhz, weaker_db = mains["picture_off_mhz"], mains["picture_over_db"]
     if off_mhz < OF_PICTURE_MHZ:
         return weaker_db > BELOW_OVEN_DB or probability < BESIDE_PICTURE
-    return off_mhz < OF_SOUND_MHZ and weaker_db > SOUND_BELOW_DB
+    # In bursts as short as parts of its lines, it may be hardly weaker.
+    least_db = SOUND_BELOW_DB if mains["burst_ms"] > CLEAR_BURST_MS else 0.0
+    return off_mhz < OF_SOUND_MHZ and weaker_db > least_db
 
 
 def _is_part(found: Found, oven: Found, taken_away: bool) -> bool:
@@ -150,13 +168,23 @@ def _is_certain(probability: float, trees: Trees) -> bool:
     return probability >= max(CERTAIN, trees.least)
 
 
+def _of_channel_before(scene: Scene, group: FixedGroup) -> bool:
+    """Tells whether pulses come just as the radio comes to a channel: its first samples may be of the one
+    before, where something else is."""
+    mine, air = scene.pulses.select(group.members), scene.air
+    came_s = air.time_s[np.searchsorted(air.visit, mine.visit)]
+    return float((mine.start_s - came_s < RETUNED_S).mean()) > MOST_RETUNED
+
+
 def _kind_of(group: FixedGroup, model: Model) -> tuple[Device | None, float, bool]:
+    features = group.features
+    if features["over_db"] < NEAR_NOISE_DB and features["quiet_over_db"] > NEVER_ENDS_DB:
+        return None, 0.0, False
     for device, name in ((Device.ZIGBEE, "zigbee"), (Device.BLE, "ble_advertising")):
         trees = model.decisions[name]
         probability = trees.probability(group.features)
         if probability >= trees.least:
             return device, probability, _is_certain(probability, trees)
-    features = group.features
     strange = (
         features["count"] >= 40
         and features["duty"] > 0.02
@@ -251,11 +279,15 @@ def _one_per_channel(found: list[Found]) -> list[Found]:
 
 
 def _passed_by(found: Found, hoppers: list[Found]) -> bool:
-    """Tells whether an advertiser may be a place where a hopper of its power came by often."""
-    if found.device is not Device.BLE or found.confidence >= BEYOND_DOUBT:
-        return False
+    """Tells whether an advertiser may be a place where a hopper of its power came by often, or a network that
+    is not certain one where a piconet did that avoids most of the band."""
     sure = [each for each in hoppers if each.certain and each.device is not Device.BLE]
-    return any(abs(each.rssi_dbm - found.rssi_dbm) < ALIKE_DB for each in sure)
+    if found.device is Device.BLE and found.confidence < BEYOND_DOUBT:
+        return any(abs(each.rssi_dbm - found.rssi_dbm) < ALIKE_DB for each in sure)
+    if found.device is Device.ZIGBEE and not found.certain:
+        piconets = [each for each in sure if each.device is Device.BLUETOOTH]
+        return any(abs(each.rssi_dbm - found.rssi_dbm) < OF_PICONET_DB for each in piconets)
+    return False
 
 
 def _one_ble(found: list[Found]) -> list[Found]:

@@ -9,6 +9,9 @@ from services.airshark.analysis.air import Ints, Times
 MAX_COHERENT_S = 0.25
 """Clocks of devices and of the radio drift apart; longer stretches are cut."""
 TOGETHER_S = 0.5e-3
+LINES_HZ = np.array([50.0, 60.0, 100.0, 120.0])
+CONTROLS_HZ = np.array([35.0, 41.0, 70.0, 77.0, 85.0, 140.0, 160.0])
+"""Mains and twice their frequency, and what nothing should follow."""
 
 
 def stretches(time_s: Times, visit: Ints) -> Ints:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Bools, concatenate
-from services.airshark.analysis.carriers import CarrierSeen, find_carriers, levels, without_folded
+from services.airshark.analysis.carriers import CarrierSeen, Levels, find_carriers, levels, without_folded
 from services.airshark.analysis.clutter import without_clutter
 from services.airshark.analysis.fixed import FixedGroup, find_fixed, narrow_pulses
 from services.airshark.analysis.found import Found
@@ -80,21 +80,24 @@ def describe(observed: Observed, spacing_mhz: float | None = None) -> Scene:
     """
     if spacing_mhz is not None:
         observed = _on_axis(observed, spacing_mhz)
-    carriers, mains, pulses = _parts(observed)
+    carriers, level, mains, pulses = _parts(observed)
     air = observed.air
     measured_mhz, known = measured_spacing(pulses, carriers, air.dbm.shape[1], air.spacing_mhz)
     if measured_mhz != air.spacing_mhz:
         observed = _on_axis(observed, measured_mhz)
-        carriers, mains, pulses = _parts(observed)
+        carriers, level, mains, pulses = _parts(observed)
     air, picture = observed.air, observed.picture
     has_pulses = 0 < air.interval_s < PULSES_BELOW_S
-    fixed = find_fixed(air, pulses, known) if has_pulses else []
+    fixed = find_fixed(air, pulses, level, known) if has_pulses else []
     scanned = find_in_scans(air, observed.peaks)
     return Scene(air, picture, carriers, scanned, pulses, fixed, mains, _floors(air, picture), has_pulses)
 
 
-def _parts(observed: Observed) -> tuple[list[CarrierSeen], dict[str, float], Pulses]:
-    """Returns the carriers, what follows the mains, and the pulses that neither explains."""
+def _parts(
+    observed: Observed,
+) -> tuple[list[CarrierSeen], dict[float, Levels], dict[str, float], Pulses]:
+    """Returns the carriers, how strong each channel is, what follows the mains, and the pulses that neither
+    carriers nor an oven explain."""
     air, peaks = observed.air, observed.peaks
     level = levels(air, observed.picture)
     carriers, owned = find_carriers(air, peaks, observed.picture, level)
@@ -102,7 +105,7 @@ def _parts(observed: Observed) -> tuple[list[CarrierSeen], dict[str, float], Pul
     carriers = without_folded(carriers, air)
     mains, of_oven = describe_mains(air, peaks, observed.picture, level, carriers, free)
     pulses = without_clutter(air, _narrow_within_view(air, peaks.select(~owned & ~of_oven)))
-    return carriers, mains, pulses
+    return carriers, level, mains, pulses
 
 
 def _on_axis(observed: Observed, spacing_mhz: float) -> Observed:

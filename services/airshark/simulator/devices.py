@@ -172,6 +172,9 @@ def zigbee(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     typical = rng.uniform(0.6e-3, 4.2e-3, int(rng.integers(1, 3)))
     scatter = float(rng.choice([0, 0.3e-3]))
     acknowledged, regular = rng.uniform() < 0.8, rng.uniform() < 0.25
+    if rng.uniform() < 0.08:
+        # A transfer, which hardly pauses.
+        pause_s, typical = rng.uniform(0.0, 0.6e-3), rng.uniform(3.5e-3, 4.256e-3, 1)
     while begin < seconds:
         begin += (pause_s if regular else rng.exponential(pause_s)) + 320e-6 * rng.integers(1, 8) + 128e-6
         length = float(np.clip(rng.normal(rng.choice(typical), scatter), 352e-6, 4256e-6))
@@ -199,14 +202,16 @@ def fhss_phone(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     grid = rng.uniform(2400.5, 2403.0) + step * np.arange(int(77 / step))
     hops = grid[rng.integers(0, len(grid), frames)]
     slots: tuple[float, ...] = (0.0, 0.005) if rng.uniform() < 0.8 else (0.0,)
+    # Some have 24 short slots instead of 12.
+    in_frame, burst_s = (24, (360e-6, 405e-6)) if rng.uniform() < 0.1 else (12, (640e-6, 770e-6))
     if len(slots) == 2 and rng.uniform() < 0.12:
         # A second handset, some slots later.
-        later_s = 0.01 / 12 * float(rng.integers(1, 6))
+        later_s = 0.01 / in_frame * float(rng.integers(1, in_frame // 2))
         slots = (0.0, 0.005, later_s, 0.005 + later_s)
     elif len(slots) == 2 and rng.uniform() < 0.15:
-        slots = (0.0, 0.005, 0.01 / 12 * float(rng.integers(1, 6)))
+        slots = (0.0, 0.005, 0.01 / in_frame * float(rng.integers(1, in_frame // 2)))
     start = (begins[:, None] + np.array(slots)).reshape(-1)
-    length = np.full((frames, len(slots)), rng.uniform(640e-6, 770e-6))
+    length = np.full((frames, len(slots)), rng.uniform(*burst_s))
     if len(slots) == 3:
         length[:, 2] *= rng.uniform(0.4, 1)
     station = np.tile(np.array([0, 1, 0, 2])[: len(slots)], frames)
@@ -316,9 +321,9 @@ def analog_audio(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
         return [Carrier(frequency, Modulation.MULTIPLEX, rng.uniform(0.0, 0.05), pilot, drift_mhz=drift)]
     if kind < 0.4:
         shape = Modulation.MULTIPLEX if rng.uniform() < 0.5 else Modulation.TONE
-        return [Carrier(frequency, shape, rng.uniform(0.05, 0.16), pilot, drift_mhz=drift, fades=True)]
+        return [Carrier(frequency, shape, rng.uniform(0.04, 0.12), pilot, drift_mhz=drift, fades=True)]
     # With one side alone, the same width is that of more movement.
-    moves = _between(0.012 if stereo else 0.02, 0.2, rng)
+    moves = _between(0.012 if stereo else 0.02, 0.12, rng)
     if kind < 0.6:
         return [Carrier(frequency, Modulation.TONE, moves, pilot, drift_mhz=drift)]
     # The difference of both sides lies around 38 kHz, too fast for neighbouring windows to be alike.
@@ -356,11 +361,13 @@ def analog_video(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
 
 def _oven(rng: np.random.Generator, inverter: bool) -> list[Transmitter]:
     mains = rng.choice([50.0, 60.0]) * rng.uniform(0.996, 1.004)
-    on_share = rng.uniform(0.8, 0.98) if inverter else rng.uniform(0.28, 0.53)
+    on_share = rng.uniform(0.7, 1.0) if inverter else rng.uniform(0.28, 0.53)
     middle = rng.uniform(0.3, 0.7)
-    switched = rng.uniform(0.5, 0.8) if inverter and rng.uniform() < 0.5 else 1.0
+    switched = rng.uniform(0.5, 0.8) if inverter and rng.uniform() < 0.4 else 1.0
+    least = rng.uniform(0.1, 0.7) if inverter else 0.3
+    shakes = rng.uniform(0.3, 3.0) if inverter and rng.uniform() < 0.5 else 0.0
     place, sweep = rng.normal(2457, 6), rng.uniform(2, 12)
-    return [Oven(mains, rng.uniform(), place, sweep, on_share, inverter, middle, switched)]
+    return [Oven(mains, rng.uniform(), place, sweep, on_share, inverter, middle, switched, least, shakes)]
 
 
 def microwave(seconds: float, rng: np.random.Generator) -> list[Transmitter]:

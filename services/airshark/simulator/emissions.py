@@ -113,6 +113,10 @@ class Oven:
     switched_on: float = 1.0
     """Share of the windows within a burst in which it sends: an inverter switches it on and off some ten
     thousand times a second."""
+    least: float = 0.3
+    """Amplitude at the edges of a burst, as a share of that in its middle."""
+    shakes_mhz: float = 0.0
+    """How far the switching moves it, which is faster than windows come."""
 
     def seen(self, time_s: Floats, rng: np.random.Generator) -> list[Seen]:
         """Returns the windows within bursts, and the wide transients at their edges."""
@@ -126,7 +130,9 @@ class Oven:
         amplitude = np.sin(np.pi * inside)
         way = np.where(inside < self.middle, inside / self.middle, (1 - inside) / (1 - self.middle))
         frequency = self.centre_mhz + self.sweep_mhz * (np.sin(np.pi / 2 * way) - 0.5)
-        gain = 20 * np.log10(np.maximum(0.3 + 0.7 * amplitude, 0.05))
+        if self.shakes_mhz:
+            frequency += self.shakes_mhz * np.sin(rng.uniform(0, 2 * np.pi, len(rows)))
+        gain = 20 * np.log10(np.maximum(self.least + (1 - self.least) * amplitude, 0.05))
         seen = [Seen(rows, frequency, gain, Modulation.MAGNETRON)]
         edge = (inside < 0.05) | (inside > 0.95)
         if not self.inverter and edge.any():
