@@ -61,8 +61,8 @@ def test_the_other_generators_write_what_a_driver_writes(generator: str) -> None
 @pytest.mark.thorough
 def test_hits_misses_and_false_positives_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     cell = Cell()
-    window(Scenario(1.0, 502, (DeviceSpec("fhss_phone", -50.0),)), "second", cell, Cost())
-    window(Scenario(1.0, 502, (DeviceSpec("fhss_phone", -130.0),)), "second", cell, Cost())
+    window(Scenario(1.0, 503, (DeviceSpec("fhss_phone", -50.0),)), "second", cell, Cost())
+    window(Scenario(1.0, 503, (DeviceSpec("fhss_phone", -130.0),)), "second", cell, Cost())
     assert (cell.on["fhss_phone"], cell.hits["fhss_phone"]) == (2, 1)
     assert cell.accuracy() == 0.5
     assert cell.exact == 1
@@ -70,11 +70,11 @@ def test_hits_misses_and_false_positives_are_counted(monkeypatch: pytest.MonkeyP
     assert abs(error) < 0.05
     assert cell.detect_s["fhss_phone"][0] <= 1.0
     # What is there under another name is a false positive and a miss.
-    made, (truth,) = render(Scenario(1.0, 502, (DeviceSpec("fhss_phone", -50.0),)))
+    made, (truth,) = render(Scenario(1.0, 503, (DeviceSpec("fhss_phone", -50.0),)))
     other = Truth("zigbee", truth.level_dbm, truth.samples, (), 0.1)
     monkeypatch.setitem(GENERATORS, "second", lambda scenario: (made, [other]))
     wrong = Cell()
-    window(Scenario(1.0, 502, (DeviceSpec("zigbee", -50.0),)), "second", wrong, Cost())
+    window(Scenario(1.0, 503, (DeviceSpec("zigbee", -50.0),)), "second", wrong, Cost())
     assert wrong.false["fhss_phone"] == 1
     assert wrong.hits["zigbee"] == 0
 
