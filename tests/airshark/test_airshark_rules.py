@@ -263,6 +263,7 @@ def test_steady_bursts_that_nothing_explains_are_unknown(monkeypatch: pytest.Mon
         {"whole_share": 0.7},
         {"tiny_share": 0.4},
         {"scatter_mhz": 0.4},
+        {"grid_mains": 0.5},
     ):
         assert kinds(**other) == set(), other
 
