@@ -1,6 +1,6 @@
 """Finds carriers that never end: they are there even in the quietest samples of a channel."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from services.airshark.analysis.movement import (
     near_middle,
     tips,
     tone_shares,
+    within_visits,
 )
 from services.airshark.analysis.peaks import MIN_OVER_SHOULDERS_DB, Peaks, Picture, shoulder_bins
 from services.airshark.analysis.ranks import median, percentiles
@@ -204,12 +205,12 @@ def find_carriers(
                     beside = np.abs(peaks.frequency_mhz - carrier.frequency_mhz) < PICTURE_REACH_MHZ
                     owned |= here & beside & (peaks.power_dbm < carrier.power_dbm - PICTURE_BELOW_DB)
     for carrier, members in left:
-        if carrier.sweeps or not _beside_picture(carrier, carriers):
+        if carrier.sweeps or not _may_be_skirt(carrier, carriers):
             owned &= ~members
     return carriers, owned
 
 
-def _beside_picture(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
+def _may_be_skirt(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
     """Tells whether a carrier may be the skirt of a picture, which comes and goes with its detail, or that
     picture in another view."""
     return any(
@@ -326,12 +327,13 @@ def _measure(
     average = np.log10(np.mean(10 ** (picture.smooth_dbm[looked_at] / 10), axis=0)) * 10
     inside = average > average.max() - 10
     near = inside[max(at - 30, 0) : at + 31]
-    swing = percentiles(_within_visits(peaks.power_dbm[mine], visit), 10, 90)
+    swing = percentiles(within_visits(peaks.power_dbm[mine], visit), 10, 90)
     # Everything near it that is not stronger is its own: other parts of the same signal.
     owned = free & (np.abs(peaks.frequency_mhz - mid) < max(reach, 3 * wander))
     owned &= peaks.power_dbm < power + 8
     spread = median(peaks.spread_mhz[mine])
-    if wander <= PICTURE_MHZ and spread <= WIDE_MHZ:
+    narrow = wander <= PICTURE_MHZ and spread <= WIDE_MHZ
+    if narrow:
         # A burst on top of it makes it wider, and stronger.
         owned &= ~((peaks.spread_mhz > spread + ON_TOP_MHZ) & (peaks.power_dbm > power + ON_TOP_DB))
     other_tip, tip = sorted(tips(peaks, np.flatnonzero(free), mid, power))
@@ -362,10 +364,8 @@ def _measure(
         other_tip_share=other_tip / len(rows),
         pilot_share=pilot,
         line_share=max(lines),
-        ripple=0.0,
+        ripple=0.0 if narrow else _ripple(times, visit, peaks.power_dbm[mine], air.interval_s),
     )
-    if carrier.broad:
-        carrier = replace(carrier, ripple=_ripple(times, visit, peaks.power_dbm[mine], air.interval_s))
     return carrier, owned
 
 
@@ -386,16 +386,6 @@ def _undisturbed(
         readable = readable & undisturbed
         mine = mine[undisturbed[sample]]
     return mine, len(mine) / max(int(readable.sum()), len(mine), 1)
-
-
-def _within_visits(power_dbm: Floats, visit: Ints) -> Floats:
-    """Returns by how much powers differ from the mean of their visit."""
-    starts = np.flatnonzero(np.diff(visit, prepend=visit[0] - 1))
-    count = np.diff(starts, append=len(visit))
-    within: Floats = power_dbm - np.repeat(np.add.reduceat(power_dbm, starts) / count, count).astype(
-        np.float32
-    )
-    return within
 
 
 def _ripple(times: Times, visit: Ints, power_dbm: Floats, interval_s: float) -> float:

@@ -58,20 +58,19 @@ def describe_mains(
     # An oven keeps to the mains where it is seen, and in another view something else may be there more often.
     channel = air.centre_mhz[peaks.row]
     places = [_densest(air, peaks, inside), *(inside & (channel == each) for each in looked_at)]
-    inside = max(
-        (each for each in places if each.sum() >= MIN_PEAKS),
-        key=lambda each: _keeping(lines, _on(air, peaks, each)[rows], _field(air, peaks, each)[0][rows]),
-        default=inside,
+    places = [each for each in places if each.sum() >= MIN_PEAKS] or [inside]
+    inside, field, usual_dbm = max(
+        ((each, *_field(air, peaks, each)) for each in places),
+        key=lambda each: _keeping(lines, each[1][rows]),
     )
-    on = _on(air, peaks, inside)
-    field, usual_dbm = _field(air, peaks, inside)
-    long_on = _long_runs(air, on.astype(bool))
+    on = field > 0
+    long_on = _long_runs(air, on)
     # The strongest look tells most: an oven fills one channel more than others.
     share = np.bincount(stretch, long_on[rows]) / np.maximum(np.bincount(stretch), 1)
     features["on_share"] = max(float(on[here].mean()) for here in looked_at.values())
     features["long_share"] = float(share.max())
     for name, activity in (
-        ("on", on[rows]),
+        ("on", on[rows].astype(np.float64)),
         ("long", long_on[rows].astype(np.float64)),
         ("field", field[rows]),
     ):
@@ -81,13 +80,6 @@ def describe_mains(
     features |= _sweep(air, peaks, inside, long_on)
     features |= _beside_picture(carriers, features["middle_mhz"], features["power_dbm"])
     return features, inside & long_on[peaks.row] if is_oven(features) else none
-
-
-def _on(air: Air, peaks: Peaks, which: Bools) -> Times:
-    """Returns 1 for each sample that has one of the peaks, and 0 for the others."""
-    on = np.zeros(len(air), np.float64)
-    on[peaks.row[which]] = 1.0
-    return on
 
 
 def _field(air: Air, peaks: Peaks, which: Bools) -> tuple[Times, float]:
@@ -107,9 +99,10 @@ def _line_and_control(strength: Times) -> tuple[float, float]:
     return float(strength[: len(LINES_HZ)].max()), float(strength[len(LINES_HZ) :].max())
 
 
-def _keeping(lines: Lines, on: Times, field: Times) -> float:
+def _keeping(lines: Lines, field: Times) -> float:
     """Returns in how many samples more something keeps to the mains than to other frequencies, by when it is
     there or by how strong it is: what is always there has a ripple alone."""
+    on = (field > 0).astype(np.float64)
     both = (_line_and_control(lines.strength(each)) for each in (on, field))
     return float(max(line - control for line, control in both) * on.sum())
 

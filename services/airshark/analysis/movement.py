@@ -1,10 +1,15 @@
 """Measures how far a carrier moves, from sample to sample."""
 
+from typing import TypeVar
+
 import numpy as np
+import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Floats, Ints, Times
 from services.airshark.analysis.peaks import Peaks
 from services.airshark.analysis.ranks import median, percentiles
+
+Real = TypeVar("Real", np.float32, np.float64)
 
 MIN_SAMPLES = 8
 MIN_IN_VISIT = 60
@@ -85,9 +90,8 @@ def tone_shares(time_s: Times, seen: Times, visit: Ints, *tones_hz: float) -> li
     They may be far faster than samples come: when each of these was taken is known well enough for that.
     Between visits nothing is known of their phase.
     """
-    starts = np.flatnonzero(np.diff(visit, prepend=visit[0] - 1))
-    count = np.diff(starts, append=len(visit))
-    moves = seen - np.repeat(np.add.reduceat(seen, starts) / count, count)
+    starts, count = _visits(visit)
+    moves = within_visits(seen, visit)
     energy = np.add.reduceat(moves**2, starts)
     long = count >= MIN_IN_VISIT
     # By chance the power is the energy; of a pure tone it is half the number of samples times that.
@@ -101,6 +105,20 @@ def tone_shares(time_s: Times, seen: Times, visit: Ints, *tones_hz: float) -> li
         found = float((power - energy)[long].sum())
         shares.append(float(np.sqrt(min(max(found / pure, 0.0), 1.0))))
     return shares
+
+
+def within_visits(values: "npt.NDArray[Real]", visit: Ints) -> "npt.NDArray[Real]":
+    """Returns by how much values differ from the mean of their visit."""
+    starts, count = _visits(visit)
+    means = np.add.reduceat(values, starts) / count
+    within: npt.NDArray[Real] = values - np.repeat(means, count).astype(values.dtype)
+    return within
+
+
+def _visits(visit: Ints) -> tuple[Ints, Ints]:
+    """Returns where each visit starts, and how many values it has."""
+    starts = np.flatnonzero(np.diff(visit, prepend=visit[0] - 1))
+    return starts, np.diff(starts, append=len(visit))
 
 
 def _deviation(values: "Floats | Times") -> float:

@@ -182,7 +182,7 @@ def _kind_of(group: FixedGroup, model: Model) -> tuple[Device | None, float, boo
         return None, 0.0, False
     for device, name in ((Device.ZIGBEE, "zigbee"), (Device.BLE, "ble_advertising")):
         trees = model.decisions[name]
-        probability = trees.probability(group.features)
+        probability = trees.probability(features)
         if probability >= trees.least:
             return device, probability, _is_certain(probability, trees)
     strange = (
