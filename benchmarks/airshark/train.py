@@ -35,7 +35,7 @@ RATE = 0.08
 FALSE_ALARMS = 0.002
 """Share of the scenes without a device in which it may be reported; sets the least probability."""
 LEAST_BOUNDS = (0.5, 0.75)
-BOUNDS = {"ble": (0.9, 0.9), "ble_advertising": (0.85, 0.9), "zigbee": (0.5, 0.5)} | {
+BOUNDS = {"ble": (0.9, 0.9), "ble_advertising": (0.85, 0.9), "zigbee": (0.6, 0.6)} | {
     name: (0.4, 0.4)
     for name in ("microwave", "fhss_phone", "xbox", *(f"carrier_{kind.value}" for kind in KINDS))
 }
@@ -131,25 +131,28 @@ def _of_scene(
     pulses = scene.pulses
     for group in scene.fixed:
         near = [
-            abs(group.frequency_mhz - each) < NEAR_ZIGBEE_MHZ
+            truth
             for truth in truths
             if truth.device == "zigbee"
-            for each in truth.frequencies_mhz
+            and any(abs(group.frequency_mhz - each) < NEAR_ZIGBEE_MHZ for each in truth.frequencies_mhz)
         ]
-        yield "zigbee", group.features, any(near)
-        advertises = "ble" in on and group.features["ble_off_mhz"] < NEAR_BLE_MHZ and not any(near)
+        power = float(np.median(scene.pulses.power_dbm[group.members]))
+        of_network = bool(near) and (
+            one_power or min(_off_db(each, power - offset_db) for each in near) < OTHER_POWER_DB
+        )
+        # What hops comes by on the channel of a network too.
+        if of_network or not near:
+            yield "zigbee", group.features, of_network
+        advertises = "ble" in on and group.features["ble_off_mhz"] < NEAR_BLE_MHZ and not near
         yield "ble_advertising", group.features, advertises
-        if any(near):
+        if of_network:
             pulses = pulses.select(~np.isin(pulses.start_s, scene.pulses.start_s[group.members]))
     groups = by_power(pulses)
     for hops in (*groups, *(part for group in groups for part in within(group))):
         power = float(np.median(hops.power_dbm))
         distance = dict.fromkeys(HOPPERS, np.inf)
         for name in on.keys() & distance.keys():
-            off_db = power - on[name].level_dbm - offset_db
-            distance[name] = (
-                0.0 if one_power else min((abs(off_db - gain) for gain in on[name].gains_db), default=np.inf)
-            )
+            distance[name] = 0.0 if one_power else _off_db(on[name], power - offset_db)
         explained = [device for device in SLOTS_S if distance[device.value] < SAME_POWER_DB]
         left = without(hops, explained)
         for those, removed in ((hops, []), (left, explained)):
@@ -161,6 +164,11 @@ def _of_scene(
                 is_one = distance[name] < SAME_POWER_DB
                 if (is_one or distance[name] > OTHER_POWER_DB) and name not in removed:
                     yield name, features, is_one
+
+
+def _off_db(truth: Truth, power_dbm: float) -> float:
+    """Returns by how much the station of a device whose power is nearest is stronger or weaker."""
+    return min((abs(power_dbm - truth.level_dbm - gain) for gain in truth.gains_db), default=np.inf)
 
 
 def _carrier_kind(frequency_mhz: float, truths: list[Truth]) -> str | None:

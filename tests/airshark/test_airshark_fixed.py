@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.airshark.analysis.carrier_kinds import believed
-from services.airshark.analysis.carriers import levels
+from services.airshark.analysis.carriers import find_carriers, levels
 from services.airshark.analysis.fixed import MAX_GROUPS, MAX_OF_CHANNELS, find_fixed
 from services.airshark.analysis.scene import describe, observe
 from services.airshark.simulator.radio import Plan
@@ -35,6 +35,25 @@ def test_a_network_is_found_below_three_hoppers_with_more_pulses_on_its_frequenc
     assert any((order[each.members] >= 900).sum() >= 12 and each.members.sum() <= 16 for each in mine)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_network_is_found_by_how_broad_it_is_among_hoppers_of_its_power(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    hopping, staying = rng.uniform(2423, 2441, 300), ZIGBEE_MHZ + rng.normal(0, 0.1, 6)
+    power = rng.normal(ZIGBEE_DBM, 1.0, 306)
+    spread_mhz = np.concatenate((rng.normal(0.45, 0.06, 300), rng.normal(0.8, 0.06, 6)))
+    pulses = pulses_at(np.concatenate((hopping, staying)), power, spread_mhz=spread_mhz)
+
+    air = quiet_air(2432, 0.05)
+    network, *others = find_fixed(air, pulses, levels(air, observe(air).picture), 0.0)
+
+    assert abs(network.frequency_mhz - ZIGBEE_MHZ) < 0.3
+    assert network.members[300:].sum() >= 5
+    assert network.members[:300].sum() <= 1
+    assert network.features["broad_share"] > 0.9
+    assert network.features["broad_over_alike"] > 4
+    assert all(each.features["broad_share"] < 0.2 for each in others)
+
+
 @pytest.mark.parametrize(("pausing", "is_picture"), [(0.0, True), (0.2, False)])
 def test_what_pauses_is_no_picture(pausing: float, is_picture: bool) -> None:
     plan = Plan((2432,), 0.4)
@@ -45,3 +64,23 @@ def test_what_pauses_is_no_picture(pausing: float, is_picture: bool) -> None:
     scene = describe(observe(replace(camera, dbm=dbm)))
 
     assert any(each.broad for each in believed(scene)) is is_picture
+
+
+def test_a_picture_that_leaves_the_view_now_and_then_is_one_and_a_network_is_none() -> None:
+    plan = Plan((2432,), 0.4)
+    air = air_of_one_block(Scenario(0.4, 1, (DeviceSpec("analog_video", -50.0),), plan=plan))
+    observed = observe(air)
+    carriers, _ = find_carriers(air, observed.peaks, observed.picture, levels(air, observed.picture))
+    picture = next(each for each in carriers if each.is_picture)
+    lively = replace(picture, wander_mhz=1.4, spread_mhz=0.5, silence=0.25, edge_mhz=1.8)
+
+    assert lively.is_picture
+    # In the middle of the view nothing leaves it, and what moves no further is as broad as a network.
+    for network in (
+        replace(lively, edge_mhz=6.0),
+        replace(lively, wander_mhz=0.5),
+        replace(lively, silence=0.5),
+        replace(lively, spread_mhz=0.9),
+    ):
+        assert network.pauses
+        assert not network.is_picture

@@ -13,7 +13,7 @@ from services.airshark.analysis.lifecycle import Lifecycle
 from services.airshark.analysis.mains import FAR_OFF_MHZ, keeps_to_mains
 from services.airshark.analysis.mains import NAMES as MAINS
 from services.airshark.analysis.model import Model, Trees, load_model
-from services.airshark.analysis.pulsed_kinds import find_pulsed_devices
+from services.airshark.analysis.pulsed_kinds import find_pulsed_devices, twice_if_image
 from services.airshark.analysis.scene import Scene, describe, observe
 from services.airshark.analysis.slots import without
 from services.airshark.analysis.spacing import SPACINGS_MHZ
@@ -100,6 +100,11 @@ def test_where_an_oven_passes_the_border_of_a_view_is_no_network() -> None:
     both = {Device.MICROWAVE, Device.ZIGBEE}
     # In the middle of a view, at any times, too few to say, or stronger than the oven: a network.
     assert kinds(edge_mhz=5.0) == kinds(grid_mains=0.3) == kinds(count=6.0) == kinds(-80.0) == both
+    # Where all of a network shows it is in the middle of a channel, as an oven would be by chance.
+    assert kinds(edge_mhz=1.7) == kinds(edge_mhz=1.7, zigbee_off_mhz=0.6, other_off_mhz=0.1) == both
+    assert kinds(edge_mhz=1.7, zigbee_off_mhz=0.6, other_off_mhz=0.6) == {Device.MICROWAVE}
+    known = {"zigbee_off_mhz": 0.6, "other_off_mhz": 0.1, "axis_known": 1.3}
+    assert kinds(edge_mhz=1.7, **known) == {Device.MICROWAVE}
 
 
 def test_a_transfer_that_hardly_pauses_is_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,20 +131,6 @@ def test_a_carrier_that_shows_at_times_is_no_network() -> None:
     # Near the noise, and stronger than what is beside it all the time.
     assert kinds(over_db=12.0, quiet_over_db=8.0) == []
     assert kinds(over_db=12.0) == kinds(over_db=25.0, quiet_over_db=8.0) == [Device.ZIGBEE]
-
-
-def test_where_a_piconet_comes_by_often_is_no_network_unless_it_is_certain() -> None:
-    scene = scene_of(Scenario(1.0, 9001, (DeviceSpec("bluetooth", -55.0),)))
-    (group, *_) = scene_of(Scenario(1.0, 9001, (DeviceSpec("zigbee", -55.0),))).fixed
-    members = np.arange(len(scene.pulses)) % 20 == 0
-    scene = replace(scene, mains=NO_OVEN, fixed=[replace(group, members=members)])
-
-    def kinds(likely: float) -> set[Device]:
-        sure = _sure_of({"zigbee": likely, "bluetooth": 0.95})
-        return {each.device for each in find_pulsed_devices(scene, sure)}
-
-    assert kinds(0.7) == {Device.BLUETOOTH}
-    assert kinds(0.95) == {Device.BLUETOOTH, Device.ZIGBEE}
 
 
 def test_what_shows_only_as_the_radio_comes_to_a_channel_is_nothing() -> None:
@@ -219,6 +210,20 @@ def test_what_is_likelier_another_kind_of_hopper_must_be_seen_twice() -> None:
     found_now = find_pulsed_devices(scene, _sure_of({"xbox": 0.93, "ble": 0.95}))
     assert {each.device for each in lifecycle.update(found_now, 1.0)} == {Device.BLE}
     assert {each.device for each in lifecycle.update(found_now, 2.0)} == {Device.BLE, Device.XBOX}
+
+
+def test_what_may_be_the_image_of_a_far_stronger_hopper_must_be_seen_twice() -> None:
+    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("xbox", -55.0),)))
+    (strong,) = find_pulsed_devices(scene, _sure_of({"xbox": 0.93}))
+    for device, level_dbm, sure, certain in (
+        (Device.BLE, strong.rssi_dbm - 30, True, False),
+        (Device.BLE, strong.rssi_dbm - 10, True, True),
+        (Device.BLE, strong.rssi_dbm - 30, False, True),
+        (Device.FHSS_PHONE, strong.rssi_dbm - 30, True, True),
+    ):
+        weak = replace(strong, device=device, rssi_dbm=level_dbm, certain=True)
+        hoppers = [replace(strong, certain=sure), weak]
+        assert twice_if_image(weak, hoppers).certain is certain
 
 
 def test_the_stronger_of_two_of_a_kind_stays_the_one_that_was_found_first() -> None:
@@ -394,6 +399,10 @@ def test_long_bursts_with_both_halves_of_each_cycle_are_an_oven() -> None:
 
     assert kinds(long_control=0.2) == [Device.MICROWAVE]
     assert kinds(long_control=0.4) == kinds(long_100_hz=0.2) == []
+    # Always on, it is strongest so often, in bursts longer than what hops.
+    ripple = {"long_100_hz": 0.1, "field_100_hz": 0.65, "field_control": 0.15, "burst_ms": 8.0}
+    assert kinds(**ripple) == [Device.MICROWAVE]
+    assert kinds(**ripple | {"burst_ms": 4.0}) == kinds(**ripple | {"field_control": 0.3}) == []
 
 
 def test_a_picture_that_begins_anew_with_the_mains_is_no_oven() -> None:
@@ -416,10 +425,44 @@ def test_a_picture_that_begins_anew_with_the_mains_is_no_oven() -> None:
     # Its sound is far weaker, or comes in bursts as short as parts of its lines.
     assert kinds(0.95, picture_off_mhz=7.0, picture_over_db=22.0) == []
     assert kinds(0.95, picture_off_mhz=6.0, picture_over_db=9.0, burst_ms=3.6) == []
-    assert kinds(0.95, picture_off_mhz=6.0, picture_over_db=9.0, burst_ms=8.0) == oven
+    long = {"picture_off_mhz": 6.0, "picture_over_db": 9.0, "burst_ms": 8.0}
+    assert kinds(0.95, **long) == kinds(0.95, **long, field_60_hz=0.3) == []
+    assert kinds(0.95, **long, field_60_hz=0.4) == oven
     assert kinds(0.95, picture_off_mhz=10.0, picture_over_db=22.0) == oven
+    # What is hardly there beside one is no oven, wherever it is, unless it keeps to the mains well.
+    hardly = {"picture_off_mhz": 20.0, "picture_over_db": 40.0}
+    assert kinds(0.95, **hardly) == []
+    assert kinds(0.95, **hardly, field_over_control=3.3) == oven
+    # Nothing of a picture keeps to the mains so well in long bursts, nor lights views up that do not show it.
+    near = {"picture_off_mhz": 1.5, "picture_over_db": 2.0}
+    assert kinds(0.95, **near, on_60_hz=0.8, burst_ms=4.0) == oven
+    assert kinds(0.95, **near, on_60_hz=0.8) == []
+    assert kinds(0.95, **near, long_60_hz=0.9, long_control=0.2) == oven
+    assert kinds(0.95, **near, long_60_hz=0.9, long_control=0.4) == []
+    assert kinds(0.95, **near, lit_60_hz=0.4, lit_control=0.1) == oven
     clear = replace(scene, mains=OVEN | {"middle_mhz": 2451.0, "picture_off_mhz": 1.0})
     assert [each.device for each in find_pulsed_devices(clear, _sure_of({}))] == oven
+
+
+@pytest.mark.parametrize(
+    ("centre_mhz", "power_dbm", "named"),
+    [(2452.0, -75.0, []), (2452.0, -60.0, [Device.MICROWAVE]), (2442.0, -75.0, [Device.MICROWAVE])],
+    ids=["folded", "too strong", "too far off"],
+)
+def test_a_picture_folded_into_the_next_view_is_no_oven(
+    centre_mhz: float, power_dbm: float, named: list[Device]
+) -> None:
+    scene = scene_of(
+        Scenario(0.5, 5, (DeviceSpec("analog_video", -50.0),), plan=Plan((int(centre_mhz), 2472), 0.1))
+    )
+    picture = next(each for each in scene.carriers if each.is_picture)
+    picture = replace(picture, frequency_mhz=2466.0, power_dbm=-50.0)
+    mains = NO_OVEN | {"on_60_hz": 0.6, "on_control": 0.2, "middle_mhz": 2443.5, "power_dbm": power_dbm}
+    changed = replace(
+        scene, mains=mains, carriers=[picture], pulses=scene.pulses.select(slice(0, 0)), fixed=[]
+    )
+    found_now = find_pulsed_devices(changed, _sure_of({"microwave": 0.93}))
+    assert [each.device for each in found_now] == named
 
 
 def test_what_sweeps_but_follows_the_mains_no_better_than_anything_else_is_no_oven() -> None:
@@ -533,15 +576,21 @@ def test_beside_a_phone_with_both_its_carriers_a_third_is_none(monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("phone", "named"),
-    [(0.3, [Device.ANALOG_PHONE]), (0.1, [Device.ANALOG_AUDIO, Device.ANALOG_PHONE])],
+    ("phone", "weaker_db", "named"),
+    [
+        (0.3, 0.0, [Device.ANALOG_PHONE]),
+        (0.3, 18.0, [Device.ANALOG_PHONE]),
+        (0.3, 24.0, [Device.ANALOG_AUDIO, Device.ANALOG_PHONE]),
+        (0.1, 0.0, [Device.ANALOG_AUDIO, Device.ANALOG_PHONE]),
+    ],
 )
 def test_a_phone_with_one_carrier_has_what_may_be_its_other_one(
-    phone: float, named: list[Device], monkeypatch: pytest.MonkeyPatch
+    phone: float, weaker_db: float, named: list[Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     speech = [Program(np.array([400.0]), np.array([mhz]), np.zeros(1)) for mhz in (0.004, 0.04)]
     pair = [
-        Carrier(mhz, Modulation.TONE, program=on) for mhz, on in zip((2408.3, 2429.7), speech, strict=True)
+        Carrier(mhz, Modulation.TONE, program=on, gain_db=gain_db)
+        for mhz, on, gain_db in zip((2408.3, 2429.7), speech, (0.0, -weaker_db), strict=True)
     ]
     monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: pair)
     scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -50.0),)))

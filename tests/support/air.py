@@ -50,13 +50,18 @@ def quiet_air(centre_mhz: int, seconds: float) -> Air:
 
 
 def pulses_at(
-    frequency_mhz: "npt.NDArray[np.float64]", power_dbm: "npt.NDArray[np.float64]", samples: int = 4
+    frequency_mhz: "npt.NDArray[np.float64]",
+    power_dbm: "npt.NDArray[np.float64]",
+    samples: int = 4,
+    spread_mhz: "npt.ArrayLike" = 0.45,
 ) -> Pulses:
-    """Returns pulses on the channel at 2432 MHz, one each millisecond, so many samples long."""
+    """Returns pulses on the channel at 2432 MHz, one each millisecond, so many samples long; what hops has
+    the usual spread, and ZigBee 0.8 MHz."""
     count = len(frequency_mhz)
     start_s = np.arange(count, dtype=np.float64) * 1e-3
     one, number = np.ones(count, np.float32), np.ones(count, np.int64)
+    spread = np.broadcast_to(np.asarray(spread_mhz, np.float32), (count,))
     return Pulses(
         start_s, start_s + samples * 115e-6, number, one * 2432, frequency_mhz.astype(np.float32), one * 0.1,
-        one, one, power_dbm.astype(np.float32), one * 20, number * samples, np.ones(count, bool),
+        spread, one, power_dbm.astype(np.float32), one * 20, number * samples, np.ones(count, bool),
     )  # fmt: skip

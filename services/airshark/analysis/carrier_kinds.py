@@ -1,6 +1,6 @@
 """Tells carriers apart: by how far what is sent moves them, how wide they are, and which others there are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -19,8 +19,8 @@ NOISE_MHZ_AT_0_DB = 0.08
 """What noise moves a carrier by that is as strong as the noise; near the middle bin twice as much."""
 HIDDEN_BELOW_DB = 14.0
 """A carrier some decibels weaker than another one must stand out."""
-ALIKE_DB = 13.0
-"""Base and handset differ by less."""
+ALIKE_DB, MAY_DIFFER_DB = 13.0, 21.0
+"""Base and handset differ by less than the first of these, mostly, and by less than the second at most."""
 PHONES_MHZ, PHONE_STEP_MHZ, VIEW_BORDER_MHZ = (2402.0, 2480.0), 0.5, 0.5
 """Where base and handset may be."""
 MAY_BE_PARTNER = 0.3
@@ -173,10 +173,8 @@ def _surest_pair(judged: list[_Judged]) -> list[_Judged]:
     phones = sorted(
         (each for each in judged if each.kind is Device.ANALOG_PHONE), key=lambda each: -each.confidence
     )
-    for first, second in combinations(phones, 2):
-        if abs(first.carrier.power_dbm - second.carrier.power_dbm) < ALIKE_DB:
-            return sorted((first, second), key=lambda each: -each.carrier.power_dbm)
-    return []
+    pairs = (_stronger_first(each) for each in combinations(phones, 2) if _are_alike(each[0], each[1]))
+    return next(pairs, [])
 
 
 def _likely_pair(judged: list[_Judged]) -> list[_Judged]:
@@ -191,12 +189,12 @@ def _likely_pair(judged: list[_Judged]) -> list[_Judged]:
         for each in judged
         if each.kind in (Device.ANALOG_AUDIO, Device.CW)
         and (each.phone > MAY_BE_PARTNER * each.confidence or each.carrier.near_dc)
-        and abs(each.carrier.power_dbm - phone.carrier.power_dbm) < ALIKE_DB
+        and _are_alike(each, phone, MAY_DIFFER_DB)
     ]
     if len(others) != 1:
         return []
     other = replace(others[0], kind=Device.ANALOG_PHONE, confidence=others[0].phone)
-    return sorted((phone, other), key=lambda each: -each.carrier.power_dbm)
+    return _stronger_first((phone, other))
 
 
 def _bare_pair(judged: list[_Judged]) -> list[_Judged]:
@@ -207,9 +205,17 @@ def _bare_pair(judged: list[_Judged]) -> list[_Judged]:
     ]
     if len(bare) != 2 or any(each.kind is Device.ANALOG_PHONE for each in judged):
         return []
-    if abs(bare[0].carrier.power_dbm - bare[1].carrier.power_dbm) > ALIKE_DB:
+    if not _are_alike(bare[0], bare[1]):
         return []
-    pair = [replace(each, kind=Device.ANALOG_PHONE) for each in bare]
+    return _stronger_first([replace(each, kind=Device.ANALOG_PHONE) for each in bare])
+
+
+def _are_alike(one: _Judged, other: _Judged, within_db: float = ALIKE_DB) -> bool:
+    """Tells whether two carriers are as strong as base and handset of one phone may be."""
+    return abs(one.carrier.power_dbm - other.carrier.power_dbm) < within_db
+
+
+def _stronger_first(pair: Iterable[_Judged]) -> list[_Judged]:
     return sorted(pair, key=lambda each: -each.carrier.power_dbm)
 
 

@@ -44,6 +44,7 @@ MAX_FADING_DB, FADING_JUMPINESS, FADING_PRESENCE, FADING_SAMPLES = 14.0, 0.55, 0
 """A carrier that fades from sample to sample may swing by more, if it is nearly always there."""
 ON_TOP_MHZ, ON_TOP_DB = 0.7, 1.0
 SILENCE_BELOW_DB, MAX_SILENCE = 10.0, 0.12
+NETWORK_MHZ, TONE_MHZ, LEAVES_WITHIN_MHZ, MAX_AWAY = 0.8, 0.7, 3.0, 0.35
 FOLDED_DB, FOLDED_MHZ, FOLDED_BEYOND_MHZ = 12.0, 0.4, 1.5
 """How much weaker a carrier is that is folded into a view, at least, and how near to where it should be."""
 FOLDED_FROM_MHZ = 4.0
@@ -132,13 +133,20 @@ class CarrierSeen:
 
     @property
     def pauses(self) -> bool:
-        """Whether it is a network that sends nearly all the time: that still pauses between its frames."""
-        return self.broad and self.silence > MAX_SILENCE
+        """Whether it is a network that sends nearly all the time: that still pauses between its frames.
+
+        A picture near the border of a view is beyond it now and then, but is a tone in each sample, and moves
+        further than a network is broad.
+        """
+        moves = self.wander_mhz > NETWORK_MHZ and self.spread_mhz < TONE_MHZ
+        leaves = moves and self.edge_mhz < LEAVES_WITHIN_MHZ
+        return self.broad and self.silence > (MAX_AWAY if leaves else MAX_SILENCE)
 
     @property
     def is_picture(self) -> bool:
         """Whether it is always there, and moves as only a picture moves it."""
-        return self.broad and not self.of_oven and self.steady and self.presence > PICTURE_PRESENCE
+        always = self.presence > PICTURE_PRESENCE and not self.pauses
+        return self.broad and not self.of_oven and self.steady and always
 
     @property
     def may_be_picture(self) -> bool:
@@ -223,8 +231,7 @@ def _may_be_skirt(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
 
 def without_folded(carriers: list[CarrierSeen], air: Air) -> list[CarrierSeen]:
     """Leaves out what the transform of the radio folds into a view of a stronger carrier beside it."""
-    # Of the bins of the transform, the outermost ones are not in the records.
-    whole_mhz = air.spacing_mhz * 2.0 ** np.ceil(np.log2(air.dbm.shape[1]))
+    whole_mhz = transform_mhz(air)
 
     def is_folded(one: CarrierSeen) -> bool:
         # Of what is folded just beyond the border of the view, its outermost bins show the skirt.
@@ -238,6 +245,11 @@ def without_folded(carriers: list[CarrierSeen], air: Air) -> list[CarrierSeen]:
         )
 
     return [each for each in carriers if not is_folded(each)]
+
+
+def transform_mhz(air: Air) -> float:
+    """Returns how wide the radio's transform is; the outermost ones of its bins are not in the records."""
+    return air.spacing_mhz * float(2.0 ** np.ceil(np.log2(air.dbm.shape[1])))
 
 
 def _steady(air: Air, peaks: Peaks, rows: Ints, free: Bools) -> int | None:

@@ -27,6 +27,8 @@ MIN_SURPRISE = 1.9
 FULL_WEIGHT_SAMPLES, USUAL_SAMPLES, MIN_WEIGHT = 12, 6, 1.5
 LONG_S = 0.9e-3
 """What is longer comes from no phone that hops and from no controller."""
+BROAD_MHZ, BROAD_SAMPLES = 0.62, 3
+"""As broad, for so many samples, as ZigBee is and what hops hardly ever is."""
 
 
 @dataclass(frozen=True)
@@ -55,25 +57,37 @@ def narrow_pulses(pulses: Pulses) -> Bools:
 
 
 def find_fixed(air: Air, pulses: Pulses, level: dict[float, Levels], axis_known: float) -> list[FixedGroup]:
-    """Returns up to five groups, the largest first; `axis_known` says how sure their frequencies are."""
+    """Returns up to five groups on channels of ZigBee and up to five others, of both the largest first;
+    `axis_known` says how sure their frequencies are."""
     groups: list[FixedGroup] = []
     free = narrow_pulses(pulses)
     views = _views(air)
-    for number in range(MAX_GROUPS + MAX_OF_CHANNELS):
-        densest = _densest(pulses, free, of_channels=number >= MAX_GROUPS)
-        if densest is None:
-            break
-        centre, middle = densest
-        # What hops has other powers there than what stays.
-        members = free & (np.abs(pulses.frequency_mhz - centre) < REACH_MHZ)
-        members &= np.abs(pulses.power_dbm - middle) < REACH_DB
-        if members.sum() < MIN_PULSES:
-            break
-        features = _describe(air, views, pulses, members, free, centre)
-        features |= {"axis_known": axis_known, "quiet_over_db": _quiet_over_db(air, level, centre)}
-        groups.append(FixedGroup(centre, members, features))
-        free &= ~members
+    long_enough, broad = _broad(pulses)
+    # What hops hides a network least among what is as broad as that.
+    for of_channels, most in ((True, MAX_OF_CHANNELS), (False, MAX_GROUPS)):
+        for _ in range(most):
+            densest = _densest(pulses, free & broad if of_channels else free, of_channels)
+            if densest is None:
+                break
+            centre, middle = densest
+            # What hops has other powers there than what stays.
+            members = free & (np.abs(pulses.frequency_mhz - centre) < REACH_MHZ)
+            members &= np.abs(pulses.power_dbm - middle) < REACH_DB
+            if of_channels:
+                members &= broad | ~long_enough
+            if members.sum() < MIN_PULSES:
+                break
+            features = _describe(air, views, pulses, members, free, centre)
+            features |= {"axis_known": axis_known, "quiet_over_db": _quiet_over_db(air, level, centre)}
+            groups.append(FixedGroup(centre, members, features))
+            free &= ~members
     return groups
+
+
+def _broad(pulses: Pulses) -> tuple[Bools, Bools]:
+    """Tells which pulses are long enough to tell how broad they are, and which are as broad as ZigBee."""
+    long_enough = pulses.samples >= BROAD_SAMPLES
+    return long_enough, long_enough & (pulses.spread_mhz > BROAD_MHZ)
 
 
 def _densest(pulses: Pulses, free: Bools, of_channels: bool) -> tuple[float, float] | None:
@@ -147,10 +161,12 @@ def _describe(
     half_mhz = air.dbm.shape[1] * air.spacing_mhz / 2
     other_mhz = stretched(centre, view, other_spacing(air.spacing_mhz) / air.spacing_mhz)
     shares = percentiles(duration, 10, 50, 90)
+    long_enough, broad = _broad(pulses)
     # What a hopper of this power would leave here, by what it has elsewhere.
     part = 2 * REACH_MHZ / _band_mhz(air, views)
     long_elsewhere = float((pulses.duration_s[alike] > LONG_S).sum()) * part
     airtime_elsewhere_s = float(pulses.duration_s[alike].sum()) * part
+    broad_elsewhere = float((alike & broad).sum()) * part
     return {
         "count": float(len(mine)),
         "per_s": len(mine) / seconds,
@@ -180,6 +196,8 @@ def _describe(
         # What hops is as strong elsewhere, and keeps to its slots here too.
         "alike_elsewhere": float(alike.sum()) / len(mine),
         "long_over_alike": float((mine.duration_s > LONG_S).sum()) / (long_elsewhere + 1),
+        "broad_share": float((members & broad).sum()) / max(int((members & long_enough).sum()), 1),
+        "broad_over_alike": float((members & broad).sum()) / (broad_elsewhere + 1),
         "airtime_over_alike": float(mine.duration_s.sum()) / (airtime_elsewhere_s + LONG_S),
         "alike_duration_ms": median(pulses.duration_s[alike]) * 1e3 if alike.any() else 0.0,
         "grid_625": float(strength[0]),

@@ -18,8 +18,12 @@ USUAL_PERCENT = 75
 CLEAR_LINE, CLEAR_OVER_CONTROL, CLEAR_BURST_MS, CLEAR_SWEEP_MHZ = 0.75, 2.2, 4.6, 0.5
 """Bursts that keep so close to the mains, are longer than any frame of ZigBee, and sweep are an oven's."""
 CLEAR_ON, CLEAR_LIT, CLEAR_ON_OVER_CONTROL = 0.35, 0.3, 2.4
+CLEAR_RIPPLE = 0.5
+CLOSE_ON, CLOSE_ON_OVER_CONTROL = 0.7, 2.4
+CLOSE_LONG, CLOSE_LONG_OVER_CONTROL = 0.85, 3.0
 LEAST_CONTROL = 0.02
 LIT_DB = 3.0
+FAR_BELOW_DB = 20.0
 OF_SKIRT_DB, OF_SKIRT_MHZ = 8.0, 7.5
 """So much weaker and so near to a picture is its skirt."""
 PICTURE_MHZ, FAR_OFF_MHZ = 18.0, 20.0
@@ -135,7 +139,8 @@ def _lit(
     """
     strengths = [np.zeros(len(LINES_HZ) + len(CONTROLS_HZ))]
     for centre, here in looked_at.items():
-        if any(each.broad and abs(each.frequency_mhz - centre) < PICTURE_MHZ for each in carriers):
+        lively = (each for each in carriers if each.broad and not each.pauses)
+        if any(abs(each.frequency_mhz - centre) < PICTURE_MHZ for each in lively):
             continue
         smooth_dbm = picture.smooth_dbm[here]
         share = np.zeros(len(air))
@@ -147,7 +152,7 @@ def _lit(
 
 def is_oven(mains: dict[str, float]) -> bool:
     """Tells whether long bursts come with each cycle of the mains, beyond doubt."""
-    line = max(mains[f"field_{hz:.0f}_hz"] for hz in LINES_HZ)
+    line = field_line(mains)
     clear = line > max(CLEAR_LINE, CLEAR_OVER_CONTROL * mains["field_control"])
     return clear and mains["burst_ms"] > CLEAR_BURST_MS and mains["sweep_mhz"] > CLEAR_SWEEP_MHZ
 
@@ -167,9 +172,25 @@ def lights_up(mains: dict[str, float]) -> bool:
 
 
 def keeps_to_both_halves(mains: dict[str, float]) -> bool:
-    """Tells whether long bursts come twice with each cycle of the mains: an oven with an inverter, which need
-    not sweep at the border of a view."""
-    return _is_clear(mains, "long", CLEAR_ON, (100, 120))
+    """Tells whether long bursts come twice with each cycle of the mains, or are strongest so often: an oven
+    with an inverter, which need not sweep at the border of a view."""
+    bursts = _is_clear(mains, "long", CLEAR_ON, (100, 120))
+    ripple = _is_clear(mains, "field", CLEAR_RIPPLE, (100, 120)) and mains["burst_ms"] > CLEAR_BURST_MS
+    return bursts or ripple
+
+
+def keeps_closer_than_picture(mains: dict[str, float]) -> bool:
+    """Tells whether long bursts keep to the mains so well as none of a picture do, which only begins anew
+    nearly as often; what is seen where no picture is, is none."""
+    on, long = (max(mains[f"{name}_{hz}_hz"] for hz in (50, 60)) for name in ("on", "long"))
+    closely = on > max(CLOSE_ON, CLOSE_ON_OVER_CONTROL * mains["on_control"]) and mains["burst_ms"] > 0
+    closely |= long > max(CLOSE_LONG, CLOSE_LONG_OVER_CONTROL * mains["long_control"])
+    return closely or lights_up(mains)
+
+
+def field_line(mains: dict[str, float]) -> float:
+    """Returns how well the strength of bursts follows the mains, or twice that, 0 to 1."""
+    return max(mains[f"field_{hz:.0f}_hz"] for hz in LINES_HZ)
 
 
 def _is_clear(mains: dict[str, float], name: str, least: float, lines_hz: tuple[int, int] = (50, 60)) -> bool:
@@ -241,7 +262,13 @@ def _sweep(air: Air, peaks: Peaks, inside: Bools, long_on: Bools) -> dict[str, f
 def _beside_picture(carriers: list[CarrierSeen], middle_mhz: float, power_dbm: float) -> dict[str, float]:
     """Returns how far off the nearest picture is, which begins anew nearly as often as the mains do, and by
     how much it is stronger."""
-    pictures = [each for each in carriers if each.may_be_picture]
+    strongest_dbm = max((each.power_dbm for each in carriers if each.is_picture), default=-np.inf)
+    # A network that hardly pauses is none, but what of a picture comes and goes far from its middle is.
+    pictures = [
+        each
+        for each in carriers
+        if each.may_be_picture and (not each.pauses or each.power_dbm < strongest_dbm - FAR_BELOW_DB)
+    ]
     # The skirt of one, in another view, is none.
     pictures = [
         each

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 FORMAT = 1
+CERTAIN = 0.9
 MODEL_FILE = Path(__file__).with_name("model.json")
 
 
@@ -38,6 +39,10 @@ class Trees:
             at = np.where(goes_below, below.take(at), above.take(at))
         score = self.base + float(self.value.take(at).sum())
         return float(1 / (1 + np.exp(-score)))
+
+    def is_certain(self, probability: float) -> bool:
+        """Tells whether a device that is so likely need not be seen twice."""
+        return probability >= max(CERTAIN, self.least)
 
     @cached_property
     def _places(self) -> "tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]":

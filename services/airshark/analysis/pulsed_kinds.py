@@ -14,14 +14,8 @@ from services.airshark.analysis.fixed import (
 )
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.hopping import by_power, describe_hops, within
-from services.airshark.analysis.mains import (
-    CLEAR_BURST_MS,
-    is_oven,
-    keeps_to_both_halves,
-    keeps_to_mains,
-    lights_up,
-)
-from services.airshark.analysis.model import Model, Trees
+from services.airshark.analysis.model import CERTAIN, Model
+from services.airshark.analysis.ovens import WITH_MAINS, explains, find_oven, is_part
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.ranks import median
 from services.airshark.analysis.scene import Scene
@@ -34,25 +28,15 @@ BAND_MHZ = {
     Device.FHSS_PHONE: (2440.0, 80.0),
     Device.XBOX: (2441.0, 79.0),
 }
-CERTAIN = 0.9
 CONNECTION = 0.95
 """How sure pulses that take turns on even frequencies are a connection."""
-OVEN_REACH_MHZ = 2.0
-CLEAR_OVEN, LIT_OVEN, BEYOND_DOUBT = 0.92, 0.75, 0.97
-OF_PICTURE_MHZ, BELOW_OVEN_DB, BESIDE_PICTURE = 5.0, -6.0, 0.9
-"""So near, an oven is stronger than a picture, and more than likely, or hidden."""
-OF_SOUND_MHZ, SOUND_BELOW_DB = 9.0, 15.0
+BEYOND_DOUBT = 0.97
 NEAR_NOISE_DB, NEVER_ENDS_DB = 15.0, 4.5
 """So near the noise, what is stronger than its neighbours all the time is a carrier that shows at times."""
-LEAST_SWEEP_MHZ, LEAST_OVER_CONTROL = 1.0, 1.6
-STAYS_MHZ = 1.6
-"""An oven sweeps further."""
-PASSES_WITHIN_MHZ, WITH_MAINS, BY_CHANCE = 2.2, 0.4, 1.9
-"""Some pulses at any times keep to one of four rhythms so well, times the root of their number."""
 RETUNED_S, MOST_RETUNED = 0.5e-3, 0.6
 OF_CHANNEL_MHZ = 1.0
 SAME_CHANNEL_MHZ, MAY_BE_STATION = 0.5, 0.3
-ALIKE_DB, OF_PICONET_DB = 6.0, 4.0
+ALIKE_DB, FAR_BELOW_DB = 6.0, 20.0
 MAY_BE_THERE, CLEAR_DB = 0.25, 20.0
 ADVERTISING_MHZ, APART_MHZ, SAME_DB, SAME_SHARE = 0.8, 10.0, 4.0, 1.6
 MAY_ADVERTISE, ADVERTISES, ON_TWO_CHANNELS = 0.3, 0.5, 0.85
@@ -86,86 +70,14 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
             if kind is Device.ZIGBEE:
                 free &= ~group.members
         hoppers = _hoppers(scene, scene.pulses.select(free), model)
+        hoppers = [twice_if_image(each, hoppers) for each in hoppers]
         found = _one_per_channel(found)
         found = [each for each in found if not _passed_by(each, hoppers)] + hoppers
-    trees = model.decisions["microwave"]
-    probability = trees.probability(scene.mains)
-    if is_oven(scene.mains):
-        probability = max(probability, CLEAR_OVEN)
-    elif lights_up(scene.mains):
-        probability = max(probability, LIT_OVEN)
-    if probability >= trees.least and _may_be_oven(scene.mains) and not _of_picture(scene.mains, probability):
-        oven = _microwave(scene, probability, certain=_is_certain(probability, trees))
-        if not any(_explains(each, scene.mains) for each in found):
-            found = [each for each in found if not _is_part(each, oven, is_oven(scene.mains))]
-            found.append(oven)
+    oven = find_oven(scene, model)
+    if oven is not None and not any(explains(each, scene.mains) for each in found):
+        found = [each for each in found if not is_part(each, oven, scene.mains)]
+        found.append(oven)
     return _one_ble(found)
-
-
-def _explains(found: Found, mains: dict[str, float]) -> bool:
-    """Tells whether what follows the mains, by chance, is a network that stays where no oven would, or sends
-    frames as strong as its bursts, which are no longer."""
-    if found.device is not Device.ZIGBEE or not found.certain:
-        return False
-    near = abs(found.center_mhz - mains["middle_mhz"]) < OVEN_REACH_MHZ
-    frames = mains["burst_ms"] < CLEAR_BURST_MS
-    frames &= abs(found.rssi_dbm - mains["power_dbm"]) < SAME_DB
-    return near and (mains["sweep_mhz"] < STAYS_MHZ or frames)
-
-
-def _may_be_oven(mains: dict[str, float]) -> bool:
-    """Tells whether what keeps to the mains, perhaps by chance, has long bursts and sweeps as ovens do, or
-    keeps to them too well for that."""
-    follows = max(mains[f"{each}_over_control"] for each in ("on", "field", "lit")) > LEAST_OVER_CONTROL
-    sweeps = mains["burst_ms"] > 0 and mains["sweep_mhz"] > LEAST_SWEEP_MHZ
-    clear = is_oven(mains) or keeps_to_mains(mains) or keeps_to_both_halves(mains) or lights_up(mains)
-    return clear or (sweeps and follows)
-
-
-def _of_picture(mains: dict[str, float], probability: float) -> bool:
-    """Tells whether what follows the mains is a picture, which begins anew nearly as often, its detail, or
-    its sound, which moves with it."""
-    if is_oven(mains):
-        return False
-    off_mhz, weaker_db = mains["picture_off_mhz"], mains["picture_over_db"]
-    if off_mhz < OF_PICTURE_MHZ:
-        return weaker_db > BELOW_OVEN_DB or probability < BESIDE_PICTURE
-    # In bursts as short as parts of its lines, it may be hardly weaker.
-    least_db = SOUND_BELOW_DB if mains["burst_ms"] > CLEAR_BURST_MS else 0.0
-    return off_mhz < OF_SOUND_MHZ and weaker_db > least_db
-
-
-def _is_part(found: Found, oven: Found, taken_away: bool) -> bool:
-    """Tells whether a fixed frequency is where an oven dwells at the turning points of its sweep.
-
-    Where the oven's own bursts are `taken_away`, what is certain all the same is something else.
-    """
-    near = abs(found.center_mhz - oven.center_mhz) < oven.bandwidth_mhz / 2 + OVEN_REACH_MHZ
-    if found.device is Device.UNKNOWN:
-        return near
-    if _passes_by(found, oven):
-        return True
-    stronger = found.rssi_dbm > oven.rssi_dbm + ALIKE_DB
-    if stronger or found.confidence >= BEYOND_DOUBT or (taken_away and found.certain):
-        return False
-    return oven.certain and near and found.device is Device.ZIGBEE
-
-
-def _passes_by(found: Found, oven: Found) -> bool:
-    """Tells whether a fixed frequency is where a stronger oven comes by with the mains: at the border of a
-    view, beyond which it is."""
-    if found.device is not Device.ZIGBEE:
-        return False
-    by_chance = BY_CHANCE / np.sqrt(found.features["count"])
-    return (
-        found.features["edge_mhz"] < PASSES_WITHIN_MHZ
-        and found.features["grid_mains"] > max(WITH_MAINS, by_chance)
-        and found.rssi_dbm < oven.rssi_dbm
-    )
-
-
-def _is_certain(probability: float, trees: Trees) -> bool:
-    return probability >= max(CERTAIN, trees.least)
 
 
 def _of_channel_before(scene: Scene, group: FixedGroup) -> bool:
@@ -184,7 +96,7 @@ def _kind_of(group: FixedGroup, model: Model) -> tuple[Device | None, float, boo
         trees = model.decisions[name]
         probability = trees.probability(features)
         if probability >= trees.least:
-            return device, probability, _is_certain(probability, trees)
+            return device, probability, trees.is_certain(probability)
     strange = (
         features["count"] >= 40
         and features["duty"] > 0.02
@@ -281,15 +193,19 @@ def _one_per_channel(found: list[Found]) -> list[Found]:
 
 
 def _passed_by(found: Found, hoppers: list[Found]) -> bool:
-    """Tells whether an advertiser may be a place where a hopper of its power came by often, or a network that
-    is not certain one where a piconet did that avoids most of the band."""
+    """Tells whether an advertiser may be a place where a hopper of its power came by often."""
+    if found.device is not Device.BLE or found.confidence >= BEYOND_DOUBT:
+        return False
     sure = [each for each in hoppers if each.certain and each.device is not Device.BLE]
-    if found.device is Device.BLE and found.confidence < BEYOND_DOUBT:
-        return any(abs(each.rssi_dbm - found.rssi_dbm) < ALIKE_DB for each in sure)
-    if found.device is Device.ZIGBEE and not found.certain:
-        piconets = [each for each in sure if each.device is Device.BLUETOOTH]
-        return any(abs(each.rssi_dbm - found.rssi_dbm) < OF_PICONET_DB for each in piconets)
-    return False
+    return any(abs(each.rssi_dbm - found.rssi_dbm) < ALIKE_DB for each in sure)
+
+
+def twice_if_image(found: Found, hoppers: list[Found]) -> Found:
+    """Takes a Bluetooth LE device for less than certain if it may be what the radio folds or mirrors into its
+    views of a far stronger hopper: a few short bursts now and then."""
+    far_dbm = found.rssi_dbm + FAR_BELOW_DB
+    may_be_image = any(each.certain and each.rssi_dbm > far_dbm for each in hoppers)
+    return replace(found, certain=False) if found.device is Device.BLE and may_be_image else found
 
 
 def _one_ble(found: list[Found]) -> list[Found]:
@@ -337,9 +253,9 @@ def _hoppers(scene: Scene, pulses: Pulses, model: Model) -> list[Found]:
         given.sort(key=lambda each: -each.probability)
         best, *others = given
         # What is as strong all over the band is mostly one hopper: another one must be seen again.
-        certain = _is_certain(best.probability, trees) and best.leads
+        certain = trees.is_certain(best.probability) and best.leads
         apart = _of_another(device, best, others) if certain else []
-        if not any(_is_certain(each.probability, trees) for each in apart):
+        if not any(trees.is_certain(each.probability) for each in apart):
             apart = []
         stations = [each for each in given if all(each is not other for other in apart)]
         found.append(_hopper(scene, device, stations, certain))
@@ -379,7 +295,7 @@ def _answers(scene: Scene, group: Pulses, model: Model) -> Iterator[tuple[Device
             if not len(mine):
                 continue
             answer = device, _Answer(chance, mine, features, leads)
-            if device in SLOTS_S and _is_certain(chance, model.decisions[device.value]):
+            if device in SLOTS_S and model.decisions[device.value].is_certain(chance):
                 found.add(device)
                 yield answer
             elif leads:
@@ -407,7 +323,7 @@ def _beside(
         features = describe_hops(scene.air, rest)
         others = _chances(features, model, {network, Device.BLE})
         device = max(others, key=lambda each: others[each])
-        if not _is_certain(others[device], model.decisions[device.value]):
+        if not model.decisions[device.value].is_certain(others[device]):
             continue
         mine = rest.select(own_pulses(rest, device))
         if len(mine):
@@ -449,21 +365,3 @@ def _usual(pulses: Pulses) -> Pulses:
     at = int(inside.argmax())
     low, high = order[at], order[at + int(inside[at]) - 1]
     return pulses.select((pulses.power_dbm >= low - 3) & (pulses.power_dbm <= high + 3))
-
-
-def _microwave(scene: Scene, probability: float, certain: bool) -> Found:
-    mains = scene.mains
-    rows = scene.air.time_s
-    return Found(
-        device=Device.MICROWAVE,
-        confidence=probability,
-        certain=certain,
-        center_mhz=mains["middle_mhz"],
-        bandwidth_mhz=max(mains["sweep_mhz"], 2.0),
-        rssi_dbm=mains["power_dbm"],
-        duty_cycle=min(max(mains["long_share"], mains["on_share"]), 1.0),
-        first_s=float(rows[0]),
-        last_s=float(rows[-1]),
-        tolerance_mhz=100.0,
-        features=mains,
-    )
