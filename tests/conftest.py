@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -18,6 +19,10 @@ pytest.register_assert_rewrite("tests.support")
 
 # Else gRPC starts its threads anew in each child of a fork, where they fail before it is another program.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
+# A shell in the background ignores this signal, and so would all that the tests start and then interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # For `make test-fast`; `make test` takes the usual number.
 hypothesis.settings.register_profile("fast", max_examples=20)

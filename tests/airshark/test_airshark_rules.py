@@ -100,7 +100,7 @@ def test_where_an_oven_passes_the_border_of_a_view_is_no_network() -> None:
     both = {Device.MICROWAVE, Device.ZIGBEE}
     # In the middle of a view, at any times, too few to say, or stronger than the oven: a network.
     assert kinds(edge_mhz=5.0) == kinds(grid_mains=0.3) == kinds(count=6.0) == kinds(-80.0) == both
-    # Where all of a network shows it is in the middle of a channel, as an oven would be by chance.
+    # In the middle of a channel, where an oven would be by chance alone, it may be nearer to the border.
     assert kinds(edge_mhz=1.7) == kinds(edge_mhz=1.7, zigbee_off_mhz=0.6, other_off_mhz=0.1) == both
     assert kinds(edge_mhz=1.7, zigbee_off_mhz=0.6, other_off_mhz=0.6) == {Device.MICROWAVE}
     known = {"zigbee_off_mhz": 0.6, "other_off_mhz": 0.1, "axis_known": 1.3}
