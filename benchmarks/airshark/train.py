@@ -137,9 +137,7 @@ def _of_scene(
             and any(abs(group.frequency_mhz - each) < NEAR_ZIGBEE_MHZ for each in truth.frequencies_mhz)
         ]
         power = float(np.median(scene.pulses.power_dbm[group.members]))
-        of_network = bool(near) and (
-            one_power or min(_off_db(each, power - offset_db) for each in near) < OTHER_POWER_DB
-        )
+        of_network = any(one_power or _off_db(each, power - offset_db) < OTHER_POWER_DB for each in near)
         # What hops comes by on the channel of a network too.
         if of_network or not near:
             yield "zigbee", group.features, of_network

@@ -231,7 +231,6 @@ def _may_be_skirt(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
 
 def without_folded(carriers: list[CarrierSeen], air: Air) -> list[CarrierSeen]:
     """Leaves out what the transform of the radio folds into a view of a stronger carrier beside it."""
-    whole_mhz = transform_mhz(air)
 
     def is_folded(one: CarrierSeen) -> bool:
         # Of what is folded just beyond the border of the view, its outermost bins show the skirt.
@@ -239,12 +238,25 @@ def without_folded(carriers: list[CarrierSeen], air: Air) -> list[CarrierSeen]:
         return any(
             other.centre_mhz != one.centre_mhz
             and other.power_dbm > one.power_dbm + FOLDED_DB
-            and abs(abs(other.frequency_mhz - one.frequency_mhz) - whole_mhz) < reach_mhz
-            and abs(other.frequency_mhz - one.centre_mhz) < whole_mhz / 2 + FOLDED_FROM_MHZ
+            and folds(air, other.frequency_mhz, one.centre_mhz, one.frequency_mhz, reach_mhz)
             for other in carriers
         )
 
     return [each for each in carriers if not is_folded(each)]
+
+
+def folds(
+    air: Air,
+    from_mhz: float,
+    centre_mhz: float,
+    to_mhz: float,
+    within_mhz: float,
+    beyond_mhz: float = FOLDED_FROM_MHZ,
+) -> bool:
+    """Tells whether what is little beyond the transform of a view is folded to about some place in it."""
+    whole_mhz = transform_mhz(air)
+    near = abs(abs(from_mhz - to_mhz) - whole_mhz) < within_mhz
+    return near and abs(from_mhz - centre_mhz) < whole_mhz / 2 + beyond_mhz
 
 
 def transform_mhz(air: Air) -> float:

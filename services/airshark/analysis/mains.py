@@ -138,8 +138,8 @@ def _lit(
     A picture follows the mains too.
     """
     strengths = [np.zeros(len(LINES_HZ) + len(CONTROLS_HZ))]
+    lively = [each for each in carriers if each.broad and not each.pauses]
     for centre, here in looked_at.items():
-        lively = (each for each in carriers if each.broad and not each.pauses)
         if any(abs(each.frequency_mhz - centre) < PICTURE_MHZ for each in lively):
             continue
         smooth_dbm = picture.smooth_dbm[here]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from services.airshark.analysis.carriers import CarrierSeen, transform_mhz
+from services.airshark.analysis.carriers import CarrierSeen, folds, transform_mhz
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.mains import (
     CLEAR_BURST_MS,
@@ -107,12 +107,12 @@ def _of_picture(scene: Scene, probability: float) -> bool:
 def _is_folded(picture: CarrierSeen, scene: Scene) -> bool:
     """Tells whether what follows the mains is where the radio's transform folds a stronger picture to, which
     is little beyond every view that shows it."""
-    whole_mhz, middle_mhz = transform_mhz(scene.air), scene.mains["middle_mhz"]
-    off_mhz = abs(abs(picture.frequency_mhz - middle_mhz) - whole_mhz)
-    if off_mhz > OF_PICTURE_MHZ or picture.power_dbm < scene.mains["power_dbm"] + FOLDED_BELOW_DB:
+    air, mains = scene.air, scene.mains
+    middle_mhz, from_mhz = mains["middle_mhz"], picture.frequency_mhz
+    shown = [each for each in air.channels if abs(each - middle_mhz) < transform_mhz(air) / 2]
+    if not shown or picture.power_dbm < mains["power_dbm"] + FOLDED_BELOW_DB:
         return False
-    shown = [each for each in scene.air.channels if abs(each - middle_mhz) < whole_mhz / 2]
-    return all(abs(picture.frequency_mhz - each) < whole_mhz / 2 + FOLDED_FROM_MHZ for each in shown)
+    return all(folds(air, from_mhz, each, middle_mhz, OF_PICTURE_MHZ, FOLDED_FROM_MHZ) for each in shown)
 
 
 def _passes_by(found: Found, oven: Found) -> bool:
