@@ -29,7 +29,7 @@ from services.airshark.analysis.pulsed_kinds import MIN_LEFT
 from services.airshark.analysis.scene import Scene, describe, observe
 from services.airshark.analysis.slots import SLOTS_S, without
 
-SEED, SCENES = 31, 6600
+SEED, SCENES = 31, 9900
 """Of the model of the product."""
 RATE = 0.08
 FALSE_ALARMS = 0.002

@@ -268,7 +268,7 @@ def test_pulses_anywhere_make_groups_of_their_own(places: list[tuple[float, floa
     )  # fmt: skip
     (air,) = [Timeline().air(block) for block in Decoder("phy0").feed(QUIET_AIR, 0.0)]
     assert air is not None
-    groups = find_fixed(air, pulses, levels(air, observe(air).picture), 0.0)
+    groups = find_fixed(air, pulses, levels(air, observe(air).picture), [], 0.0)
     members = sum((group.members.astype(int) for group in groups), np.zeros(count, int))
     assert (members <= 1).all()
     assert all(group.members.sum() >= 3 for group in groups)

@@ -65,7 +65,7 @@ def test_frames_longer_than_what_hops_elsewhere_tell_a_network(air: Air) -> None
     measured = []
     for there in (network, chance):
         pulses = _together(alike, there)
-        groups = find_fixed(air, pulses, levels(air, observe(air).picture), 0.0)
+        groups = find_fixed(air, pulses, levels(air, observe(air).picture), [], 0.0)
         mine = [each for each in groups if each.members[-len(there) :].sum() >= 8]
         measured.append(mine[0].features if mine else {"long_over_alike": 0.0, "broad_over_alike": 0.0})
     for name in ("long_over_alike", "broad_over_alike"):

@@ -28,7 +28,7 @@ def test_a_network_is_found_below_three_hoppers_with_more_pulses_on_its_frequenc
     pulses = pulses_at(frequency[order], power[order])
 
     air = quiet_air(2432, 0.05)
-    groups = find_fixed(air, pulses, levels(air, observe(air).picture), 0.0)
+    groups = find_fixed(air, pulses, levels(air, observe(air).picture), [], 0.0)
 
     assert len(groups) <= MAX_GROUPS + MAX_OF_CHANNELS
     mine = [each for each in groups if abs(each.frequency_mhz - ZIGBEE_MHZ) < 0.3]
@@ -44,7 +44,7 @@ def test_a_network_is_found_by_how_broad_it_is_among_hoppers_of_its_power(seed: 
     pulses = pulses_at(np.concatenate((hopping, staying)), power, spread_mhz=spread_mhz)
 
     air = quiet_air(2432, 0.05)
-    network, *others = find_fixed(air, pulses, levels(air, observe(air).picture), 0.0)
+    network, *others = find_fixed(air, pulses, levels(air, observe(air).picture), [], 0.0)
 
     assert abs(network.frequency_mhz - ZIGBEE_MHZ) < 0.3
     assert network.members[300:].sum() >= 5

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.airshark.generators import air_of
-from services.airshark.analysis.carriers import CarrierSeen, find_carriers, levels
+from services.airshark.analysis.carrier import CarrierSeen
+from services.airshark.analysis.carriers import find_carriers, levels
 from services.airshark.analysis.mains import LINES_HZ, describe_mains
 from services.airshark.analysis.scene import Observed, observe
 from services.airshark.simulator.devices import MAKERS

@@ -261,6 +261,7 @@ def test_steady_bursts_that_nothing_explains_are_unknown(monkeypatch: pytest.Mon
     assert kinds() == {Device.UNKNOWN}
     for other in (
         {"count": 39.0},
+        {"below_carrier_db": 21.0},
         {"duty": 0.01},
         {"over_neighbours": 7.0},
         {"over_db": 15.0},
@@ -831,7 +832,11 @@ def test_the_sound_of_a_camera_and_its_overtone_are_no_second_one(monkeypatch: p
         named = find_carrier_devices(scene, _sure_of({"carrier_analog_video": 0.9}))
         return sorted(round(each.center_mhz) for each in named if each.device is Device.ANALOG_VIDEO)
 
-    assert pictures((2450.0, 0.0), (2455.9, -17.0), (2463.0, -30.0)) == [2450]
+    sound = [(2450.0 + off, -17.0) for off in (-5.9, 5.9)]
+    overtone = [(2450.0 + off, -30.0) for off in (-13.0, 13.0)]
+    assert pictures((2450.0, 0.0), *sound, *overtone) == [2450]
+    # Sound is on both sides.
+    assert pictures((2450.0, 0.0), sound[1]) == [2450, 2456]
     assert pictures((2450.0, 0.0), (2468.0, -17.0)) == [2450, 2468]
 
 

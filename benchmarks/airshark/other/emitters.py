@@ -244,9 +244,14 @@ def analog_phone(length_s: float, rng: np.random.Generator) -> Emitter:
     )  # fmt: skip
 
 
+def _camera_mhz(rng: np.random.Generator) -> float:
+    return float(rng.choice([2414.0, 2432.0, 2450.0, 2468.0])) + rng.uniform(-0.5, 0.5)
+
+
 def analog_audio(length_s: float, rng: np.random.Generator) -> Emitter:
     """Stereo music on one carrier: one or two bins wide, or its frequency moves as far at most."""
-    f = rng.uniform(2405, 2475)
+    # Some are on the channels of cameras.
+    f = rng.uniform(2405, 2475) if rng.uniform() < 0.75 else _camera_mhz(rng)
     width = rng.uniform(0.2, 0.5)
     moving, share, alike = rng.uniform() < 0.6, rng.uniform(0.06, 0.25), int(rng.choice([1, 2, 5, 12]))
     pilot = width * rng.uniform(0.02, 0.045) * (rng.uniform() < 0.75)
@@ -266,7 +271,7 @@ def analog_audio(length_s: float, rng: np.random.Generator) -> Emitter:
 
 def analog_video(length_s: float, rng: np.random.Generator) -> Emitter:
     """A picture that moves its carrier, with a busy part around it and sound beside it."""
-    f = float(rng.choice([2414.0, 2432.0, 2450.0, 2468.0])) + rng.uniform(-0.5, 0.5)
+    f = _camera_mhz(rng)
     swing, busy = rng.uniform(0.2, 1.5), rng.uniform(2, 8)
     if rng.uniform() < 0.15:
         swing = rng.uniform(0.02, 0.2)  # An even picture.

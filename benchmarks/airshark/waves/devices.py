@@ -220,9 +220,15 @@ def analog_phone(length_s: float, rng: np.random.Generator) -> Machine:
     return Machine(parts, (base, handset))
 
 
+def _camera_mhz(rng: np.random.Generator) -> float:
+    return float(rng.choice([2414.0, 2432.0, 2450.0, 2468.0])) + rng.normal(0, 0.25)
+
+
 def analog_audio(length_s: float, rng: np.random.Generator) -> Machine:
     """Stereo: sum, pilot of 19 kHz mostly, difference around 38 kHz, 0.2 to 0.5 MHz wide together."""
     f, peak = rng.uniform(2405, 2476), rng.uniform(0.075, 0.2)
+    if rng.uniform() < 0.25:
+        f = _camera_mhz(rng)  # Sold with cameras.
     left, right = _tones(60, 12000, 12, rng), _tones(60, 12000, 12, rng)
     pilot = 0.1 * (rng.uniform() < 0.8)
 
@@ -238,7 +244,7 @@ def analog_audio(length_s: float, rng: np.random.Generator) -> Machine:
 
 def analog_video(length_s: float, rng: np.random.Generator) -> Machine:
     """A composite picture on FM: its lines with their sync, patches, detail, and sound above it."""
-    f = float(rng.choice([2414.0, 2432.0, 2450.0, 2468.0])) + rng.normal(0, 0.25)
+    f = _camera_mhz(rng)
     swing, detail = float(np.exp(rng.uniform(np.log(0.6), np.log(5.0)))), rng.uniform(0.02, 0.25)
     patches = (
         rng.uniform(0.3, 1.0, (40, 10)) if rng.uniform() < 0.8 else np.full((40, 10), rng.uniform(0.32, 0.6))

@@ -54,6 +54,20 @@ class Air:
             return {middles[0]: np.arange(len(self))}
         return {each: np.flatnonzero(self.centre_mhz == each) for each in middles}
 
+    def select(self, rows: "Ints | slice") -> "Air":
+        """Returns some of the samples."""
+        return Air(
+            self.time_s[rows],
+            self.visit[rows],
+            self.centre_mhz[rows],
+            self.first_bin_mhz[rows],
+            self.spacing_mhz,
+            self.dbm[rows],
+            self.noise_dbm[rows],
+            self.total_dbm[rows],
+            self.interval_s,
+        )
+
     @property
     def watched_s(self) -> float:
         """Time that the samples stand for."""

@@ -171,19 +171,6 @@ def _pieces(air: Air) -> list[Air]:
     count = max(1, round(span_s / (LOOK_EVERY_S / 10)))
     marks = np.floor((air.time_s - air.time_s[0]) * (count / (span_s + 1e-6)))
     for end in [*(np.flatnonzero(np.diff(marks)) + 1), len(air)]:
-        rows = slice(start, int(end))
-        pieces.append(
-            Air(
-                air.time_s[rows],
-                air.visit[rows],
-                air.centre_mhz[rows],
-                air.first_bin_mhz[rows],
-                air.spacing_mhz,
-                air.dbm[rows],
-                air.noise_dbm[rows],
-                air.total_dbm[rows],
-                air.interval_s,
-            )
-        )
+        pieces.append(air.select(slice(start, int(end))))
         start = int(end)
     return pieces

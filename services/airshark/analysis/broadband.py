@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from services.airshark.analysis.carriers import CarrierSeen
+from services.airshark.analysis.carrier import CarrierSeen
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.ranks import median, percentiles
 from services.airshark.analysis.scene import Scene

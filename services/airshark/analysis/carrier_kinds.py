@@ -6,10 +6,12 @@ from itertools import combinations
 
 import numpy as np
 
-from services.airshark.analysis.carriers import BORDER_MHZ, MAX_SILENCE, WIDE_MHZ, CarrierSeen
+from services.airshark.analysis.carrier import MAX_SILENCE, WIDE_MHZ, CarrierSeen
+from services.airshark.analysis.carriers import BORDER_MHZ
 from services.airshark.analysis.found import SAME_CARRIER_MHZ, Device, Found
 from services.airshark.analysis.gaps import between_channels, found_between
 from services.airshark.analysis.model import Model
+from services.airshark.analysis.pictures import has_sound, is_sideband, off_cameras_mhz, without_parts
 from services.airshark.analysis.scene import Scene
 from services.airshark.analysis.spacing import are_one, other_spacing
 
@@ -28,14 +30,11 @@ MAY_BE_PARTNER = 0.3
 WEAKER_BY_DB, BESIDE_DB, BESIDE_MHZ = 32.0, 26.0, 4.0
 FAR_BELOW_DB = 45.0
 """So much weaker and so near, in any view, is a product of the radio."""
+MIN_OVER_SKIRT_DB = 6.0
 CUT_SHARE = 0.5
 SKIRT_MHZ, SKIRT_DB, WEAKER_THERE_DB, OFF_THERE_MHZ = 2.5, 10.0, 8.0, 0.3
 """At the border of a view a carrier seems weaker, and off its place, by up to as much."""
 BORDER_OVER_DB, BORDER_SPREAD_MHZ = 20.0, 0.8
-SOUND_MHZ, OVERTONES_MHZ, SOUND_BELOW_DB = (5.0, 7.2), (3.0, 14.5), 8.0
-"""Two cameras are 18 MHz apart."""
-COLOUR_MHZ, COLOUR_BELOW_DB = (3.3, 5.0), 15.0
-"""NTSC has it 3.58 MHz from the carrier, PAL 4.43 MHz."""
 KINDS = (Device.ANALOG_PHONE, Device.ANALOG_AUDIO, Device.ANALOG_VIDEO, Device.CW)
 NO_PHONE = tuple(each for each in KINDS if each is not Device.ANALOG_PHONE)
 BAND_MHZ = (2395.0, 2490.0)
@@ -50,6 +49,7 @@ LEAST_OF_ALL, LEAST_SHARE = 0.3, 0.45
 LEAST_MUSIC_MHZ, MUSIC_MHZ = 0.015, 0.3
 BARE_MHZ, MOST_BARE_MHZ = 0.004, 0.0075
 """A bare carrier moves no further; beside a phone, of which it may seem a third one, it must stand still."""
+WITH_SOUND = 0.9
 CLEAR_DB, CLEAR_PICTURE, CLEAR_KIND = 20.0, 0.6, 0.5
 """A clear one in a scan has few samples, of which the forests have learned little."""
 
@@ -84,7 +84,7 @@ def find_carrier_devices(scene: Scene, model: Model) -> list[Found]:
     elif all(len(each) > 1 for each in phones):
         # It is nobody's handset.
         found += [found_between(scene, gap, Device.CW) for gap in bare]
-    return _without_parts(found)
+    return without_parts(found, scene)
 
 
 def _phones_and_others(
@@ -148,6 +148,8 @@ def _judge(
         if carrier.is_picture and carrier.over_db > CLEAR_DB:
             picture = max(picture, CLEAR_PICTURE)
         chances = {Device.ANALOG_VIDEO: min(picture, 1.0)}
+    if features["has_sound"] and Device.ANALOG_VIDEO in chances:
+        chances[Device.ANALOG_VIDEO] = max(chances[Device.ANALOG_VIDEO], WITH_SOUND)
     total = sum(chances.values())
     if _is_strong(carrier) and total > LEAST_OF_ALL and max(chances.values()) > LEAST_SHARE * total:
         chances = {each: max(chance, chance / total) for each, chance in chances.items()}
@@ -227,27 +229,11 @@ def _is_strong(carrier: CarrierSeen) -> bool:
     )
 
 
-def _without_parts(found: list[Found]) -> list[Found]:
-    """Leaves out what is part of a picture: its sound, 5.5 to 6.5 MHz from it, its colour, 3.6 or 4.4 MHz
-    from it, and weaker pictures beside it, which are that sound and its overtones."""
-    pictures = [each for each in found if each.device is Device.ANALOG_VIDEO]
-
-    def is_part(one: Found) -> bool:
-        sound = OVERTONES_MHZ if one.device is Device.ANALOG_VIDEO else SOUND_MHZ
-        return any(
-            reach[0] < abs(one.center_mhz - each.center_mhz) < reach[1]
-            and one.rssi_dbm < each.rssi_dbm - below_db
-            for each in pictures
-            for reach, below_db in ((sound, SOUND_BELOW_DB), (COLOUR_MHZ, COLOUR_BELOW_DB))
-        )
-
-    return [each for each in found if not is_part(each)]
-
-
 def believed(scene: Scene) -> list[CarrierSeen]:
-    """Returns the carriers that are more than skirts, images and sweeps, each once."""
+    """Returns the carriers that are more than skirts, images, sweeps and parts of a picture, each once."""
     carriers = [each for each in scene.carriers if _believed(each, scene.carriers)]
-    return list(_merged(carriers, _other_axis(scene)))
+    merged = list(_merged(carriers, _other_axis(scene)))
+    return [each for each in merged if not any(is_sideband(each, other, merged) for other in merged)]
 
 
 def _other_axis(scene: Scene) -> float:
@@ -280,7 +266,7 @@ def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], scene: Scen
     What is finer than all radios show, or more than tells anything, is cut off: how fine a radio is says
     nothing about the device.
     """
-    others = [each for each in carriers if each is not carrier and not each.broad]
+    others = [each for each in carriers if each is not carrier and not (each.broad or each.may_be_picture)]
     level = [abs(each.power_dbm - carrier.power_dbm) for each in others]
     alike = [each for each, off_db in zip(others, level, strict=True) if off_db < ALIKE_DB]
     return {
@@ -305,8 +291,12 @@ def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], scene: Scen
         "channels": float(len(scene.floors_dbm)),
         # Where another carrier like it would not be seen.
         "hidden_share": float((scene.floors_dbm > carrier.power_dbm - HIDDEN_BELOW_DB).mean()),
+        "sound_db": carrier.sound_db,
+        "has_sound": float(has_sound(carrier, scene)),
+        "camera_off_mhz": off_cameras_mhz(carrier, _other_axis(scene)),
         "drift_mhz": abs(carrier.drift_mhz),
         "near_dc": float(carrier.near_dc),
+        "in_skirt": float(carrier.in_skirt),
         "edge_mhz": min(carrier.edge_mhz, 2.0),
         "alike": float(len(alike)),
         "unpaired_share": 0.0 if alike else _seen_share(scene, carrier.power_dbm - HIDDEN_BELOW_DB),
@@ -341,7 +331,8 @@ def _without_noise(moves_mhz: float, carrier: CarrierSeen, least: float) -> floa
 
 
 def _believed(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
-    if carrier.of_oven or not carrier.steady or carrier.over_db < 9.5 + 24 / np.sqrt(carrier.samples):
+    least_over_db = MIN_OVER_SKIRT_DB if carrier.in_skirt else 9.5 + 24 / np.sqrt(carrier.samples)
+    if carrier.of_oven or not carrier.steady or carrier.over_db < least_over_db:
         return False
     # The skirt of a carrier just outside the view, and that part of a busy Wi-Fi channel which is in view.
     if carrier.spread_mhz > WIDE_MHZ and (carrier.edge_mhz < 2.5 or carrier.cut_share > CUT_SHARE):

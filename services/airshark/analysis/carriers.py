@@ -1,10 +1,20 @@
 """Finds carriers that never end: they are there even in the quietest samples of a channel."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from services.airshark.analysis.air import Air, Bools, Floats, Ints, Times
+from services.airshark.analysis.carrier import (
+    NEAR_MHZ,
+    PICTURE_MHZ,
+    WIDE_MHZ,
+    CarrierSeen,
+    is_own,
+    keeps_peaks,
+    of_picture,
+)
 from services.airshark.analysis.movement import (
     MIN_SAMPLES,
     PICTURE_LINES_HZ,
@@ -17,34 +27,31 @@ from services.airshark.analysis.movement import (
     tone_shares,
     within_visits,
 )
-from services.airshark.analysis.peaks import MIN_OVER_SHOULDERS_DB, Peaks, Picture, shoulder_bins
+from services.airshark.analysis.peaks import IMAGE_MHZ, MIN_OVER_SHOULDERS_DB, Peaks, Picture, shoulder_bins
 from services.airshark.analysis.ranks import median, percentiles
 from services.airshark.analysis.rhythm import CONTROLS_HZ, LINES_HZ, Lines, stretches
+from services.airshark.analysis.skirts import humps, prominence, read_out
 
 QUIET_PERCENT = 15
 ENOUGH_SAMPLES = 600
 """So many, spread over the time, tell how quiet a bin is."""
 MIN_OVER_DB = 4.5
-NEAR_MHZ, LIVELY_MHZ = 1.2, 2.4
-"""How far from its place most of its peaks are; those of a lively picture further."""
+LIVELY_MHZ = 2.4
+"""How far from its place most peaks of a lively picture are."""
 MIN_PRESENCE = 0.6
 STEADY_SHARE = 0.6
-PICTURE_MHZ = 0.17
-"""A carrier that moves by more carries a picture."""
-WIDE_MHZ = 1.3
 BORDER_MHZ = 0.5
 OUTERMOST_BINS = 0.4
-PICTURE_REACH_MHZ, PICTURE_BELOW_DB, PICTURE_PRESENCE = 5.0, 5.0, 0.85
-SKIRT_REACH_MHZ = 15.0
-"""So far from a picture its skirts look like carriers."""
-LEAST_LINES = 0.25
-"""How much of a carrier's movement comes again with each line, of a picture that hardly moves it."""
-MAX_SWING_DB = 7.5
-MAX_FADING_DB, FADING_JUMPINESS, FADING_PRESENCE, FADING_SAMPLES = 14.0, 0.55, 0.75, 100
-"""A carrier that fades from sample to sample may swing by more, if it is nearly always there."""
+ALIKE_DB = 8.0
+"""By so much its level may differ from the usual one."""
 ON_TOP_MHZ, ON_TOP_DB = 0.7, 1.0
-SILENCE_BELOW_DB, MAX_SILENCE = 10.0, 0.12
-NETWORK_MHZ, TONE_MHZ, LEAVES_WITHIN_MHZ, MAX_AWAY = 0.8, 0.7, 3.0, 0.35
+IMAGE_DB = 25.0
+"""How much weaker an image is at least."""
+SOUND_AT_MHZ, SOUND_BELOW_DB, MOST_SOUND_DB = (5.7, 7.3), (8.0, 40.0), 15.0
+"""Where the sound of a picture is, whatever the spacing of the bins, and how much weaker."""
+SAME_MHZ, CLEAR_PRESENCE = 1.0, 0.8
+"""So near to its place a carrier is the same one; what is there so often needs no second look."""
+SILENCE_BELOW_DB = 10.0
 FOLDED_DB, FOLDED_MHZ, FOLDED_BEYOND_MHZ = 12.0, 0.4, 1.5
 """How much weaker a carrier is that is folded into a view, at least, and how near to where it should be."""
 FOLDED_FROM_MHZ = 4.0
@@ -52,114 +59,8 @@ FOLDED_FROM_MHZ = 4.0
 HIDES_DB, UNDISTURBED_DB, UNDISTURBED_SAMPLES = 20.0, 12.0, 200
 """What is so much stronger mostly hides a carrier; it is measured where nothing is stronger by more than the
 second of these, if that leaves so many samples."""
-SLOW = 0.35
-"""Jumpiness below which a broad carrier sweeps instead of showing a picture."""
-LEAST_RIPPLE, RIPPLE_OVER = 0.05, 2.2
-"""How much the amplitude of an oven with an inverter follows twice the mains, and by how much more than
-anything else."""
-
-
-@dataclass(frozen=True)
-class CarrierSeen:
-    """A carrier on one channel of the radio."""
-
-    centre_mhz: float
-    """Of the channel."""
-    frequency_mhz: float
-    wander_mhz: float
-    """How far its frequency moves, 15 % to 85 % of the samples, as a standard deviation."""
-    jumpiness: float
-    """1 if its frequency in one sample tells nothing of the next, near 0 if it moves slowly."""
-    spread_mhz: float
-    """Within one sample."""
-    width_mhz: float
-    """Of the average spectrum, within 10 dB."""
-    power_dbm: float
-    power_swing_db: float
-    """Between 10 % and 90 % of the samples, less what changes from visit to visit: slow fading."""
-    over_db: float
-    presence: float
-    """Share of the samples in which it could be seen and was."""
-    samples: int
-    drift_mhz: float
-    """From the first to the last third of the time."""
-    near_dc: bool
-    edge_mhz: float
-    cut_share: float
-    """Share of its samples in which the border of the view cuts it off."""
-    silence: float
-    """Share of the samples in which nothing in view is nearly as strong: what never ends leaves none."""
-    tails_mhz: float
-    """How far its frequency gets, 3 % to 97 % of the samples: in a still picture, by its synchronisation."""
-    still_mhz: float
-    """How far its frequency moves where it does most, by that measure which the shape of the radio's bins
-    disturbs least."""
-    skirt_mhz: float
-    """The same by the levels of its bins alone, which is all that the border of the view leaves."""
-    smooth_mhz: float
-    """How much of that one sample and the next have in common."""
-    flicker_db: float
-    """Standard deviation of its strongest bin."""
-    tip_share: float
-    """Share of the samples in which it is on that side of its place on which it is more often: the
-    synchronisation of a picture lies there."""
-    other_tip_share: float
-    """The same of the other side, where nothing of a still picture is."""
-    pilot_share: float
-    """How much of its movement is the pilot tone of stereo sound."""
-    line_share: float
-    """How much of it comes again with each line of a picture."""
-    ripple: float
-    """Share of its amplitude that follows twice the mains, if that is far more than what follows the mains or
-    other rates; looked for in broad ones alone."""
-    outermost: bool
-    """Whether the outermost bin is the strongest, mostly: it may lie beyond the view, and its movement cannot
-    be seen."""
-
-    @property
-    def broad(self) -> bool:
-        """Whether more than speech or music moves it."""
-        return self.wander_mhz > PICTURE_MHZ or self.spread_mhz > WIDE_MHZ
-
-    @property
-    def sweeps(self) -> bool:
-        """Whether it moves slowly and far, as an oven does, instead of showing a picture."""
-        return self.broad and self.jumpiness < SLOW
-
-    @property
-    def of_oven(self) -> bool:
-        """Whether it sweeps, or follows twice the mains."""
-        return self.sweeps or self.ripple > LEAST_RIPPLE
-
-    @property
-    def pauses(self) -> bool:
-        """Whether it is a network that sends nearly all the time: that still pauses between its frames.
-
-        A picture near the border of a view is beyond it now and then, but is a tone in each sample, and moves
-        further than a network is broad.
-        """
-        moves = self.wander_mhz > NETWORK_MHZ and self.spread_mhz < TONE_MHZ
-        leaves = moves and self.edge_mhz < LEAVES_WITHIN_MHZ
-        return self.broad and self.silence > (MAX_AWAY if leaves else MAX_SILENCE)
-
-    @property
-    def is_picture(self) -> bool:
-        """Whether it is always there, and moves as only a picture moves it."""
-        always = self.presence > PICTURE_PRESENCE and not self.pauses
-        return self.broad and not self.of_oven and self.steady and always
-
-    @property
-    def may_be_picture(self) -> bool:
-        """Whether it moves as only a picture moves it, or with the lines of one, however little."""
-        moves = self.line_share > LEAST_LINES or (self.broad and not self.of_oven)
-        return moves and self.steady
-
-    @property
-    def steady(self) -> bool:
-        """Whether it is as strong all the time as a carrier is."""
-        fades = self.jumpiness > FADING_JUMPINESS and self.presence > FADING_PRESENCE
-        limit_db = MAX_FADING_DB if fades and self.samples >= FADING_SAMPLES else MAX_SWING_DB
-        return self.power_swing_db <= limit_db
+RIPPLE_OVER = 2.2
+"""By how much more than anything else an oven with an inverter follows twice the mains."""
 
 
 @dataclass(frozen=True)
@@ -182,51 +83,104 @@ def levels(air: Air, picture: Picture) -> dict[float, Levels]:
     return found
 
 
+@dataclass(frozen=True)
+class _Channel:
+    """The samples of one channel."""
+
+    air: Air
+    picture: Picture
+    rows: Ints
+    level: Levels
+
+    @property
+    def first_mhz(self) -> float:
+        """Of the lowest bin."""
+        return float(self.air.first_bin_mhz[self.rows[0]])
+
+    @cached_property
+    def smooth_dbm(self) -> Floats:
+        """(samples, bins), three bins together."""
+        return self.picture.smooth_dbm[self.rows]
+
+    @cached_property
+    def strongest_dbm(self) -> Floats:
+        """Of the bins of each sample."""
+        strongest: Floats = self.smooth_dbm.max(axis=1)
+        return strongest
+
+
 def find_carriers(
     air: Air, peaks: Peaks, picture: Picture, level: dict[float, Levels]
 ) -> tuple[list[CarrierSeen], Bools]:
-    """Returns the carriers of all channels, and which peaks belong to those that are neither ovens nor
-    networks."""
+    """Returns the carriers of all channels, with ovens and networks that look like one, and which peaks
+    belong to those that are neither."""
     carriers: list[CarrierSeen] = []
-    owned = np.zeros(len(peaks), bool)
-    left: list[tuple[CarrierSeen, Bools]] = []
-    channel = air.centre_mhz[peaks.row]
+    members: list[Bools] = []
+    of_centre = air.centre_mhz[peaks.row]
     for centre, rows in air.channels.items():
         if len(rows) < MIN_SAMPLES:
             continue
-        here = channel == centre
-        usual = level[centre].usual_dbm
-        places = _humps(level[centre].quiet_dbm, len(rows))
-        for place in [*places, None, None]:
-            # What lies in the skirts of a stronger one is no hump, but its peaks are there in nearly each
-            # sample.
-            at = _steady(air, peaks, rows, here & ~owned) if place is None else place
-            found = _measure(air, peaks, picture, rows, here & ~owned, at, usual) if at is not None else None
-            if found is not None:
-                carrier, members = found
-                carriers.append(carrier)
-                owned |= members
-                if carrier.of_oven or carrier.pauses:
-                    left.append((carrier, members))
-                if carrier.is_picture and not carrier.outermost:
-                    # Detail and sound of the picture, on both sides of its carrier.
-                    beside = np.abs(peaks.frequency_mhz - carrier.frequency_mhz) < PICTURE_REACH_MHZ
-                    owned |= here & beside & (peaks.power_dbm < carrier.power_dbm - PICTURE_BELOW_DB)
-    for carrier, members in left:
-        if carrier.sweeps or not _may_be_skirt(carrier, carriers):
-            owned &= ~members
+        channel = _Channel(air, picture, rows, level[centre])
+        here = of_centre == centre
+        seen, their_members = _by_peaks(channel, peaks, here)
+        hidden = _in_skirts(channel, seen)
+        for each, mine in zip(seen, their_members, strict=True):
+            if not any(_is_near(each, one.frequency_mhz) for one in hidden):
+                carriers.append(each)
+                members.append(mine)
+        carriers += hidden
+        members += [here & is_own(each, peaks, ALIKE_DB) for each in hidden]
+    owned = np.zeros(len(peaks), bool)
+    for each, mine in zip(carriers, members, strict=True):
+        if keeps_peaks(each, carriers):
+            owned |= mine
     return carriers, owned
 
 
-def _may_be_skirt(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
-    """Tells whether a carrier may be the skirt of a picture, which comes and goes with its detail, or that
-    picture in another view."""
-    return any(
-        each.is_picture
-        and each.power_dbm > carrier.power_dbm - PICTURE_BELOW_DB
-        and abs(each.frequency_mhz - carrier.frequency_mhz) < SKIRT_REACH_MHZ
-        for each in others
-    )
+def _by_peaks(channel: _Channel, peaks: Peaks, here: Bools) -> tuple[list[CarrierSeen], list[Bools]]:
+    """Returns the carriers of which most samples show a peak, and which peaks are of each."""
+    seen: list[CarrierSeen] = []
+    members: list[Bools] = []
+    free = here.copy()
+    # What lies in the skirts of a stronger one is no hump, but its peaks may be there in nearly each sample.
+    for place in [*_humps(channel.level.quiet_dbm, len(channel.rows)), None, None]:
+        at = _steady(channel, peaks, free) if place is None else place
+        found = _measure(channel, peaks, free, at) if at is not None else None
+        if found is not None:
+            carrier, mine = found
+            mine |= here & of_picture(carrier, peaks)
+            seen.append(carrier)
+            members.append(mine)
+            free &= ~mine
+    return seen, members
+
+
+def _in_skirts(channel: _Channel, seen: list[CarrierSeen]) -> list[CarrierSeen]:
+    """Returns the carriers that show in the skirts of stronger ones alone, or there better."""
+    found: list[CarrierSeen] = []
+    for profile_dbm in (channel.level.quiet_dbm, channel.level.usual_dbm):
+        for top, hump in humps(profile_dbm, channel.air.spacing_mhz).items():
+            frequency_mhz = channel.first_mhz + top * channel.air.spacing_mhz
+            known = [each for each in seen if each.presence > CLEAR_PRESENCE] + found
+            if any(_is_near(each, frequency_mhz) for each in known):
+                continue
+            peaks, presence = read_out(channel.air, channel.smooth_dbm, channel.rows, hump)
+            if presence > CLEAR_PRESENCE:
+                power_dbm = median(peaks.power_dbm)
+                mine = np.flatnonzero(np.abs(peaks.power_dbm - power_dbm) < ALIKE_DB)
+                every = np.ones(len(peaks), bool)
+                found.append(_described(channel, peaks, mine, every, top, power_dbm, presence, in_skirt=True))
+    return [each for each in found if not any(_is_image(each, other) for other in (*seen, *found))]
+
+
+def _is_image(carrier: CarrierSeen, other: CarrierSeen) -> bool:
+    """Tells whether a carrier is what the radio mirrors of a far stronger one in the same view."""
+    off_mhz = carrier.frequency_mhz + other.frequency_mhz - 2 * carrier.centre_mhz
+    return abs(off_mhz) < IMAGE_MHZ and other.power_dbm > carrier.power_dbm + IMAGE_DB
+
+
+def _is_near(carrier: CarrierSeen, frequency_mhz: float) -> bool:
+    return abs(carrier.frequency_mhz - frequency_mhz) < SAME_MHZ + carrier.wander_mhz
 
 
 def without_folded(carriers: list[CarrierSeen], air: Air) -> list[CarrierSeen]:
@@ -264,20 +218,21 @@ def transform_mhz(air: Air) -> float:
     return air.spacing_mhz * float(2.0 ** np.ceil(np.log2(air.dbm.shape[1])))
 
 
-def _steady(air: Air, peaks: Peaks, rows: Ints, free: Bools) -> int | None:
+def _steady(channel: _Channel, peaks: Peaks, free: Bools) -> int | None:
     """Returns the bin around which most samples have a peak that is not explained yet."""
+    count, spacing_mhz = len(channel.rows), channel.air.spacing_mhz
     mine = np.flatnonzero(free)
-    if len(mine) < STEADY_SHARE * len(rows):
+    if len(mine) < STEADY_SHARE * count:
         return None
-    place = (peaks.frequency_mhz[mine] - air.first_bin_mhz[rows[0]]) / air.spacing_mhz
-    bins = air.dbm.shape[1]
+    place = (peaks.frequency_mhz[mine] - channel.first_mhz) / spacing_mhz
+    bins = channel.air.dbm.shape[1]
     cells = np.bincount(np.clip(np.rint(place), 0, bins - 1).astype(np.intp), minlength=bins)
     for reach_mhz in (NEAR_MHZ, LIVELY_MHZ):
-        reach = max(1, round(reach_mhz / air.spacing_mhz))
+        reach = max(1, round(reach_mhz / spacing_mhz))
         near = np.convolve(cells, np.ones(2 * reach + 1), "same")
         at = int(near.argmax())
         close = np.abs(place - at) <= reach
-        if len(np.unique(peaks.row[mine[close]])) >= STEADY_SHARE * len(rows):
+        if len(np.unique(peaks.row[mine[close]])) >= STEADY_SHARE * count:
             return int(np.clip(np.rint(median(place[close])), 0, bins - 1))
     return None
 
@@ -298,14 +253,14 @@ def _humps(quiet: Floats, count: int) -> list[int]:
     return kept[:4]
 
 
-def _measure(
-    air: Air, peaks: Peaks, picture: Picture, rows: Ints, free: Bools, at: int, usual: Floats
-) -> tuple[CarrierSeen, Bools] | None:
+def _measure(channel: _Channel, peaks: Peaks, free: Bools, at: int) -> tuple[CarrierSeen, Bools] | None:
+    """Returns the carrier around a bin, if there is one, and which of the free peaks are its own."""
+    air, rows, usual = channel.air, channel.rows, channel.level.usual_dbm
     within = usual > usual[at] - 10
     lower = at - int(np.argmin(within[: at + 1][::-1])) if not within[: at + 1].all() else 0
     upper = at + int(np.argmin(within[at:])) if not within[at:].all() else len(usual) - 1
     reach = max(NEAR_MHZ, (upper - lower) / 2 * air.spacing_mhz + 0.7)
-    middle = float(air.first_bin_mhz[rows[0]]) + (lower + upper) / 2 * air.spacing_mhz
+    middle = channel.first_mhz + (lower + upper) / 2 * air.spacing_mhz
     members = free & (np.abs(peaks.frequency_mhz - middle) < reach)
     if not members.any():
         return None
@@ -315,19 +270,48 @@ def _measure(
     mine = mine[order]
     mine = mine[np.concatenate(([True], np.diff(peaks.row[mine]) != 0))]
     power = median(peaks.power_dbm[mine])
-    mine = mine[np.abs(peaks.power_dbm[mine] - power) < 8]
+    mine = mine[np.abs(peaks.power_dbm[mine] - power) < ALIKE_DB]
     if len(mine) < MIN_SAMPLES:
         return None
-    smooth_dbm = picture.smooth_dbm[rows]
-    strongest = smooth_dbm.max(axis=1)
+    smooth_dbm = channel.smooth_dbm
+    strongest = channel.strongest_dbm
     covered = _covered(smooth_dbm, at, power, air.spacing_mhz)
-    clear = (picture.median_dbm[rows] < power - 6) & ~covered
+    clear = (channel.picture.median_dbm[rows] < power - 6) & ~covered
     at_border = min(at, smooth_dbm.shape[1] - 1 - at) * air.spacing_mhz < BORDER_MHZ
     mine, presence = _undisturbed(
         mine, np.searchsorted(rows, peaks.row[mine]), clear, strongest - power, at_border
     )
     if presence < MIN_PRESENCE or len(mine) < MIN_SAMPLES:
         return None
+    carrier = _described(channel, peaks, mine, free, at, power, presence, in_skirt=False)
+    # Everything near it that is not stronger is its own: other parts of the same signal.
+    owned = free & (np.abs(peaks.frequency_mhz - carrier.frequency_mhz) < max(reach, 3 * carrier.wander_mhz))
+    owned &= peaks.power_dbm < power + ALIKE_DB
+    if _is_narrow(carrier.wander_mhz, carrier.spread_mhz):
+        # A burst on top of it makes it wider, and stronger.
+        owned &= ~(
+            (peaks.spread_mhz > carrier.spread_mhz + ON_TOP_MHZ) & (peaks.power_dbm > power + ON_TOP_DB)
+        )
+    return carrier, owned
+
+
+def _is_narrow(wander_mhz: float, spread_mhz: float) -> bool:
+    return wander_mhz <= PICTURE_MHZ and spread_mhz <= WIDE_MHZ
+
+
+def _described(
+    channel: _Channel,
+    peaks: Peaks,
+    mine: Ints,
+    free: Bools,
+    at: int,
+    power: float,
+    presence: float,
+    *,
+    in_skirt: bool,
+) -> CarrierSeen:
+    """Describes the carrier around a bin, of which one peak for each sample is `mine`."""
+    air, picture, rows = channel.air, channel.picture, channel.rows
     seen = peaks.fine_mhz[mine].astype(np.float64)
     tail_low, low, mid, high, tail_high = percentiles(seen, 3, 15, 50, 85, 97)
     wander = (high - low) / 2.07
@@ -352,16 +336,10 @@ def _measure(
     inside = average > average.max() - 10
     near = inside[max(at - 30, 0) : at + 31]
     swing = percentiles(within_visits(peaks.power_dbm[mine], visit), 10, 90)
-    # Everything near it that is not stronger is its own: other parts of the same signal.
-    owned = free & (np.abs(peaks.frequency_mhz - mid) < max(reach, 3 * wander))
-    owned &= peaks.power_dbm < power + 8
     spread = median(peaks.spread_mhz[mine])
-    narrow = wander <= PICTURE_MHZ and spread <= WIDE_MHZ
-    if narrow:
-        # A burst on top of it makes it wider, and stronger.
-        owned &= ~((peaks.spread_mhz > spread + ON_TOP_MHZ) & (peaks.power_dbm > power + ON_TOP_DB))
+    narrow = _is_narrow(wander, spread)
     other_tip, tip = sorted(tips(peaks, np.flatnonzero(free), mid, power))
-    carrier = CarrierSeen(
+    return CarrierSeen(
         centre_mhz=centre,
         frequency_mhz=mid,
         wander_mhz=wander,
@@ -375,10 +353,11 @@ def _measure(
         samples=len(mine),
         drift_mhz=median(seen[-third:]) - median(seen[:third]),
         near_dc=near_dc,
-        outermost=_is_outermost(air, rows, mid),
+        in_skirt=in_skirt,
+        outermost=_is_outermost(channel, mid),
         edge_mhz=median(peaks.edge_mhz[mine]),
         cut_share=float(peaks.at_edge[mine].mean()),
-        silence=float((strongest < power - SILENCE_BELOW_DB).mean()),
+        silence=float((channel.strongest_dbm < power - SILENCE_BELOW_DB).mean()),
         tails_mhz=tail_high - tail_low,
         still_mhz=still,
         skirt_mhz=movement(bins_dbm, air.spacing_mhz),
@@ -388,9 +367,20 @@ def _measure(
         other_tip_share=other_tip / len(rows),
         pilot_share=pilot,
         line_share=max(lines),
+        sound_db=_sound_db(channel, mid, power),
         ripple=0.0 if narrow else _ripple(times, visit, peaks.power_dbm[mine], air.interval_s),
     )
-    return carrier, owned
+
+
+def _sound_db(channel: _Channel, frequency_mhz: float, power_dbm: float) -> float:
+    """Returns by how much something stands out where the sound of a picture would be, if it is as weak."""
+    usual_dbm, spacing_mhz = channel.level.usual_dbm, channel.air.spacing_mhz
+    off_mhz = np.abs(channel.first_mhz + np.arange(len(usual_dbm)) * spacing_mhz - frequency_mhz)
+    below_db = power_dbm - usual_dbm
+    beside = (off_mhz > SOUND_AT_MHZ[0]) & (off_mhz < SOUND_AT_MHZ[1])
+    beside &= (below_db > SOUND_BELOW_DB[0]) & (below_db < SOUND_BELOW_DB[1])
+    stands_db = prominence(usual_dbm, spacing_mhz)[beside]
+    return float(np.clip(stands_db.max(initial=0.0), 0.0, MOST_SOUND_DB))
 
 
 def _undisturbed(
@@ -433,6 +423,6 @@ def _covered(smooth_dbm: Floats, at: int, power_dbm: float, spacing_mhz: float) 
     return covered
 
 
-def _is_outermost(air: Air, rows: Ints, frequency_mhz: float) -> bool:
-    place = (frequency_mhz - float(air.first_bin_mhz[rows[0]])) / air.spacing_mhz
-    return not OUTERMOST_BINS < place < air.dbm.shape[1] - 1 - OUTERMOST_BINS
+def _is_outermost(channel: _Channel, frequency_mhz: float) -> bool:
+    place = (frequency_mhz - channel.first_mhz) / channel.air.spacing_mhz
+    return not OUTERMOST_BINS < place < channel.air.dbm.shape[1] - 1 - OUTERMOST_BINS

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Bools, Times
+from services.airshark.analysis.carrier import CarrierSeen
 from services.airshark.analysis.carriers import Levels
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.ranks import median, percentiles
@@ -56,7 +57,9 @@ def narrow_pulses(pulses: Pulses) -> Bools:
     return (pulses.spread_mhz < 1.35) & (pulses.width_mhz < 3.6)
 
 
-def find_fixed(air: Air, pulses: Pulses, level: dict[float, Levels], axis_known: float) -> list[FixedGroup]:
+def find_fixed(
+    air: Air, pulses: Pulses, level: dict[float, Levels], carriers: list[CarrierSeen], axis_known: float
+) -> list[FixedGroup]:
     """Returns up to five groups on channels of ZigBee and up to five others, of both the largest first;
     `axis_known` says how sure their frequencies are."""
     groups: list[FixedGroup] = []
@@ -78,7 +81,11 @@ def find_fixed(air: Air, pulses: Pulses, level: dict[float, Levels], axis_known:
             if members.sum() < MIN_PULSES:
                 break
             features = _describe(air, views, pulses, members, free, centre)
-            features |= {"axis_known": axis_known, "quiet_over_db": _quiet_over_db(air, level, centre)}
+            features |= {
+                "axis_known": axis_known,
+                "quiet_over_db": _quiet_over_db(air, level, centre),
+                "below_carrier_db": _below_carrier_db(carriers, pulses.select(members)),
+            }
             groups.append(FixedGroup(centre, members, features))
             free &= ~members
     return groups
@@ -223,6 +230,14 @@ def _quiet_over_db(air: Air, level: dict[float, Levels], frequency_mhz: float) -
             quiet_dbm = level[centre].quiet_dbm
             over_db.append(float(quiet_dbm[near].max()) - median(quiet_dbm[beside]))
     return max(over_db)
+
+
+def _below_carrier_db(carriers: list[CarrierSeen], mine: Pulses) -> float:
+    """Returns by how much the strongest carrier on their channel is stronger than pulses: what is far below
+    it may be of its skirts."""
+    view_mhz = median(mine.centre_mhz)
+    strongest = max((each.power_dbm for each in carriers if each.centre_mhz == view_mhz), default=-np.inf)
+    return max(strongest - median(mine.power_dbm), 0.0)
 
 
 def nearest_channel_mhz(frequency_mhz: "npt.ArrayLike") -> Times:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from services.airshark.analysis.carriers import CarrierSeen
+from services.airshark.analysis.carrier import CarrierSeen
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.scene import Scene
 

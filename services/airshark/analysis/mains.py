@@ -3,7 +3,8 @@
 import numpy as np
 
 from services.airshark.analysis.air import Air, Bools, Ints, Times
-from services.airshark.analysis.carriers import CarrierSeen, Levels
+from services.airshark.analysis.carrier import CarrierSeen
+from services.airshark.analysis.carriers import Levels
 from services.airshark.analysis.peaks import Peaks, Picture
 from services.airshark.analysis.ranks import median, percentiles
 from services.airshark.analysis.rhythm import CONTROLS_HZ, LINES_HZ, Lines, stretches
@@ -26,6 +27,7 @@ LIT_DB = 3.0
 FAR_BELOW_DB = 20.0
 OF_SKIRT_DB, OF_SKIRT_MHZ = 8.0, 7.5
 """So much weaker and so near to a picture is its skirt."""
+VIEW_MHZ = 10.0
 PICTURE_MHZ, FAR_OFF_MHZ = 18.0, 20.0
 """So far from the middle of a view a picture changes its bins; further off it has nothing to do with them."""
 
@@ -83,6 +85,9 @@ def describe_mains(
     features["power_dbm"] = usual_dbm
     features |= _sweep(air, peaks, inside, long_on)
     features |= _beside_picture(carriers, features["middle_mhz"], features["power_dbm"])
+    shown = [each for each in carriers if abs(each.centre_mhz - features["middle_mhz"]) < VIEW_MHZ]
+    strongest_dbm = max((each.power_dbm for each in shown if not each.of_oven), default=-np.inf)
+    features["below_carrier_db"] = max(strongest_dbm - features["power_dbm"], 0.0)
     return features, inside & long_on[peaks.row] if is_oven(features) else none
 
 
@@ -313,6 +318,7 @@ def _names() -> list[str]:
         "burst_ms",
         "picture_off_mhz",
         "picture_over_db",
+        "below_carrier_db",
     ]
 
 

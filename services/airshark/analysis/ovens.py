@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from services.airshark.analysis.carriers import CarrierSeen, folds, transform_mhz
+from services.airshark.analysis.carrier import CarrierSeen
+from services.airshark.analysis.carriers import folds, transform_mhz
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.mains import (
     CLEAR_BURST_MS,

@@ -4,7 +4,7 @@ Each sample is compared with its own median, so that a wrong noise floor or RSSI
 whole, does no harm, and a signal as wide as the view, such as Wi-Fi, yields no peak at all.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -68,16 +68,50 @@ class Picture:
 
 def find_peaks(air: Air) -> tuple[Peaks, Picture]:
     """Returns the peaks of all samples."""
-    linear = np.exp(air.dbm * np.float32(np.log(10) / 10))
+    linear = milliwatts(air.dbm)
     smooth = linear.copy()
     smooth[:, 1:] += linear[:, :-1]
     smooth[:, :-1] += linear[:, 1:]
     np.maximum(smooth, 1e-30, out=smooth)
     smooth_db = 10 * np.log10(smooth)
-    half = smooth.shape[1] // 2
-    median = np.partition(smooth_db, half, axis=1)[:, half]
+    median = _median(smooth_db)
+    return _search(air, linear, smooth_db, median), Picture(median, smooth_db)
+
+
+def find_peaks_over(air: Air, smooth_dbm: Floats, constant_dbm: Floats) -> Peaks:
+    """Returns the peaks over what is there all the time: bursts beside a strong carrier show in no other way.
+
+    All samples are of one channel; `smooth_dbm`, (n, bins), and what is there all the time, `constant_dbm`,
+    (bins,), are of three bins together.
+    """
+    over_db = smooth_dbm - constant_dbm
+    median = _median(over_db)
+    rows = np.flatnonzero(over_db.max(axis=1) > median + MIN_OVER_MEDIAN_DB)
+    if not len(rows):
+        return _none()
+    part = air.select(rows)
+    # What is there all the time is now weaker, now stronger as a whole.
+    constant = milliwatts(constant_dbm[None, :] + median[rows, None]) / 3
+    linear = np.maximum(milliwatts(part.dbm) - constant, 1e-30)
+    peaks = _search(part, linear, over_db[rows], median[rows])
+    return replace(peaks, row=rows[peaks.row])
+
+
+def milliwatts(dbm: Floats) -> Floats:
+    """Returns power on a linear scale."""
+    linear: Floats = np.exp(dbm * np.float32(np.log(10) / 10))
+    return linear
+
+
+def _median(smooth_db: Floats) -> Floats:
+    half = smooth_db.shape[1] // 2
+    middle: Floats = np.partition(smooth_db, half, axis=1)[:, half]
+    return middle
+
+
+def _search(air: Air, linear: Floats, smooth_db: Floats, median: Floats) -> Peaks:
     found: list[Peaks] = []
-    bins = np.arange(smooth.shape[1], dtype=np.int16)
+    bins = np.arange(smooth_db.shape[1], dtype=np.int16)
     # Of the samples that may have another peak: which they are, their levels, and those of bins without one.
     rows, own_db, power, usual_db, left_db = np.arange(len(air)), smooth_db, linear, median, smooth_db.copy()
     for _ in range(PEAKS_PER_SAMPLE):
@@ -97,13 +131,13 @@ def find_peaks(air: Air) -> tuple[Peaks, Picture]:
             # The strongest one cannot be the skirt of another within the view, nor hang together with one.
             alone = ~(inside & (own_db > level[:, None])).any(axis=1)
             genuine = alone & _stands_out(own_db, top, level, air.spacing_mhz)
-        found.append(_measure(air, rows, power * inside, inside, level - usual_db, bins).select(genuine))
+        found.append(measure(air, rows, power * inside, inside, level - usual_db, bins).select(genuine))
         left_db[inside | (np.abs(bins - top[:, None].astype(np.int16)) <= 2)] = -np.inf
     if not found:
-        return _none(), Picture(median, smooth_db)
+        return _none()
     peaks = Peaks(*(np.concatenate([getattr(each, name.name) for each in found]) for name in fields(Peaks)))
     peaks = peaks.select(np.argsort(peaks.row, kind="stable"))
-    return peaks.select(~_images(air, peaks)), Picture(median, smooth_db)
+    return peaks.select(~_images(air, peaks))
 
 
 def _images(air: Air, peaks: Peaks) -> Bools:
@@ -154,7 +188,7 @@ def shoulder_bins(spacing_mhz: float) -> tuple[int, int]:
     return near, far
 
 
-def _measure(
+def measure(
     air: Air,
     rows: "npt.NDArray[np.intp]",
     part: Floats,
@@ -162,6 +196,8 @@ def _measure(
     over_db: Floats,
     bins: "npt.NDArray[np.int16]",
 ) -> Peaks:
+    """Returns one peak of each of some samples: `part` is the power of its bins, which are `inside`, and 0
+    elsewhere."""
     total = part.sum(axis=1)
     axis = bins.astype(np.float32)
     mean = part @ axis / total

@@ -106,6 +106,7 @@ def _kind_of(group: FixedGroup, model: Model) -> tuple[Device | None, float, boo
         and features["whole_share"] > 0.8
         and features["tiny_share"] < 0.3
         and features["scatter_mhz"] < 0.3
+        and features["below_carrier_db"] < FAR_BELOW_DB
         # What comes by with each cycle of the mains is an oven, however little of it shows.
         and features["grid_mains"] < WITH_MAINS
     )

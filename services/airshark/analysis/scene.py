@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Bools, concatenate
-from services.airshark.analysis.carriers import CarrierSeen, Levels, find_carriers, levels, without_folded
+from services.airshark.analysis.background import beside_carriers
+from services.airshark.analysis.carrier import CarrierSeen
+from services.airshark.analysis.carriers import Levels, find_carriers, levels, without_folded
 from services.airshark.analysis.clutter import without_clutter
 from services.airshark.analysis.fixed import FixedGroup, find_fixed, narrow_pulses
 from services.airshark.analysis.found import Found
@@ -36,6 +38,8 @@ class Scene:
     """Narrow ones that no carrier explains."""
     fixed: list[FixedGroup]
     mains: dict[str, float]
+    level: dict[float, Levels]
+    """How strong the bins of each channel are."""
     floors_dbm: "npt.NDArray[np.float64]"
     """How strong three bins together are usually, on each of the channels."""
     has_pulses: bool
@@ -88,9 +92,11 @@ def describe(observed: Observed, spacing_mhz: float | None = None) -> Scene:
         carriers, level, mains, pulses = _parts(observed)
     air, picture = observed.air, observed.picture
     has_pulses = 0 < air.interval_s < PULSES_BELOW_S
-    fixed = find_fixed(air, pulses, level, known) if has_pulses else []
+    fixed = find_fixed(air, pulses, level, carriers, known) if has_pulses else []
     scanned = find_in_scans(air, observed.peaks)
-    return Scene(air, picture, carriers, scanned, pulses, fixed, mains, _floors(air, picture), has_pulses)
+    return Scene(
+        air, picture, carriers, scanned, pulses, fixed, mains, level, _floors(air, picture), has_pulses
+    )
 
 
 def _parts(
@@ -101,10 +107,11 @@ def _parts(
     air, peaks = observed.air, observed.peaks
     level = levels(air, observed.picture)
     carriers, owned = find_carriers(air, peaks, observed.picture, level)
-    free = ~owned & ~_of_wifi(peaks.spread_mhz, peaks.at_edge)
+    peaks = beside_carriers(air, peaks, owned, observed.picture, level, carriers)
     carriers = without_folded(carriers, air)
+    free = ~_of_wifi(peaks.spread_mhz, peaks.at_edge)
     mains, of_oven = describe_mains(air, peaks, observed.picture, level, carriers, free)
-    pulses = without_clutter(air, _narrow_within_view(air, peaks.select(~owned & ~of_oven)))
+    pulses = without_clutter(air, _narrow_within_view(air, peaks.select(~of_oven)))
     return carriers, level, mains, pulses
 
 

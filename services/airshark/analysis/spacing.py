@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from services.airshark.analysis.air import Floats
-from services.airshark.analysis.carriers import CarrierSeen
+from services.airshark.analysis.carrier import CarrierSeen
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.domain.formats import ATH9K_BIN_SPACING_MHZ, HT20_BINS, HT40_BINS
 

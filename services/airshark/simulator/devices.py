@@ -17,6 +17,7 @@ BLUETOOTH_USES = ("voice", "one", "three", "five", "mixed", "music", "keyboard",
 BLUETOOTH_SHARES = (0.22, 0.12, 0.14, 0.16, 0.15, 0.1, 0.06, 0.05)
 PICTURES_HZ = ((50.0, 15_625.0), (59.94, 15_734.27))
 """So often a picture begins anew, and a line of it."""
+VIDEO_MHZ = [2414.0, 2432.0, 2450.0, 2468.0]
 PILOT_HZ = 19e3
 
 
@@ -313,6 +314,9 @@ def analog_audio(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     some widen its spectrum instead. Most have the pilot tone of stereo, of a tenth of the peak.
     """
     frequency, drift = rng.uniform(2405, 2475), rng.uniform(0, 0.01)
+    if rng.uniform() < 0.25:
+        # Some share the channels of video senders.
+        frequency = rng.choice(VIDEO_MHZ) + rng.normal(0, 0.3)
     stereo = rng.uniform() < 0.75
     pilot_mhz = rng.uniform(0.005, 0.018) / np.sqrt(2) if stereo else 0.0
     pilot = _again(PILOT_HZ * _clock(rng, 50), 1, pilot_mhz, rng)
@@ -335,7 +339,7 @@ def analog_audio(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
 
 def analog_video(seconds: float, rng: np.random.Generator) -> list[Transmitter]:
     """A camera or video sender on one of the four usual channels."""
-    frequency = rng.choice([2414.0, 2432.0, 2450.0, 2468.0]) + rng.normal(0, 0.3)
+    frequency = rng.choice(VIDEO_MHZ) + rng.normal(0, 0.3)
     # From an even picture, which the synchronisation of its lines alone moves, to a lively one.
     lively = rng.uniform()
     moves = _between(0.02, 0.2, rng) if lively < 0.15 else rng.uniform(0.2, 0.7)

@@ -1,0 +1,75 @@
+"""Reads carriers in the skirts of stronger ones: most samples show no peak there, but all together a hump."""
+
+import numpy as np
+
+from services.airshark.analysis.air import Air, Floats, Ints
+from services.airshark.analysis.peaks import Peaks, measure, milliwatts, shoulder_bins
+from services.airshark.analysis.ranks import median
+
+Hump = tuple[int, int]
+"""The bins of the valleys on both sides of it."""
+
+MIN_HUMP_DB = 3.0
+"""By so much a hump rises above the higher one of its valleys."""
+REACH_MHZ = 2.5
+TOP_BINS = 3
+"""A hump is no lower than any of so many bins on each side."""
+INSIDE_BINS = 2
+MIN_STANDS, MIN_SAMPLES = 0.25, 60
+ALIKE_DB, MAX_PAUSES = 8.0, 0.12
+"""What is weaker by more in more of the samples pauses, and is no carrier."""
+
+
+def humps(profile_dbm: Floats, spacing_mhz: float) -> dict[int, Hump]:
+    """Returns the humps of a spectrum by the bin of their top."""
+    last = len(profile_dbm) - 1
+    reach = round(REACH_MHZ / spacing_mhz)
+    found = {}
+    for top in range(INSIDE_BINS, last - INSIDE_BINS + 1):
+        if profile_dbm[top] < profile_dbm[max(top - TOP_BINS, 0) : top + TOP_BINS + 1].max():
+            continue
+        first = max(top - reach, 0)
+        lower = first + int(profile_dbm[first : top + 1].argmin())
+        upper = top + int(profile_dbm[top : min(top + reach, last) + 1].argmin())
+        if profile_dbm[top] - max(profile_dbm[lower], profile_dbm[upper]) >= MIN_HUMP_DB:
+            found[top] = (lower, upper)
+    return found
+
+
+def prominence(profile_dbm: Floats, spacing_mhz: float) -> Floats:
+    """Returns by how much each bin of a spectrum stands out of its shoulders, the nearer one in level."""
+    near, far = shoulder_bins(spacing_mhz)
+    padded = np.pad(profile_dbm, far, constant_values=np.inf)
+    each = np.lib.stride_tricks.sliding_window_view(padded, 2 * far + 1)
+    below, above = each[:, : far - near + 1].min(axis=1), each[:, far + near :].min(axis=1)
+    # At the border of the view one shoulder must do.
+    below, above = np.where(np.isinf(below), above, below), np.where(np.isinf(above), below, above)
+    stands: Floats = profile_dbm - np.maximum(below, above)
+    return stands
+
+
+def read_out(air: Air, smooth_dbm: Floats, rows: Ints, hump: Hump) -> tuple[Peaks, float]:
+    """Returns the strongest place of a hump in each sample of a channel that shows it as one, and the share
+    of these in which it is as strong as usual: 0 if what is there pauses, or is seldom seen. `smooth_dbm` is
+    of three bins together in each of the samples."""
+    lower, upper = hump
+    part = smooth_dbm[:, lower : upper + 1]
+    at = part.argmax(axis=1)
+    level = part[np.arange(len(rows)), at]
+    over_db = level - 10 * np.log10((10 ** (part[:, 0] / 10) + 10 ** (part[:, -1] / 10)) / 2)
+    inner = (at > 0) & (at < part.shape[1] - 1)
+    stands = inner & (level > np.maximum(part[:, 0], part[:, -1]))
+    peaks = _peaks(air, rows[stands], (at + lower)[stands], over_db[stands])
+    if len(peaks) < max(MIN_STANDS * len(rows), MIN_SAMPLES):
+        return peaks, 0.0
+    usual_dbm = median(peaks.power_dbm)
+    if (level < usual_dbm - ALIKE_DB).mean() > MAX_PAUSES:
+        return peaks, 0.0
+    return peaks, float((np.abs(peaks.power_dbm - usual_dbm) < ALIKE_DB).mean())
+
+
+def _peaks(air: Air, rows: Ints, place: Ints, over_db: Floats) -> Peaks:
+    """Returns a peak around one bin of each of some samples."""
+    bins = np.arange(air.dbm.shape[1], dtype=np.int16)
+    inside = np.abs(bins - place[:, None].astype(np.int16)) <= INSIDE_BINS
+    return measure(air, rows, milliwatts(air.dbm[rows]) * inside, inside, over_db, bins)
