@@ -44,13 +44,14 @@ def beside_carriers(
 def _known(peaks: Peaks, others: Peaks, samples: int) -> Bools:
     """Tells which peaks are near one of some others in the same sample."""
     near = np.zeros(len(peaks), bool)
-    first = np.searchsorted(others.row, np.arange(samples + 1))
-    count = np.diff(first)[peaks.row]
+    if not len(others):
+        return near
+    begins = np.searchsorted(others.row, np.arange(samples + 1))
+    first, count = begins[peaks.row], np.diff(begins)[peaks.row]
     for number in range(PEAKS_PER_SAMPLE):
-        at = np.minimum(first[peaks.row] + number, max(len(others) - 1, 0))
-        if len(others):
-            off_mhz = np.abs(peaks.frequency_mhz - others.frequency_mhz[at])
-            near |= (number < count) & (off_mhz < SAME_MHZ)
+        at = np.minimum(first + number, len(others) - 1)
+        off_mhz = np.abs(peaks.frequency_mhz - others.frequency_mhz[at])
+        near |= (number < count) & (off_mhz < SAME_MHZ)
     return near
 
 

@@ -84,6 +84,7 @@ class CarrierSeen:
     """Share of its amplitude that follows twice the mains, if that is far more than what follows the mains or
     other rates; looked for in broad ones alone."""
     in_skirt: bool
+    """Whether most samples show no peak of it: it is a hump in the skirt of a stronger one."""
     outermost: bool
     """Whether the outermost bin is the strongest, mostly: it may lie beyond the view, and its movement cannot
     be seen."""

@@ -30,7 +30,7 @@ from services.airshark.analysis.movement import (
 from services.airshark.analysis.peaks import IMAGE_MHZ, MIN_OVER_SHOULDERS_DB, Peaks, Picture, shoulder_bins
 from services.airshark.analysis.ranks import median, percentiles
 from services.airshark.analysis.rhythm import CONTROLS_HZ, LINES_HZ, Lines, stretches
-from services.airshark.analysis.skirts import humps, prominence, read_out
+from services.airshark.analysis.skirts import ALIKE_DB, humps, prominence, read_out
 
 QUIET_PERCENT = 15
 ENOUGH_SAMPLES = 600
@@ -42,12 +42,10 @@ MIN_PRESENCE = 0.6
 STEADY_SHARE = 0.6
 BORDER_MHZ = 0.5
 OUTERMOST_BINS = 0.4
-ALIKE_DB = 8.0
-"""By so much its level may differ from the usual one."""
 ON_TOP_MHZ, ON_TOP_DB = 0.7, 1.0
 IMAGE_DB = 25.0
 """How much weaker an image is at least."""
-SOUND_AT_MHZ, SOUND_BELOW_DB, MOST_SOUND_DB = (5.7, 7.3), (8.0, 40.0), 15.0
+SOUND_AT_MHZ, SOUND_WEAKER_DB, MOST_SOUND_DB = (5.7, 7.3), (8.0, 40.0), 15.0
 """Where the sound of a picture is, whatever the spacing of the bins, and how much weaker."""
 SAME_MHZ, CLEAR_PRESENCE = 1.0, 0.8
 """So near to its place a carrier is the same one; what is there so often needs no second look."""
@@ -378,7 +376,7 @@ def _sound_db(channel: _Channel, frequency_mhz: float, power_dbm: float) -> floa
     off_mhz = np.abs(channel.first_mhz + np.arange(len(usual_dbm)) * spacing_mhz - frequency_mhz)
     below_db = power_dbm - usual_dbm
     beside = (off_mhz > SOUND_AT_MHZ[0]) & (off_mhz < SOUND_AT_MHZ[1])
-    beside &= (below_db > SOUND_BELOW_DB[0]) & (below_db < SOUND_BELOW_DB[1])
+    beside &= (below_db > SOUND_WEAKER_DB[0]) & (below_db < SOUND_WEAKER_DB[1])
     stands_db = prominence(usual_dbm, spacing_mhz)[beside]
     return float(np.clip(stands_db.max(initial=0.0), 0.0, MOST_SOUND_DB))
 

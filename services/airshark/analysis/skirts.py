@@ -16,8 +16,10 @@ TOP_BINS = 3
 """A hump is no lower than any of so many bins on each side."""
 INSIDE_BINS = 2
 MIN_STANDS, MIN_SAMPLES = 0.25, 60
+"""Of the samples of a channel, so many show a carrier at least."""
 ALIKE_DB, MAX_PAUSES = 8.0, 0.12
-"""What is weaker by more in more of the samples pauses, and is no carrier."""
+"""By so much the level of a carrier may differ from the usual one; what is weaker in more of the samples
+pauses, and is no carrier."""
 
 
 def humps(profile_dbm: Floats, spacing_mhz: float) -> dict[int, Hump]:
