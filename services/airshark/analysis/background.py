@@ -1,13 +1,11 @@
 """Finds bursts beside carriers that never end, by what is more than is there all the time."""
 
-from dataclasses import fields, replace
-
 import numpy as np
 
 from services.airshark.analysis.air import Air, Bools, Floats
 from services.airshark.analysis.carrier import CarrierSeen, is_own, keeps_peaks
 from services.airshark.analysis.carriers import Levels
-from services.airshark.analysis.peaks import PEAKS_PER_SAMPLE, Peaks, Picture, find_peaks_over
+from services.airshark.analysis.peaks import PEAKS_PER_SAMPLE, Peaks, Picture, find_peaks_over, joined
 from services.airshark.analysis.ranks import median
 
 MOVES_DB = 3.0
@@ -27,36 +25,28 @@ def beside_carriers(
     """Returns the peaks that carriers do not explain, and besides those that stand out of what is always
     there on a channel with carriers."""
     left = peaks.select(~owned)
-    parts = [left]
+    more = []
     for centre, rows in air.channels.items():
         here = [each for each in carriers if each.centre_mhz == centre and keeps_peaks(each, carriers)]
         if here:
-            found = find_peaks_over(air.select(rows), picture.smooth_dbm[rows], _constant(level[centre]))
-            of_carriers = np.any([is_own(each, found, MOVES_DB) for each in here], axis=0)
-            parts.append(replace(found, row=rows[found.row]).select(~of_carriers))
-    if len(parts) == 1:
+            found = find_peaks_over(air, rows, picture.smooth_dbm[rows], _constant(level[centre]))
+            explained = np.any([is_own(each, found, MOVES_DB) for each in here], axis=0)
+            more.append(found.select(~explained & ~_known(found, left)))
+    if not more:
         return left
-    more = _joined(parts[1:])
-    joined = _joined([left, more.select(~_known(more, left, len(air)))])
-    return joined.select(np.argsort(joined.row, kind="stable"))
+    every = joined([left, *more])
+    return every.select(np.argsort(every.row, kind="stable"))
 
 
-def _known(peaks: Peaks, others: Peaks, samples: int) -> Bools:
-    """Tells which peaks are near one of some others in the same sample."""
+def _known(peaks: Peaks, others: Peaks) -> Bools:
+    """Tells which peaks are near one of some others, ordered by sample, in the same sample."""
     near = np.zeros(len(peaks), bool)
-    if not len(others):
-        return near
-    begins = np.searchsorted(others.row, np.arange(samples + 1))
-    first, count = begins[peaks.row], np.diff(begins)[peaks.row]
+    first, end = (np.searchsorted(others.row, peaks.row, side) for side in ("left", "right"))
     for number in range(PEAKS_PER_SAMPLE):
-        at = np.minimum(first + number, len(others) - 1)
-        off_mhz = np.abs(peaks.frequency_mhz - others.frequency_mhz[at])
-        near |= (number < count) & (off_mhz < SAME_MHZ)
+        there = np.flatnonzero(first + number < end)
+        off_mhz = np.abs(peaks.frequency_mhz[there] - others.frequency_mhz[first[there] + number])
+        near[there] |= off_mhz < SAME_MHZ
     return near
-
-
-def _joined(parts: list[Peaks]) -> Peaks:
-    return Peaks(*(np.concatenate([getattr(each, name.name) for each in parts]) for name in fields(Peaks)))
 
 
 def _constant(level: Levels) -> Floats:

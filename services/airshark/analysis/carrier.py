@@ -166,3 +166,9 @@ def _may_be_skirt(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
         and abs(each.frequency_mhz - carrier.frequency_mhz) < SKIRT_REACH_MHZ
         for each in others
     )
+
+
+def below_strongest_db(carriers: list[CarrierSeen], power_dbm: float) -> float:
+    """Returns by how much the strongest of some carriers is stronger than something: what is far below it may
+    be of its skirts."""
+    return max(max((each.power_dbm for each in carriers), default=-np.inf) - power_dbm, 0.0)

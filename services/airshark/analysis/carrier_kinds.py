@@ -31,6 +31,7 @@ WEAKER_BY_DB, BESIDE_DB, BESIDE_MHZ = 32.0, 26.0, 4.0
 FAR_BELOW_DB = 45.0
 """So much weaker and so near, in any view, is a product of the radio."""
 MIN_OVER_SKIRT_DB = 6.0
+"""So much a carrier in the skirt of another one stands out of it at least."""
 CUT_SHARE = 0.5
 SKIRT_MHZ, SKIRT_DB, WEAKER_THERE_DB, OFF_THERE_MHZ = 2.5, 10.0, 8.0, 0.3
 """At the border of a view a carrier seems weaker, and off its place, by up to as much."""
@@ -50,6 +51,7 @@ LEAST_MUSIC_MHZ, MUSIC_MHZ = 0.015, 0.3
 BARE_MHZ, MOST_BARE_MHZ = 0.004, 0.0075
 """A bare carrier moves no further; beside a phone, of which it may seem a third one, it must stand still."""
 WITH_SOUND = 0.9
+"""How sure a carrier with the sound of a picture on both sides is one."""
 CLEAR_DB, CLEAR_PICTURE, CLEAR_KIND = 20.0, 0.6, 0.5
 """A clear one in a scan has few samples, of which the forests have learned little."""
 

@@ -30,7 +30,7 @@ from services.airshark.analysis.movement import (
 from services.airshark.analysis.peaks import IMAGE_MHZ, MIN_OVER_SHOULDERS_DB, Peaks, Picture, shoulder_bins
 from services.airshark.analysis.ranks import median, percentiles
 from services.airshark.analysis.rhythm import CONTROLS_HZ, LINES_HZ, Lines, stretches
-from services.airshark.analysis.skirts import ALIKE_DB, humps, prominence, read_out
+from services.airshark.analysis.skirts import ALIKE_DB, humps, prominence, read_out, tops
 
 QUIET_PERCENT = 15
 ENOUGH_SAMPLES = 600
@@ -112,45 +112,39 @@ def find_carriers(
 ) -> tuple[list[CarrierSeen], Bools]:
     """Returns the carriers of all channels, with ovens and networks that look like one, and which peaks
     belong to those that are neither."""
-    carriers: list[CarrierSeen] = []
-    members: list[Bools] = []
+    found: list[tuple[CarrierSeen, Bools]] = []
     of_centre = air.centre_mhz[peaks.row]
     for centre, rows in air.channels.items():
         if len(rows) < MIN_SAMPLES:
             continue
         channel = _Channel(air, picture, rows, level[centre])
         here = of_centre == centre
-        seen, their_members = _by_peaks(channel, peaks, here)
-        hidden = _in_skirts(channel, seen)
-        for each, mine in zip(seen, their_members, strict=True):
-            if not any(_is_near(each, one.frequency_mhz) for one in hidden):
-                carriers.append(each)
-                members.append(mine)
-        carriers += hidden
-        members += [here & is_own(each, peaks, ALIKE_DB) for each in hidden]
+        seen = _by_peaks(channel, peaks, here)
+        hidden = _in_skirts(channel, [each for each, _ in seen])
+        found += [each for each in seen if not any(_is_near(each[0], one.frequency_mhz) for one in hidden)]
+        found += [(each, here & is_own(each, peaks, ALIKE_DB)) for each in hidden]
+    carriers = [each for each, _ in found]
     owned = np.zeros(len(peaks), bool)
-    for each, mine in zip(carriers, members, strict=True):
+    for each, members in found:
         if keeps_peaks(each, carriers):
-            owned |= mine
+            owned |= members
     return carriers, owned
 
 
-def _by_peaks(channel: _Channel, peaks: Peaks, here: Bools) -> tuple[list[CarrierSeen], list[Bools]]:
-    """Returns the carriers of which most samples show a peak, and which peaks are of each."""
-    seen: list[CarrierSeen] = []
-    members: list[Bools] = []
+def _by_peaks(channel: _Channel, peaks: Peaks, here: Bools) -> list[tuple[CarrierSeen, Bools]]:
+    """Returns the carriers of which most samples show a peak, each with the peaks that are its own."""
+    seen: list[tuple[CarrierSeen, Bools]] = []
     free = here.copy()
     # What lies in the skirts of a stronger one is no hump, but its peaks may be there in nearly each sample.
     for place in [*_humps(channel.level.quiet_dbm, len(channel.rows)), None, None]:
         at = _steady(channel, peaks, free) if place is None else place
         found = _measure(channel, peaks, free, at) if at is not None else None
         if found is not None:
-            carrier, mine = found
-            mine |= here & of_picture(carrier, peaks)
-            seen.append(carrier)
-            members.append(mine)
-            free &= ~mine
-    return seen, members
+            carrier, members = found
+            members |= here & of_picture(carrier, peaks)
+            seen.append((carrier, members))
+            free &= ~members
+    return seen
 
 
 def _in_skirts(channel: _Channel, seen: list[CarrierSeen]) -> list[CarrierSeen]:
@@ -238,10 +232,9 @@ def _steady(channel: _Channel, peaks: Peaks, free: Bools) -> int | None:
 def _humps(quiet: Floats, count: int) -> list[int]:
     over = quiet - median(quiet)
     least = MIN_OVER_DB + 12 / np.sqrt(count)
-    padded = np.pad(over, 3, constant_values=-np.inf)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 7)
-    tops = np.flatnonzero((over >= least) & (over == windows.max(axis=1)))
-    order = tops[np.argsort(-over[tops])]
+    high = tops(over)
+    high = high[over[high] >= least]
+    order = high[np.argsort(-over[high])]
     kept: list[int] = []
     for top in order:
         # A skirt is no carrier: between two there is a valley.

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Bools, Times
-from services.airshark.analysis.carrier import CarrierSeen
+from services.airshark.analysis.carrier import CarrierSeen, below_strongest_db
 from services.airshark.analysis.carriers import Levels
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.ranks import median, percentiles
@@ -80,11 +80,13 @@ def find_fixed(
                 members &= broad | ~long_enough
             if members.sum() < MIN_PULSES:
                 break
-            features = _describe(air, views, pulses, members, free, centre)
+            features = _describe(air, views, pulses, members, free, centre, (long_enough, broad))
+            view_mhz = median(pulses.centre_mhz[members])
+            shown = [each for each in carriers if each.centre_mhz == view_mhz]
             features |= {
                 "axis_known": axis_known,
                 "quiet_over_db": _quiet_over_db(air, level, centre),
-                "below_carrier_db": _below_carrier_db(carriers, pulses.select(members)),
+                "below_carrier_db": below_strongest_db(shown, median(pulses.power_dbm[members])),
             }
             groups.append(FixedGroup(centre, members, features))
             free &= ~members
@@ -150,8 +152,15 @@ def _near_channels(frequency_mhz: "npt.NDArray[np.floating]") -> Bools:
 
 
 def _describe(
-    air: Air, views: list[_View], pulses: Pulses, members: Bools, free: Bools, centre: float
+    air: Air,
+    views: list[_View],
+    pulses: Pulses,
+    members: Bools,
+    free: Bools,
+    centre: float,
+    breadth: tuple[Bools, Bools],
 ) -> dict[str, float]:
+    """`breadth` tells which pulses are long enough to tell how broad they are, and which are broad."""
     mine = pulses.select(members)
     whole = mine.select(mine.whole) if mine.whole.any() else mine
     duration = whole.duration_s * 1e3
@@ -168,7 +177,7 @@ def _describe(
     half_mhz = air.dbm.shape[1] * air.spacing_mhz / 2
     other_mhz = stretched(centre, view, other_spacing(air.spacing_mhz) / air.spacing_mhz)
     shares = percentiles(duration, 10, 50, 90)
-    long_enough, broad = _broad(pulses)
+    long_enough, broad = breadth
     # What a hopper of this power would leave here, by what it has elsewhere.
     part = 2 * REACH_MHZ / _band_mhz(air, views)
     long_elsewhere = float((pulses.duration_s[alike] > LONG_S).sum()) * part
@@ -230,14 +239,6 @@ def _quiet_over_db(air: Air, level: dict[float, Levels], frequency_mhz: float) -
             quiet_dbm = level[centre].quiet_dbm
             over_db.append(float(quiet_dbm[near].max()) - median(quiet_dbm[beside]))
     return max(over_db)
-
-
-def _below_carrier_db(carriers: list[CarrierSeen], mine: Pulses) -> float:
-    """Returns by how much the strongest carrier on their channel is stronger than pulses: what is far below
-    it may be of its skirts."""
-    view_mhz = median(mine.centre_mhz)
-    strongest = max((each.power_dbm for each in carriers if each.centre_mhz == view_mhz), default=-np.inf)
-    return max(strongest - median(mine.power_dbm), 0.0)
 
 
 def nearest_channel_mhz(frequency_mhz: "npt.ArrayLike") -> Times:

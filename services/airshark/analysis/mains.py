@@ -3,7 +3,7 @@
 import numpy as np
 
 from services.airshark.analysis.air import Air, Bools, Ints, Times
-from services.airshark.analysis.carrier import CarrierSeen
+from services.airshark.analysis.carrier import CarrierSeen, below_strongest_db
 from services.airshark.analysis.carriers import Levels
 from services.airshark.analysis.peaks import Peaks, Picture
 from services.airshark.analysis.ranks import median, percentiles
@@ -85,9 +85,12 @@ def describe_mains(
     features["power_dbm"] = usual_dbm
     features |= _sweep(air, peaks, inside, long_on)
     features |= _beside_picture(carriers, features["middle_mhz"], features["power_dbm"])
-    shown = [each for each in carriers if abs(each.centre_mhz - features["middle_mhz"]) < VIEW_MHZ]
-    strongest_dbm = max((each.power_dbm for each in shown if not each.of_oven), default=-np.inf)
-    features["below_carrier_db"] = max(strongest_dbm - features["power_dbm"], 0.0)
+    shown = [
+        each
+        for each in carriers
+        if abs(each.centre_mhz - features["middle_mhz"]) < VIEW_MHZ and not each.of_oven
+    ]
+    features["below_carrier_db"] = below_strongest_db(shown, features["power_dbm"])
     return features, inside & long_on[peaks.row] if is_oven(features) else none
 
 

@@ -28,7 +28,7 @@ MAY_BE_SOUND_BELOW_DB, FOLLOWS = 8.0, 0.35
 FAR_BELOW_PICTURE_DB, WELL_OVER_CONTROL = 35.0, 3.0
 """What is so much weaker, and does not keep to the mains that well, the radio itself makes of a picture,
 anywhere in the band."""
-FOLDED_BELOW_DB, FOLDED_FROM_MHZ = 15.0, 5.0
+FOLDED_BELOW_DB, PICTURE_FOLDED_FROM_MHZ = 15.0, 5.0
 """How much weaker what is folded is, at least, and how far beyond a view it may be."""
 STAYS_MHZ, FRAME_ALIKE_DB = 1.6, 4.0
 """An oven sweeps further, and a frame is as strong as its network."""
@@ -113,7 +113,9 @@ def _is_folded(picture: CarrierSeen, scene: Scene) -> bool:
     shown = [each for each in air.channels if abs(each - middle_mhz) < transform_mhz(air) / 2]
     if not shown or picture.power_dbm < mains["power_dbm"] + FOLDED_BELOW_DB:
         return False
-    return all(folds(air, from_mhz, each, middle_mhz, OF_PICTURE_MHZ, FOLDED_FROM_MHZ) for each in shown)
+    return all(
+        folds(air, from_mhz, each, middle_mhz, OF_PICTURE_MHZ, PICTURE_FOLDED_FROM_MHZ) for each in shown
+    )
 
 
 def _passes_by(found: Found, oven: Found) -> bool:

@@ -56,6 +56,11 @@ class Peaks:
         return Peaks(*(getattr(self, each.name)[which] for each in fields(self)))
 
 
+def joined(parts: list[Peaks]) -> Peaks:
+    """Returns all peaks of some parts, one part after the other."""
+    return Peaks(*(np.concatenate([getattr(each, name.name) for each in parts]) for name in fields(Peaks)))
+
+
 @dataclass(frozen=True)
 class Picture:
     """What peak finding learns of each sample beside the peaks; all arrays are (n,)."""
@@ -78,23 +83,23 @@ def find_peaks(air: Air) -> tuple[Peaks, Picture]:
     return _search(air, linear, smooth_db, median), Picture(median, smooth_db)
 
 
-def find_peaks_over(air: Air, smooth_dbm: Floats, constant_dbm: Floats) -> Peaks:
+def find_peaks_over(air: Air, rows: Ints, smooth_dbm: Floats, constant_dbm: Floats) -> Peaks:
     """Returns the peaks over what is there all the time: bursts beside a strong carrier show in no other way.
 
-    All samples are of one channel; `smooth_dbm`, (n, bins), and what is there all the time, `constant_dbm`,
-    (bins,), are of three bins together.
+    `rows` are the samples of one channel; `smooth_dbm`, (rows, bins), and what is there all the time,
+    `constant_dbm`, (bins,), are of three bins together.
     """
     over_db = smooth_dbm - constant_dbm
     median = _median(over_db)
-    rows = np.flatnonzero(over_db.max(axis=1) > median + MIN_OVER_MEDIAN_DB)
-    if not len(rows):
+    shown = np.flatnonzero(over_db.max(axis=1) > median + MIN_OVER_MEDIAN_DB)
+    if not len(shown):
         return _none()
-    part = air.select(rows)
+    part = air.select(rows[shown])
     # What is there all the time is now weaker, now stronger as a whole.
-    constant = milliwatts(constant_dbm[None, :] + median[rows, None]) / 3
+    constant = milliwatts(constant_dbm[None, :] + median[shown, None]) / 3
     linear = np.maximum(milliwatts(part.dbm) - constant, 1e-30)
-    peaks = _search(part, linear, over_db[rows], median[rows])
-    return replace(peaks, row=rows[peaks.row])
+    peaks = _search(part, linear, over_db[shown], median[shown])
+    return replace(peaks, row=rows[shown][peaks.row])
 
 
 def milliwatts(dbm: Floats) -> Floats:
@@ -135,7 +140,7 @@ def _search(air: Air, linear: Floats, smooth_db: Floats, median: Floats) -> Peak
         left_db[inside | (np.abs(bins - top[:, None].astype(np.int16)) <= 2)] = -np.inf
     if not found:
         return _none()
-    peaks = Peaks(*(np.concatenate([getattr(each, name.name) for each in found]) for name in fields(Peaks)))
+    peaks = joined(found)
     peaks = peaks.select(np.argsort(peaks.row, kind="stable"))
     return peaks.select(~_images(air, peaks))
 

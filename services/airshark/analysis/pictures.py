@@ -26,7 +26,14 @@ def is_sideband(carrier: CarrierSeen, picture: CarrierSeen, carriers: list[Carri
     if picture.power_dbm < carrier.power_dbm + SOUND_BELOW_DB or not _in(off_mhz, OVERTONES_MHZ):
         return False
     with_lines = picture.may_be_picture and carrier.line_share > LEAST_LINES
-    return with_lines or (_in(off_mhz, SOUND_MHZ) and _mirrored(carrier, picture, carriers))
+    return with_lines or _is_sound(carrier, picture, carriers)
+
+
+def _is_sound(carrier: CarrierSeen, picture: CarrierSeen, carriers: list[CarrierSeen]) -> bool:
+    """Tells whether a carrier is on one side of a picture what another one, as strong, is on the other."""
+    off_mhz = abs(carrier.frequency_mhz - picture.frequency_mhz)
+    weaker = picture.power_dbm >= carrier.power_dbm + SOUND_BELOW_DB
+    return weaker and _in(off_mhz, SOUND_MHZ) and _mirrored(carrier, picture, carriers)
 
 
 def _mirrored(carrier: CarrierSeen, picture: CarrierSeen, carriers: list[CarrierSeen]) -> bool:
@@ -40,12 +47,7 @@ def _mirrored(carrier: CarrierSeen, picture: CarrierSeen, carriers: list[Carrier
 
 def has_sound(carrier: CarrierSeen, scene: Scene) -> bool:
     """Tells whether two other carriers are on both sides of one as only the sound of a picture is."""
-    return any(
-        _in(abs(each.frequency_mhz - carrier.frequency_mhz), SOUND_MHZ)
-        and carrier.power_dbm > each.power_dbm + SOUND_BELOW_DB
-        and _mirrored(each, carrier, scene.carriers)
-        for each in scene.carriers
-    )
+    return any(_is_sound(each, carrier, scene.carriers) for each in scene.carriers)
 
 
 def _in(value: float, bounds: tuple[float, float]) -> bool:

@@ -1,6 +1,6 @@
 """Everything that is measured in a stretch of air before anything is decided."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from services.airshark.analysis.clutter import without_clutter
 from services.airshark.analysis.fixed import FixedGroup, find_fixed, narrow_pulses
 from services.airshark.analysis.found import Found
 from services.airshark.analysis.mains import describe_mains
-from services.airshark.analysis.peaks import Peaks, Picture, find_peaks
+from services.airshark.analysis.peaks import Peaks, Picture, find_peaks, joined
 from services.airshark.analysis.pulses import Pulses, join_peaks
 from services.airshark.analysis.ranks import median
 from services.airshark.analysis.scans import find_in_scans
@@ -68,7 +68,7 @@ def together(parts: list[Observed]) -> Observed:
     ]
     return Observed(
         concatenate([part.air for part in parts]),
-        Peaks(*(np.concatenate([getattr(each, name.name) for each in peaks]) for name in fields(Peaks))),
+        joined(peaks),
         Picture(
             np.concatenate([part.picture.median_dbm for part in parts]),
             np.concatenate([part.picture.smooth_dbm for part in parts]),

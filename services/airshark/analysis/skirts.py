@@ -22,13 +22,21 @@ ALIKE_DB, MAX_PAUSES = 8.0, 0.12
 pauses, and is no carrier."""
 
 
+def tops(profile: Floats) -> Ints:
+    """Returns the bins of a spectrum that are no lower than those beside them."""
+    padded = np.pad(profile, TOP_BINS, constant_values=-np.inf)
+    beside = np.lib.stride_tricks.sliding_window_view(padded, 2 * TOP_BINS + 1)
+    found: Ints = np.flatnonzero(profile == beside.max(axis=1))
+    return found
+
+
 def humps(profile_dbm: Floats, spacing_mhz: float) -> dict[int, Hump]:
     """Returns the humps of a spectrum by the bin of their top."""
     last = len(profile_dbm) - 1
     reach = round(REACH_MHZ / spacing_mhz)
     found = {}
-    for top in range(INSIDE_BINS, last - INSIDE_BINS + 1):
-        if profile_dbm[top] < profile_dbm[max(top - TOP_BINS, 0) : top + TOP_BINS + 1].max():
+    for top in map(int, tops(profile_dbm)):
+        if not INSIDE_BINS <= top <= last - INSIDE_BINS:
             continue
         first = max(top - reach, 0)
         lower = first + int(profile_dbm[first : top + 1].argmin())
