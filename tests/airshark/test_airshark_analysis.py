@@ -18,7 +18,7 @@ from services.airshark.analysis.mains import NAMES as MAINS
 from services.airshark.analysis.mains import is_oven
 from services.airshark.analysis.model import load_model
 from services.airshark.analysis.pulses import Pulses
-from services.airshark.analysis.rhythm import grid_strength
+from services.airshark.analysis.rhythm import grid_strength, stretches
 from services.airshark.analysis.scene import observe
 from services.airshark.domain.decoder import Decoder
 from services.airshark.simulator.devices import MAKERS
@@ -252,6 +252,14 @@ def test_times_on_a_grid_have_the_strength_1_and_any_times_at_most_that(
     assert amount[0] == pytest.approx(len(times), rel=1e-6)
     loose, _ = grid_strength(np.array(times), stretch, np.array([period]))
     assert 0 <= loose[0] <= 1 + 1e-9
+
+
+def test_phases_are_compared_within_a_visit_wherever_on_the_clock_it_lies() -> None:
+    # Two visits that the clock's quarters of a second would cut, and one as long as two of them.
+    times_s = np.concatenate([np.arange(*each) for each in ((200, 300), (700, 800), (1100, 1550))]) / 1e3
+    visit = np.repeat([4, 7, 9], [100, 100, 450])
+    assert np.bincount(stretches(times_s, visit)).tolist() == [100, 100, 250, 200]
+    assert stretches(times_s[:0], visit[:0]).tolist() == []
 
 
 @settings(deadline=None)

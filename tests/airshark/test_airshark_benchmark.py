@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.airshark import evaluate, report
+from benchmarks.airshark import evaluate, report, visible
 from benchmarks.airshark.generators import GENERATORS
 from benchmarks.airshark.judging import CLASSES, Cell, Cost, window
 from benchmarks.airshark.other.receiver import render
@@ -56,6 +56,21 @@ def test_the_other_generators_write_what_a_driver_writes(generator: str) -> None
     assert 0.8 < len(block) * scenario.plan.interval_s / scenario.seconds < 0.95
     assert 114 <= np.median(np.diff(block.tsf_us.astype(np.int64))) <= 115
     assert truth.duty_cycle == 1.0
+
+
+def test_what_could_be_seen_of_a_missed_device_is_what_its_window_lacks_without_it() -> None:
+    levels = {"zigbee": -50.0, "analog_phone": -200.0, "xbox": -60.0}
+    scenario = Scenario(0.5, 503, tuple(DeviceSpec(*each) for each in levels.items()))
+    cell = Cell()
+    cell.on.update(levels.keys())
+    cell.hits["xbox"] += 1
+    seen, covered = visible.missed((scenario, cell), "first")
+    assert (seen.device, covered.device) == ("zigbee", "analog_phone")
+    assert seen.could_be_seen
+    assert covered.samples == 0
+    *each, total = visible.lines([seen, covered])
+    assert each[0] == "503 analog_phone -200 dBm, clearly seen in 0 samples"
+    assert total == "2 missed, 1 of them clearly seen in 100 samples and more"
 
 
 @pytest.mark.thorough

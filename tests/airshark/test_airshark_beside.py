@@ -9,8 +9,9 @@ from services.airshark.analysis.background import beside_carriers
 from services.airshark.analysis.carrier import CarrierSeen
 from services.airshark.analysis.carrier_kinds import believed, kind_features
 from services.airshark.analysis.carriers import find_carriers, levels
+from services.airshark.analysis.faint import find_faint
 from services.airshark.analysis.found import Device, Found
-from services.airshark.analysis.peaks import Peaks
+from services.airshark.analysis.peaks import MIN_OVER_MEDIAN_DB, Peaks, none
 from services.airshark.analysis.pictures import has_sound, without_parts
 from services.airshark.analysis.scene import Observed, Scene, describe, observe
 from services.airshark.analysis.skirts import humps, prominence
@@ -66,6 +67,25 @@ def test_a_hump_rises_above_both_of_its_valleys() -> None:
     assert not humps(profile - 0.7 * (profile + 90), SPACING_MHZ)
 
 
+def test_a_hump_ends_where_a_higher_one_begins() -> None:
+    profile = np.full(56, -90.0, np.float32)
+    profile[19:24] = [-80, -68, -66, -68, -75]
+    profile[24:29] = [-79, -64, -60, -64, -80]
+    assert humps(profile, SPACING_MHZ) == {21: (14, 24), 26: (19, 29)}
+
+
+def test_two_carriers_little_apart_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    front, places_mhz = FrontEnd(spacing_mhz=20 / 64), (2437.7, 2439.1)
+    weaker, stronger = (
+        Carrier(mhz, Modulation.TONE, gain_db=gain_db)
+        for mhz, gain_db in zip(places_mhz, (-3.0, 0.0), strict=True)
+    )
+    seen = _carriers(_on_air(monkeypatch, stronger, weaker, front=front))
+    # As far from the middle of the view as bins seem to be that lie 1.1 times as far apart.
+    apparent_mhz = [CENTRE_MHZ + (mhz - CENTRE_MHZ) * 1.1 for mhz in places_mhz]
+    assert sorted(each.frequency_mhz for each in seen) == pytest.approx(apparent_mhz, abs=0.1)
+
+
 def test_a_lively_picture_in_the_skirt_of_a_carrier_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     strong = Carrier(2446.6, Modulation.TONE)
     picture = Carrier(2440.2, Modulation.VIDEO, 0.8, gain_db=-13.0)
@@ -108,6 +128,50 @@ def test_bursts_beside_a_strong_carrier_stand_out_of_what_is_always_there(
     assert (np.abs(beside.frequency_mhz - 2446.6) < 0.5).sum() < 0.02 * len(observed.air)
     mine = beside.power_dbm[np.abs(beside.frequency_mhz - 2444.4) < 0.8]
     assert np.median(mine) == pytest.approx(STRONG_DBM - 4.0, abs=4.0)
+
+
+def test_faint_bursts_on_a_channel_of_zigbee_are_known_by_all_its_bins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    strong = Carrier(2446.6, Modulation.TONE)
+
+    def found(mhz: float, gain_db: float) -> tuple[Observed, Peaks, set[int]]:
+        observed = _on_air(monkeypatch, strong, _bursts(mhz, gain_db, 2e-3, 10e-3))
+        beside = _beside(observed)
+        near = beside.select(np.abs(beside.frequency_mhz - mhz) < 0.8)
+        return observed, near, set(near.row[near.over_db < MIN_OVER_MEDIAN_DB].tolist())
+
+    observed, near, faint = found(2440.0, -13.0)
+    time_s = observed.air.time_s % 10e-3
+    sends = set(np.flatnonzero((time_s > 2e-4) & (time_s < 1.8e-3)).tolist())
+    silent = set(np.flatnonzero(time_s > 2.5e-3).tolist())
+    assert len(faint & sends) > 0.7 * len(sends)
+    assert len(faint & silent) < 0.05 * len(silent)
+    assert np.median(near.frequency_mhz) == pytest.approx(2440.0, abs=0.3)
+    assert np.median(near.spread_mhz) > 0.6
+    # Between channels nothing of the kind is looked for, and what shows by itself is not faint.
+    assert not found(2437.4, -13.0)[2]
+    _, near, faint = found(2440.0, 0.0)
+    assert len(near) > 200
+    assert len(faint) < 0.05 * len(near)
+
+
+def test_faint_bursts_are_looked_for_where_they_could_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    air = _on_air(monkeypatch, Carrier(2446.6, Modulation.TONE)).air
+    rows, flat, over_db = (
+        np.arange(len(air)),
+        np.full(56, -80.0, np.float32),
+        np.zeros((len(air), 56), np.float32),
+    )
+    inside = np.abs(air.first_bin_mhz[0] + np.arange(56) * air.spacing_mhz - 2440.0) < 1.0
+    over_db[100:120, inside] = 4.0
+    assert find_faint(air, rows, over_db, flat, none()).row.tolist() == list(range(100, 120))
+    # Not in fewer samples than a burst has, not with bins as broad as a channel, nor outside the band.
+    assert not len(find_faint(air, rows[:3], over_db[100:103], flat, none()))
+    assert not len(find_faint(replace(air, spacing_mhz=1.0), rows, over_db, flat, none()))
+    assert not len(
+        find_faint(replace(air, first_bin_mhz=air.first_bin_mhz + 2800), rows, over_db, flat, none())
+    )
 
 
 def test_a_network_on_top_of_a_carrier_stays_one_peak(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from services.airshark.analysis.carrier import keeps_peaks
 from services.airshark.analysis.carrier_kinds import believed
 from services.airshark.analysis.carriers import find_carriers, levels
 from services.airshark.analysis.fixed import MAX_GROUPS, MAX_OF_CHANNELS, find_fixed
@@ -84,3 +85,9 @@ def test_a_picture_that_leaves_the_view_now_and_then_is_one_and_a_network_is_non
     ):
         assert network.pauses
         assert not network.is_picture
+    # It keeps its peaks only where it may be the skirt of a picture: far weaker, or on its place.
+    network = replace(lively, silence=0.5, frequency_mhz=picture.frequency_mhz + 8.0)
+    assert not keeps_peaks(network, [picture])
+    assert keeps_peaks(replace(network, power_dbm=picture.power_dbm - 15.0), [picture])
+    assert keeps_peaks(replace(network, frequency_mhz=picture.frequency_mhz + 1.0), [picture])
+    assert not keeps_peaks(replace(network, frequency_mhz=picture.frequency_mhz + 20.0), [picture])

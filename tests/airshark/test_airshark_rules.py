@@ -91,7 +91,7 @@ def test_where_an_oven_passes_the_border_of_a_view_is_no_network() -> None:
     sure = _sure_of({"zigbee": 0.8, "microwave": 0.95})
 
     def kinds(power_dbm: float = -45.0, **changed: float) -> set[Device]:
-        passing = {"grid_mains": 0.7, "edge_mhz": 1.0, "count": 30.0}
+        passing = {"grid_mains": 0.7, "edge_mhz": 1.0, "count": 30.0, "axis_known": 0.0}
         fixed = [replace(group, features=group.features | passing | changed)]
         mains = OVEN | {"middle_mhz": group.frequency_mhz + 25, "power_dbm": power_dbm}
         return {each.device for each in find_pulsed_devices(replace(scene, fixed=fixed, mains=mains), sure)}
@@ -131,6 +131,9 @@ def test_a_carrier_that_shows_at_times_is_no_network() -> None:
     # Near the noise, and stronger than what is beside it all the time.
     assert kinds(over_db=12.0, quiet_over_db=8.0) == []
     assert kinds(over_db=12.0) == kinds(over_db=25.0, quiet_over_db=8.0) == [Device.ZIGBEE]
+    # One that is beyond doubt may be beside a stronger carrier, whose skirt ends there.
+    likely = {"zigbee": 0.97}
+    assert kinds(over_db=12.0, quiet_over_db=8.0) == [Device.ZIGBEE]
 
 
 def test_what_shows_only_as_the_radio_comes_to_a_channel_is_nothing() -> None:
@@ -404,6 +407,15 @@ def test_long_bursts_with_both_halves_of_each_cycle_are_an_oven() -> None:
     ripple = {"long_100_hz": 0.1, "field_100_hz": 0.65, "field_control": 0.15, "burst_ms": 8.0}
     assert kinds(**ripple) == [Device.MICROWAVE]
     assert kinds(**ripple | {"burst_ms": 4.0}) == kinds(**ripple | {"field_control": 0.3}) == []
+    # At the border of the next view they are short, but a carrier beside has the same ripple.
+    (carrier, *_) = scene_of(Scenario(0.5, 5, (DeviceSpec("cw", -45.0),))).carriers
+    near, far = (
+        replace(carrier, ripple=0.1, frequency_mhz=halves["middle_mhz"] - off_mhz) for off_mhz in (3.0, 9.0)
+    )
+    for carriers, named in (([near], [Device.MICROWAVE]), ([far], []), ([replace(near, ripple=0.0)], [])):
+        scene = replace(scene, carriers=carriers)
+        assert kinds(**ripple | {"burst_ms": 4.0}) == named
+        assert kinds(**ripple | {"burst_ms": 4.0, "field_control": 0.3}) == []
 
 
 def test_a_picture_that_begins_anew_with_the_mains_is_no_oven() -> None:
@@ -416,9 +428,10 @@ def test_a_picture_that_begins_anew_with_the_mains_is_no_oven() -> None:
 
     oven = [Device.MICROWAVE]
     assert kinds(0.95) == oven
-    # As strong as the picture, on its place: its own parts.
+    # As strong as the picture, on its place: its own parts, unless it is an oven beyond doubt.
     assert kinds(0.95, picture_off_mhz=1.5, picture_over_db=-1.0) == []
     assert kinds(0.95, picture_off_mhz=1.5, picture_over_db=15.0) == []
+    assert kinds(0.99, picture_off_mhz=1.5, picture_over_db=-1.0) == oven
     # Far stronger, or elsewhere, it is something else.
     assert kinds(0.95, picture_off_mhz=1.5, picture_over_db=-12.0) == oven
     assert kinds(0.8, picture_off_mhz=1.5, picture_over_db=-12.0) == []
@@ -576,6 +589,10 @@ def test_beside_a_phone_with_both_its_carriers_a_third_is_none(monkeypatch: pyte
     assert [each.device for each in find_carrier_devices(two, sure)] == [Device.ANALOG_PHONE]
 
 
+def _hum(moves_mhz: float) -> Program:
+    return Program(np.array([400.0]), np.array([moves_mhz]), np.zeros(1))
+
+
 @pytest.mark.parametrize(
     ("phone", "weaker_db", "named"),
     [
@@ -588,10 +605,9 @@ def test_beside_a_phone_with_both_its_carriers_a_third_is_none(monkeypatch: pyte
 def test_a_phone_with_one_carrier_has_what_may_be_its_other_one(
     phone: float, weaker_db: float, named: list[Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    speech = [Program(np.array([400.0]), np.array([mhz]), np.zeros(1)) for mhz in (0.004, 0.04)]
     pair = [
-        Carrier(mhz, Modulation.TONE, program=on, gain_db=gain_db)
-        for mhz, on, gain_db in zip((2408.3, 2429.7), speech, (0.0, -weaker_db), strict=True)
+        Carrier(mhz, Modulation.TONE, program=_hum(moves_mhz), gain_db=gain_db)
+        for mhz, moves_mhz, gain_db in ((2408.3, 0.004, 0.0), (2429.7, 0.04, -weaker_db))
     ]
     monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: pair)
     scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -50.0),)))
@@ -601,6 +617,47 @@ def test_a_phone_with_one_carrier_has_what_may_be_its_other_one(
     }
     model = Model("test", _sure_of({}).decisions | forests)
     assert sorted(each.device for each in find_carrier_devices(scene, model)) == named
+
+
+@pytest.mark.parametrize(
+    ("phone", "weaker_db", "named"),
+    [
+        (0.7, 24.0, [Device.ANALOG_AUDIO, Device.ANALOG_PHONE]),
+        (0.95, 24.0, [Device.ANALOG_PHONE, Device.ANALOG_PHONE]),
+        (0.7, 0.0, [Device.ANALOG_PHONE]),
+    ],
+    ids=["unlike", "unlike but sure", "alike"],
+)
+def test_the_less_likely_one_of_two_carriers_too_unlike_for_one_phone_is_something_else(
+    phone: float, weaker_db: float, named: list[Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = [
+        Carrier(mhz, Modulation.TONE, program=_hum(moves_mhz), gain_db=gain_db)
+        for mhz, moves_mhz, gain_db in ((2408.3, 0.004, 0.0), (2429.7, 0.04, -weaker_db))
+    ]
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: pair)
+    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -50.0),)))
+    forests = {
+        "carrier_analog_phone": _by_movement(0.97, phone),
+        "carrier_analog_audio": _by_movement(0.01, 0.6),
+    }
+    model = Model("test", _sure_of({}).decisions | forests)
+    assert sorted(each.device for each in find_carrier_devices(scene, model)) == named
+
+
+def test_of_two_views_of_a_carrier_the_one_where_it_stands_out_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: [Carrier(2449.4, Modulation.TONE)])
+    plan = Plan((2442, 2457), 0.1)
+    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -45.0),), plan=plan))
+    lower, upper = sorted(scene.carriers, key=lambda each: each.centre_mhz)
+    # The skirt of something else makes it stronger.
+    hidden = replace(lower, in_skirt=True, power_dbm=lower.power_dbm + 1.0)
+    (kept,) = believed(replace(scene, carriers=[hidden, upper]))
+    assert kept is upper
+    (kept,) = believed(replace(scene, carriers=[replace(hidden, in_skirt=False), upper]))
+    assert kept.centre_mhz == lower.centre_mhz
 
 
 def test_what_clearly_moves_is_no_bare_carrier(monkeypatch: pytest.MonkeyPatch) -> None:

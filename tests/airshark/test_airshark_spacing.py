@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.airshark.generators import air_of
+from services.airshark.analysis.air import Air
 from services.airshark.analysis.analyzer import Analyzer
 from services.airshark.analysis.found import Device
 from services.airshark.analysis.lifecycle import Track
@@ -33,15 +34,81 @@ def _on(grid_mhz: float, first_mhz: float, stretched: float = 1.0, count: int = 
     return pulses_at(2432 + (frequency_mhz - 2432) * stretched, np.full(count, -60.0), 4)
 
 
+def _measured(
+    pulses: Pulses,
+    said_mhz: float = USUAL_MHZ,
+    bins: int = 56,
+    usual_dbm: dict[float, np.ndarray[tuple[int], np.dtype[np.float32]]] | None = None,
+) -> tuple[float, float]:
+    """Returns what is measured on two channels 15 MHz apart."""
+    centre_mhz = np.array([2432.0, 2447.0])
+    first_mhz = (centre_mhz - (bins - 1) / 2 * said_mhz).astype(np.float32)
+    none = np.zeros(2, np.float32)
+    air = Air(
+        np.arange(2.0), np.arange(2), centre_mhz.astype(np.float32), first_mhz, said_mhz,
+        np.zeros((2, bins), np.float32), none, none, 115e-6,
+    )  # fmt: skip
+    return measured_spacing(air, pulses, [], usual_dbm or {})
+
+
+NONE = _on(1.0, 2402.0).select(np.zeros(200, bool))
+
+
 def test_bursts_on_whole_mhz_tell_the_spacing() -> None:
     right = _on(1.0, 2402.0)
-    spacing_mhz, known = measured_spacing(right, [], 56, USUAL_MHZ)
+    spacing_mhz, known = _measured(right)
     assert (spacing_mhz, known > 0.8) == (USUAL_MHZ, True)
     stretched = _on(1.0, 2402.0, USUAL_MHZ / NARROW_MHZ)
-    spacing_mhz, known = measured_spacing(stretched, [], 56, USUAL_MHZ)
+    spacing_mhz, known = _measured(stretched)
     assert (spacing_mhz, known > 0.8) == (NARROW_MHZ, True)
-    assert measured_spacing(right, [], 56, NARROW_MHZ)[0] == NARROW_MHZ
-    assert measured_spacing(_on(1.0, 2402.0, NARROW_MHZ / USUAL_MHZ), [], 56, NARROW_MHZ)[0] == USUAL_MHZ
+    assert _measured(right, NARROW_MHZ)[0] == NARROW_MHZ
+    assert _measured(_on(1.0, 2402.0, NARROW_MHZ / USUAL_MHZ), NARROW_MHZ)[0] == USUAL_MHZ
+
+
+def _network(mhz: float, spread_mhz: float = 0.8, count: int = 30) -> Pulses:
+    """Bursts of a network, seen on an axis as much too wide as the usual one may be."""
+    seen_mhz = 2432 + (mhz - 2432) * USUAL_MHZ / NARROW_MHZ
+    frequency_mhz = seen_mhz + np.random.default_rng(7).normal(0, 0.06, count)
+    return pulses_at(frequency_mhz, np.full(count, -60.0), 8, spread_mhz)
+
+
+def test_a_network_that_stays_is_in_the_middle_of_a_channel_of_zigbee() -> None:
+    assert _measured(_network(2435.0)) == (NARROW_MHZ, pytest.approx(1.5))
+    assert _measured(_network(2425.0))[0] == NARROW_MHZ
+    # Elsewhere it is no ZigBee, what hops is narrower, and few bursts may be there by chance.
+    for other in (_network(2436.3), _network(2435.0, 0.4), _network(2435.0, count=5)):
+        assert _measured(other) == (USUAL_MHZ, 0.0)
+    # At the border of a view, where all that is beyond it seems to be, it says nothing.
+    at_border = _network(2440.0)
+    assert at_border.frequency_mhz.mean() == pytest.approx(2440.8, abs=0.1)
+    assert _measured(at_border) == (USUAL_MHZ, 0.0)
+    # Nor does one of many places where something came by.
+    anywhere = pulses_at(np.random.default_rng(7).uniform(2424, 2440, 300), np.full(300, -60.0), 8, 0.8)
+    assert _measured(anywhere) == (USUAL_MHZ, 0.0)
+
+
+@pytest.mark.parametrize("spacing_mhz", [USUAL_MHZ, NARROW_MHZ])
+def test_two_channels_show_the_same_where_their_views_overlap(spacing_mhz: float) -> None:
+    places = (np.arange(56) - 27.5) * spacing_mhz
+    rng = np.random.default_rng(7)
+
+    def usual_dbm(
+        top_mhz: float, rises_db: float
+    ) -> dict[float, np.ndarray[tuple[int], np.dtype[np.float32]]]:
+        return {
+            centre: (
+                -90 + rises_db * np.exp(-(((centre + places - top_mhz) / 1.5) ** 2)) + rng.normal(0, 0.3, 56)
+            ).astype(np.float32)
+            for centre in (2432.0, 2447.0)
+        }
+
+    for said_mhz in (USUAL_MHZ, NARROW_MHZ):
+        measured_mhz, known = _measured(NONE, said_mhz, usual_dbm=usual_dbm(2438.5, 30.0))
+        assert measured_mhz == spacing_mhz
+        assert known > 0.8
+        # Where nothing is, nothing tells.
+        assert _measured(NONE, said_mhz, usual_dbm=usual_dbm(2438.5, 0.0)) == (said_mhz, 0.0)
+        assert _measured(NONE, said_mhz, usual_dbm=usual_dbm(2425.0, 30.0)) == (said_mhz, 0.0)
 
 
 def test_what_says_nothing_of_the_spacing_changes_nothing() -> None:
@@ -55,12 +122,12 @@ def test_what_says_nothing_of_the_spacing_changes_nothing() -> None:
         _on(100.0, 2430.0),
         _on(1.0, 2402.0, stretched).select(np.zeros(200, bool)),
     ):
-        spacing_mhz, known = measured_spacing(pulses, [], 56, USUAL_MHZ)
+        spacing_mhz, known = _measured(pulses)
         assert spacing_mhz == USUAL_MHZ
         assert known < 0.5
     # Drivers of other cards say what width their bins span.
-    assert measured_spacing(_on(1.0, 2402.0, stretched), [], 64, USUAL_MHZ) == (USUAL_MHZ, 0.0)
-    assert measured_spacing(_on(1.0, 2402.0, stretched), [], 56, 0.5) == (0.5, 0.0)
+    assert _measured(_on(1.0, 2402.0, stretched), bins=64) == (USUAL_MHZ, 0.0)
+    assert _measured(_on(1.0, 2402.0, stretched), 0.5) == (0.5, 0.0)
     assert [other_spacing(each) for each in (USUAL_MHZ, NARROW_MHZ, 0.5)] == [NARROW_MHZ, USUAL_MHZ, 0.5]
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from services.airshark.analysis.air import Air, Bools, Floats
 from services.airshark.analysis.carrier import CarrierSeen, is_own, keeps_peaks
 from services.airshark.analysis.carriers import Levels
+from services.airshark.analysis.faint import find_faint
 from services.airshark.analysis.peaks import PEAKS_PER_SAMPLE, Peaks, Picture, find_peaks_over, joined
 from services.airshark.analysis.ranks import median
 
@@ -29,13 +30,23 @@ def beside_carriers(
     for centre, rows in air.channels.items():
         here = [each for each in carriers if each.centre_mhz == centre and keeps_peaks(each, carriers)]
         if here:
-            found = find_peaks_over(air, rows, picture.smooth_dbm[rows], _constant(level[centre]))
-            explained = np.any([is_own(each, found, MOVES_DB) for each in here], axis=0)
-            more.append(found.select(~explained & ~_known(found, left)))
+            constant_dbm = _constant(level[centre])
+            over_db = picture.smooth_dbm[rows] - constant_dbm
+            over = find_peaks_over(air, rows, over_db, constant_dbm)
+            over = over.select(~_explained(over, here) & ~_known(over, left))
+            shown = joined([left.select(air.centre_mhz[left.row] == centre), over])
+            faint = find_faint(air, rows, over_db, constant_dbm, shown)
+            more += [over, faint.select(~_explained(faint, here))]
     if not more:
         return left
     every = joined([left, *more])
     return every.select(np.argsort(every.row, kind="stable"))
+
+
+def _explained(found: Peaks, carriers: list[CarrierSeen]) -> Bools:
+    """Tells which of the peaks of a channel are of one of its carriers."""
+    explained: Bools = np.any([is_own(each, found, MOVES_DB) for each in carriers], axis=0)
+    return explained
 
 
 def _known(peaks: Peaks, others: Peaks) -> Bools:

@@ -13,8 +13,8 @@ PICTURE_MHZ = 0.17
 """A carrier that moves by more carries a picture."""
 WIDE_MHZ = 1.3
 PICTURE_REACH_MHZ, PICTURE_BELOW_DB, PICTURE_PRESENCE = 5.0, 5.0, 0.85
-SKIRT_REACH_MHZ = 15.0
-"""So far from a picture its skirts look like carriers."""
+SKIRT_REACH_MHZ, SKIRT_FROM_MHZ, SKIRT_BELOW_DB = 15.0, 3.0, 10.0
+"""So far from a picture its skirts look like carriers, and so much weaker they are off its place."""
 LEAST_LINES = 0.25
 """How much of a carrier's movement comes again with each line, of a picture that hardly moves it."""
 MAX_SWING_DB = 7.5
@@ -160,12 +160,13 @@ def of_picture(carrier: CarrierSeen, peaks: Peaks) -> Bools:
 def _may_be_skirt(carrier: CarrierSeen, others: list[CarrierSeen]) -> bool:
     """Tells whether a carrier may be the skirt of a picture, which comes and goes with its detail, or that
     picture in another view."""
-    return any(
-        each.is_picture
-        and each.power_dbm > carrier.power_dbm - PICTURE_BELOW_DB
-        and abs(each.frequency_mhz - carrier.frequency_mhz) < SKIRT_REACH_MHZ
-        for each in others
-    )
+
+    def is_of(picture: CarrierSeen) -> bool:
+        off_mhz = abs(picture.frequency_mhz - carrier.frequency_mhz)
+        least_db = -PICTURE_BELOW_DB if off_mhz < SKIRT_FROM_MHZ else SKIRT_BELOW_DB
+        return off_mhz < SKIRT_REACH_MHZ and picture.power_dbm > carrier.power_dbm + least_db
+
+    return any(each.is_picture and is_of(each) for each in others)
 
 
 def below_strongest_db(carriers: list[CarrierSeen], power_dbm: float) -> float:

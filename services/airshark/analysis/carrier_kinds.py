@@ -25,7 +25,7 @@ ALIKE_DB, MAY_DIFFER_DB = 13.0, 21.0
 """Base and handset differ by less than the first of these, mostly, and by less than the second at most."""
 PHONES_MHZ, PHONE_STEP_MHZ, VIEW_BORDER_MHZ = (2402.0, 2480.0), 0.5, 0.5
 """Where base and handset may be."""
-MAY_BE_PARTNER = 0.3
+MAY_BE_PARTNER = 0.45
 """What is so likely its other carrier, as a share of how likely it is something else, completes a phone."""
 WEAKER_BY_DB, BESIDE_DB, BESIDE_MHZ = 32.0, 26.0, 4.0
 FAR_BELOW_DB = 45.0
@@ -48,6 +48,8 @@ STRONG_DB, STRONG_PRESENCE, STRONG_SAMPLES = 18.0, 0.9, 200
 LEAST_OF_ALL, LEAST_SHARE = 0.3, 0.45
 """A strong carrier is of some kind: if all together are likely enough, the likeliest by far is taken."""
 LEAST_MUSIC_MHZ, MUSIC_MHZ = 0.015, 0.3
+ANOTHER_PHONE = 0.9
+"""How sure a single carrier is of a phone if there is another one of a phone."""
 BARE_MHZ, MOST_BARE_MHZ = 0.004, 0.0075
 """A bare carrier moves no further; beside a phone, of which it may seem a third one, it must stand still."""
 WITH_SOUND = 0.9
@@ -109,14 +111,18 @@ def _phones_and_others(
         # What is left is judged anew: the carriers of a phone are no partners of any other.
         phones.append(pair)
         left = [each for each in left if all(each is not one.carrier for one in pair)]
-    if phones:
-        # Whose base and handset are both there has no third carrier: what looks like one is something else.
-        judged = [
-            _judge(each.carrier, left, scene, model, False, NO_PHONE)
-            if each.kind is Device.ANALOG_PHONE
-            else each
-            for each in judged
-        ]
+    # Whose base and handset are both there has no third carrier: what looks like one is something else. So is
+    # one of two that differ too much to be of one phone, mostly.
+    singles = [each for each in judged if each.kind is Device.ANALOG_PHONE]
+    surest = None if phones else max(singles, key=lambda each: each.confidence, default=None)
+    judged = [
+        _judge(each.carrier, left, scene, model, False, NO_PHONE)
+        if each.kind is Device.ANALOG_PHONE
+        and each is not surest
+        and (phones or each.confidence < ANOTHER_PHONE)
+        else each
+        for each in judged
+    ]
     bare_mhz = BARE_MHZ if phones else MOST_BARE_MHZ
     return phones, [_not_bare(each, bare_mhz) for each in judged]
 
@@ -364,7 +370,9 @@ def _merged(carriers: list[CarrierSeen], ratio: float) -> Iterator[CarrierSeen]:
     With bins so many times as far apart as they seem to be, two carriers may be one.
     """
     left = sorted(
-        carriers, key=lambda each: (each.edge_mhz > 1.5, not each.near_dc, each.power_dbm), reverse=True
+        carriers,
+        key=lambda each: (each.edge_mhz > 1.5, not each.near_dc, not each.in_skirt, each.power_dbm),
+        reverse=True,
     )
     kept: list[CarrierSeen] = []
     for each in left:

@@ -42,7 +42,7 @@ MIN_PRESENCE = 0.6
 STEADY_SHARE = 0.6
 BORDER_MHZ = 0.5
 OUTERMOST_BINS = 0.4
-ON_TOP_MHZ, ON_TOP_DB = 0.7, 1.0
+ON_TOP_MHZ, ON_TOP_DB = 0.45, 0.7
 IMAGE_DB = 25.0
 """How much weaker an image is at least."""
 SOUND_AT_MHZ, SOUND_WEAKER_DB, MOST_SOUND_DB = (5.7, 7.3), (8.0, 40.0), 15.0
@@ -75,10 +75,18 @@ def levels(air: Air, picture: Picture) -> dict[float, Levels]:
     for centre, rows in air.channels.items():
         # Bin after bin in memory: what is sorted lies side by side.
         by_bin = np.ascontiguousarray(picture.smooth_dbm[rows[:: len(rows) // ENOUGH_SAMPLES + 1]].T)
-        found[centre] = Levels(
-            *np.percentile(by_bin, (QUIET_PERCENT, 50), axis=1, overwrite_input=True).astype(np.float32)
-        )
+        by_bin.sort(axis=1)
+        found[centre] = Levels(*(_between(by_bin, percent) for percent in (QUIET_PERCENT, 50)))
     return found
+
+
+def _between(order_dbm: Floats, percent: float) -> Floats:
+    """Returns what so many percent of each row, in order, are below; numpy's own takes four times as long."""
+    place = percent / 100 * (order_dbm.shape[1] - 1)
+    below = int(place)
+    low_dbm, high_dbm = order_dbm[:, below], order_dbm[:, min(below + 1, order_dbm.shape[1] - 1)]
+    result: Floats = low_dbm + (high_dbm - low_dbm) * np.float32(place - below)
+    return result
 
 
 @dataclass(frozen=True)

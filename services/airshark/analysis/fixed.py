@@ -12,12 +12,12 @@ from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.ranks import median, percentiles
 from services.airshark.analysis.rhythm import LINES_HZ, grid_strength, stretches
 from services.airshark.analysis.spacing import other_spacing, stretched
+from services.airshark.analysis.zigbee import nearest_channel_mhz
 
 CELL_MHZ = 0.25
 REACH_MHZ = 0.75
 NEIGHBOURS_MHZ = (1.5, 5.0)
 MIN_PULSES = 3
-ZIGBEE_FIRST_MHZ, ZIGBEE_STEP_MHZ, ZIGBEE_CHANNELS = 2405.0, 5.0, 16
 BLE_ADVERTISING_MHZ = (2402.0, 2426.0, 2480.0)
 GAP_S = 192e-6
 ALIKE_DB = 3.0
@@ -239,13 +239,6 @@ def _quiet_over_db(air: Air, level: dict[float, Levels], frequency_mhz: float) -
             quiet_dbm = level[centre].quiet_dbm
             over_db.append(float(quiet_dbm[near].max()) - median(quiet_dbm[beside]))
     return max(over_db)
-
-
-def nearest_channel_mhz(frequency_mhz: "npt.ArrayLike") -> Times:
-    """Returns the middle of the nearest channel of ZigBee, for one or many frequencies."""
-    step = np.rint((np.asarray(frequency_mhz) - ZIGBEE_FIRST_MHZ) / ZIGBEE_STEP_MHZ)
-    middle: Times = ZIGBEE_FIRST_MHZ + ZIGBEE_STEP_MHZ * np.clip(step, 0, ZIGBEE_CHANNELS - 1)
-    return middle
 
 
 def _views(air: Air) -> list[_View]:

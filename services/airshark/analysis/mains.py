@@ -183,8 +183,12 @@ def keeps_to_both_halves(mains: dict[str, float]) -> bool:
     """Tells whether long bursts come twice with each cycle of the mains, or are strongest so often: an oven
     with an inverter, which need not sweep at the border of a view."""
     bursts = _is_clear(mains, "long", CLEAR_ON, (100, 120))
-    ripple = _is_clear(mains, "field", CLEAR_RIPPLE, (100, 120)) and mains["burst_ms"] > CLEAR_BURST_MS
-    return bursts or ripple
+    return bursts or (ripples(mains) and mains["burst_ms"] > CLEAR_BURST_MS)
+
+
+def ripples(mains: dict[str, float]) -> bool:
+    """Tells whether what is there is strongest twice with each cycle of the mains."""
+    return _is_clear(mains, "field", CLEAR_RIPPLE, (100, 120))
 
 
 def keeps_closer_than_picture(mains: dict[str, float]) -> bool:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from services.airshark.analysis.carrier import CarrierSeen
+from services.airshark.analysis.carrier import LEAST_RIPPLE, CarrierSeen
 from services.airshark.analysis.carriers import folds, transform_mhz
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.mains import (
@@ -13,6 +13,7 @@ from services.airshark.analysis.mains import (
     keeps_to_both_halves,
     keeps_to_mains,
     lights_up,
+    ripples,
 )
 from services.airshark.analysis.model import Model
 from services.airshark.analysis.scene import Scene
@@ -20,8 +21,8 @@ from services.airshark.analysis.scene import Scene
 CLEAR_OVEN, LIT_OVEN = 0.92, 0.75
 REACH_MHZ = 2.0
 LEAST_SWEEP_MHZ, LEAST_OVER_CONTROL = 1.0, 1.6
-OF_PICTURE_MHZ, BELOW_OVEN_DB, BESIDE_PICTURE = 5.0, -6.0, 0.9
-"""So near, an oven is stronger than a picture, and more than likely, or hidden."""
+OF_PICTURE_MHZ, BELOW_OVEN_DB, BESIDE_PICTURE, BEYOND_DOUBT = 5.0, -6.0, 0.9, 0.985
+"""So near, an oven is stronger than a picture, and more than likely, or beyond doubt, or hidden."""
 OF_SOUND_MHZ, SOUND_BELOW_DB = 9.0, 15.0
 MAY_BE_SOUND_BELOW_DB, FOLLOWS = 8.0, 0.35
 """What follows the mains no better than this may be sound if it is so much weaker."""
@@ -46,7 +47,9 @@ def find_oven(scene: Scene, model: Model) -> Found | None:
         probability = max(probability, CLEAR_OVEN)
     elif lights_up(mains):
         probability = max(probability, LIT_OVEN)
-    if probability < trees.least or not _may_be_oven(mains) or _of_picture(scene, probability):
+    if probability < trees.least or _of_picture(scene, probability):
+        return None
+    if not _may_be_oven(mains) and not _beside_inverter(scene):
         return None
     return _oven(scene, probability, trees.is_certain(probability))
 
@@ -86,6 +89,14 @@ def _may_be_oven(mains: dict[str, float]) -> bool:
     return clear or (sweeps and follows)
 
 
+def _beside_inverter(scene: Scene) -> bool:
+    """Tells whether what is strongest twice with each cycle of the mains is near a carrier that is too: an
+    oven with an inverter at the border of the next view, where it is short and sweeps little."""
+    middle_mhz = scene.mains["middle_mhz"]
+    near = [each for each in scene.carriers if abs(each.frequency_mhz - middle_mhz) < OF_PICTURE_MHZ]
+    return ripples(scene.mains) and any(each.ripple > LEAST_RIPPLE for each in near)
+
+
 def _of_picture(scene: Scene, probability: float) -> bool:
     """Tells whether what follows the mains is a picture, which begins anew nearly as often, its detail, or
     its sound, which moves with it."""
@@ -98,7 +109,7 @@ def _of_picture(scene: Scene, probability: float) -> bool:
     if weaker_db > FAR_BELOW_PICTURE_DB and mains["field_over_control"] < WELL_OVER_CONTROL:
         return True
     if off_mhz < OF_PICTURE_MHZ:
-        return weaker_db > BELOW_OVEN_DB or probability < BESIDE_PICTURE
+        return probability < (BEYOND_DOUBT if weaker_db > BELOW_OVEN_DB else BESIDE_PICTURE)
     # In bursts as short as parts of its lines, it may be hardly weaker.
     below_db = SOUND_BELOW_DB if field_line(mains) > FOLLOWS else MAY_BE_SOUND_BELOW_DB
     least_db = below_db if mains["burst_ms"] > CLEAR_BURST_MS else 0.0

@@ -53,12 +53,15 @@ class Peaks:
 
     def select(self, which: "Bools | npt.NDArray[np.intp]") -> "Peaks":
         """Returns some of the peaks."""
-        return Peaks(*(getattr(self, each.name)[which] for each in fields(self)))
+        return Peaks(*(getattr(self, each)[which] for each in NAMES))
 
 
 def joined(parts: list[Peaks]) -> Peaks:
     """Returns all peaks of some parts, one part after the other."""
-    return Peaks(*(np.concatenate([getattr(each, name.name) for each in parts]) for name in fields(Peaks)))
+    return Peaks(*(np.concatenate([getattr(each, name) for each in parts]) for name in NAMES))
+
+
+NAMES = tuple(each.name for each in fields(Peaks))
 
 
 @dataclass(frozen=True)
@@ -83,17 +86,16 @@ def find_peaks(air: Air) -> tuple[Peaks, Picture]:
     return _search(air, linear, smooth_db, median), Picture(median, smooth_db)
 
 
-def find_peaks_over(air: Air, rows: Ints, smooth_dbm: Floats, constant_dbm: Floats) -> Peaks:
+def find_peaks_over(air: Air, rows: Ints, over_db: Floats, constant_dbm: Floats) -> Peaks:
     """Returns the peaks over what is there all the time: bursts beside a strong carrier show in no other way.
 
-    `rows` are the samples of one channel; `smooth_dbm`, (rows, bins), and what is there all the time,
-    `constant_dbm`, (bins,), are of three bins together.
+    `rows` are the samples of one channel; what is there all the time, `constant_dbm`, (bins,), is of three
+    bins together, and by how much more there is as well, `over_db`, (rows, bins).
     """
-    over_db = smooth_dbm - constant_dbm
     median = _median(over_db)
     shown = np.flatnonzero(over_db.max(axis=1) > median + MIN_OVER_MEDIAN_DB)
     if not len(shown):
-        return _none()
+        return none()
     part = air.select(rows[shown])
     # What is there all the time is now weaker, now stronger as a whole.
     constant = milliwatts(constant_dbm[None, :] + median[shown, None]) / 3
@@ -109,8 +111,10 @@ def milliwatts(dbm: Floats) -> Floats:
 
 
 def _median(smooth_db: Floats) -> Floats:
-    half = smooth_db.shape[1] // 2
-    middle: Floats = np.partition(smooth_db, half, axis=1)[:, half]
+    # Bins that are of three together tell hardly more than every other one of them.
+    some = smooth_db[:, ::2]
+    half = some.shape[1] // 2
+    middle: Floats = np.partition(some, half, axis=1)[:, half]
     return middle
 
 
@@ -118,8 +122,8 @@ def _search(air: Air, linear: Floats, smooth_db: Floats, median: Floats) -> Peak
     found: list[Peaks] = []
     bins = np.arange(smooth_db.shape[1], dtype=np.int16)
     # Of the samples that may have another peak: which they are, their levels, and those of bins without one.
-    rows, own_db, power, usual_db, left_db = np.arange(len(air)), smooth_db, linear, median, smooth_db.copy()
-    for _ in range(PEAKS_PER_SAMPLE):
+    rows, own_db, power, usual_db, left_db = np.arange(len(air)), smooth_db, linear, median, smooth_db
+    for number in range(PEAKS_PER_SAMPLE):
         top = left_db.argmax(axis=1)
         level = left_db[np.arange(len(top)), top]
         go = level > usual_db + MIN_OVER_MEDIAN_DB
@@ -130,6 +134,8 @@ def _search(air: Air, linear: Floats, smooth_db: Floats, median: Floats) -> Peak
             top, level = top[go], level[go]
         if not len(rows):
             break
+        if not number:
+            left_db = own_db.copy()
         inside = _grow(own_db, top, level, bins)
         genuine = np.ones(len(rows), bool)
         if found:
@@ -139,7 +145,7 @@ def _search(air: Air, linear: Floats, smooth_db: Floats, median: Floats) -> Peak
         found.append(measure(air, rows, power * inside, inside, level - usual_db, bins).select(genuine))
         left_db[inside | (np.abs(bins - top[:, None].astype(np.int16)) <= 2)] = -np.inf
     if not found:
-        return _none()
+        return none()
     peaks = joined(found)
     peaks = peaks.select(np.argsort(peaks.row, kind="stable"))
     return peaks.select(~_images(air, peaks))
@@ -241,6 +247,7 @@ def _offset(part: Floats, strongest: "npt.NDArray[np.intp]") -> Floats:
     return offset
 
 
-def _none() -> Peaks:
+def none() -> Peaks:
+    """Returns no peaks."""
     empty = np.zeros(0, np.float32)
     return Peaks(np.zeros(0, np.int64), empty, empty, empty, empty, empty, empty, empty, np.zeros(0, bool))

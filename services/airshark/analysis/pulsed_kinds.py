@@ -10,7 +10,6 @@ from services.airshark.analysis.connections import of_connection
 from services.airshark.analysis.fixed import (
     BLE_ADVERTISING_MHZ,
     FixedGroup,
-    nearest_channel_mhz,
 )
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.hopping import by_power, describe_hops, within
@@ -20,6 +19,7 @@ from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.ranks import median
 from services.airshark.analysis.scene import Scene
 from services.airshark.analysis.slots import SLOTS_S, keep_other_slots, own_pulses, without
+from services.airshark.analysis.zigbee import nearest_channel_mhz
 
 HOPPERS = (Device.BLUETOOTH, Device.BLE, Device.FHSS_PHONE, Device.XBOX)
 BAND_MHZ = {
@@ -32,7 +32,9 @@ CONNECTION = 0.95
 """How sure pulses that take turns on even frequencies are a connection."""
 BEYOND_DOUBT = 0.97
 NEAR_NOISE_DB, NEVER_ENDS_DB = 15.0, 4.5
-"""So near the noise, what is stronger than its neighbours all the time is a carrier that shows at times."""
+NEVERTHELESS = 0.95
+"""So near the noise, what is stronger than its neighbours all the time is a carrier that shows at times, if
+it is no more likely than that."""
 RETUNED_S, MOST_RETUNED = 0.5e-3, 0.6
 OF_CHANNEL_MHZ = 1.0
 SAME_CHANNEL_MHZ, MAY_BE_STATION = 0.5, 0.3
@@ -69,7 +71,7 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
             found.append(_fixed(scene, group, kind, confidence, certain))
             if kind is Device.ZIGBEE:
                 free &= ~group.members
-        hoppers = _hoppers(scene, scene.pulses.select(free), model)
+        hoppers = _hoppers(scene, scene.pulses.select(free & scene.pulses.clear), model)
         hoppers = [twice_if_image(each, hoppers) for each in hoppers]
         found = _one_per_channel(found)
         found = [each for each in found if not _passed_by(each, hoppers)] + hoppers
@@ -90,13 +92,14 @@ def _of_channel_before(scene: Scene, group: FixedGroup) -> bool:
 
 def _kind_of(group: FixedGroup, model: Model) -> tuple[Device | None, float, bool]:
     features = group.features
-    if features["over_db"] < NEAR_NOISE_DB and features["quiet_over_db"] > NEVER_ENDS_DB:
-        return None, 0.0, False
+    never_ends = features["over_db"] < NEAR_NOISE_DB and features["quiet_over_db"] > NEVER_ENDS_DB
     for device, name in ((Device.ZIGBEE, "zigbee"), (Device.BLE, "ble_advertising")):
         trees = model.decisions[name]
         probability = trees.probability(features)
-        if probability >= trees.least:
+        if probability >= (NEVERTHELESS if never_ends else trees.least):
             return device, probability, trees.is_certain(probability)
+    if never_ends:
+        return None, 0.0, False
     strange = (
         features["count"] >= 40
         and features["duty"] > 0.02

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Bools, Floats, Ints, Times
-from services.airshark.analysis.peaks import Peaks
+from services.airshark.analysis.peaks import MIN_OVER_MEDIAN_DB, Peaks
 
 SAME_WITHIN_MHZ = 0.9
 SPREAD_REACH = 0.4
@@ -45,9 +45,18 @@ class Pulses:
         """How long each one lasted."""
         return self.end_s - self.start_s
 
+    @property
+    def clear(self) -> Bools:
+        """Which ones stand out of their samples; the others are known by the channel they are on alone."""
+        stands_out: Bools = self.over_db > MIN_OVER_MEDIAN_DB
+        return stands_out
+
     def select(self, which: "Bools | npt.NDArray[np.intp]") -> "Pulses":
         """Returns some of the pulses."""
-        return Pulses(*(getattr(self, each.name)[which] for each in fields(self)))
+        return Pulses(*(getattr(self, each)[which] for each in NAMES))
+
+
+NAMES = tuple(each.name for each in fields(Pulses))
 
 
 def join_peaks(air: Air, peaks: Peaks) -> tuple[Pulses, Ints]:

@@ -16,10 +16,14 @@ CONTROLS_HZ = np.array([35.0, 41.0, 70.0, 77.0, 85.0, 140.0, 160.0])
 
 def stretches(time_s: Times, visit: Ints) -> Ints:
     """Returns numbers, from 0 on, of stretches in which phases can be compared; times are in order."""
-    piece = np.floor(time_s / MAX_COHERENT_S).astype(np.int64)
-    first = slice(0, 1)
-    new = (np.diff(piece, prepend=piece[first]) != 0) | (np.diff(visit, prepend=visit[first]) != 0)
-    return np.cumsum(new)
+    if not len(time_s):
+        return np.zeros(0, np.int64)
+    new = np.ones(len(time_s), bool)
+    np.not_equal(visit[1:], visit[:-1], out=new[1:])
+    came_s = time_s[new][np.cumsum(new) - 1]
+    piece = np.floor((time_s - came_s) / MAX_COHERENT_S)
+    new[1:] |= piece[1:] != piece[:-1]
+    return np.cumsum(new) - 1
 
 
 def grid_strength(time_s: Times, stretch: Ints, periods_s: Times) -> "tuple[Times, Times]":

@@ -24,9 +24,11 @@ pauses, and is no carrier."""
 
 def tops(profile: Floats) -> Ints:
     """Returns the bins of a spectrum that are no lower than those beside them."""
-    padded = np.pad(profile, TOP_BINS, constant_values=-np.inf)
-    beside = np.lib.stride_tricks.sliding_window_view(padded, 2 * TOP_BINS + 1)
-    found: Ints = np.flatnonzero(profile == beside.max(axis=1))
+    highest = profile.copy()
+    for off in range(1, TOP_BINS + 1):
+        np.maximum(highest[off:], profile[:-off], out=highest[off:])
+        np.maximum(highest[:-off], profile[off:], out=highest[:-off])
+    found: Ints = np.flatnonzero(profile == highest)
     return found
 
 
@@ -38,9 +40,12 @@ def humps(profile_dbm: Floats, spacing_mhz: float) -> dict[int, Hump]:
     for top in map(int, tops(profile_dbm)):
         if not INSIDE_BINS <= top <= last - INSIDE_BINS:
             continue
-        first = max(top - reach, 0)
+        # Behind a valley may be a higher one, which is another hump.
+        higher = np.flatnonzero(profile_dbm > profile_dbm[top])
+        first = max(top - reach, int(higher[higher < top].max(initial=-1)) + 1)
+        end = min(top + reach, int(higher[higher > top].min(initial=last + 1)) - 1)
         lower = first + int(profile_dbm[first : top + 1].argmin())
-        upper = top + int(profile_dbm[top : min(top + reach, last) + 1].argmin())
+        upper = top + int(profile_dbm[top : end + 1].argmin())
         if profile_dbm[top] - max(profile_dbm[lower], profile_dbm[upper]) >= MIN_HUMP_DB:
             found[top] = (lower, upper)
     return found

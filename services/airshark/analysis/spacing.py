@@ -2,18 +2,22 @@
 
 The kernel does not say it. All cards that were measured have 343.75 kHz, while the sub-carriers of Wi-Fi, of
 which ath9k says that its bins are, have 312.5 kHz. Bluetooth, ZigBee and controllers send on whole MHz: on
-the right axis their bursts lie there, on the wrong one anywhere. And a carrier that two channels show lies in
-one place.
+the right axis their bursts lie there, on the wrong one anywhere. A network of ZigBee is in the middle of a
+channel, a carrier that two channels show lies in one place, and so does all that is usual where their views
+overlap.
 """
 
-from itertools import combinations
+from collections.abc import Iterator
+from itertools import combinations, pairwise
 from typing import TypeVar
 
 import numpy as np
 
-from services.airshark.analysis.air import Floats
+from services.airshark.analysis.air import Air, Floats, Times
 from services.airshark.analysis.carrier import CarrierSeen
 from services.airshark.analysis.pulses import Pulses
+from services.airshark.analysis.ranks import median
+from services.airshark.analysis.zigbee import nearest_channel_mhz
 from services.airshark.domain.formats import ATH9K_BIN_SPACING_MHZ, HT20_BINS, HT40_BINS
 
 Axis = TypeVar("Axis", float, Floats)
@@ -28,7 +32,18 @@ PLACE_MHZ, MOST_OF_PLACE, ENOUGH = 0.5, 2.0, 20.0
 PER_PLACE_MHZ = 1e5
 """So far apart channels do not lie: one number says the channel and the place in it."""
 MIN_FIT, MIN_BETTER = 0.3, 0.4
+MOST_KNOWN = 2.0
 SAME_DB, SAME_MHZ, APART_MHZ, CLEAR_EDGE_MHZ = 4.0, 0.12, 0.4, 0.8
+BROAD_MHZ, BROAD_SAMPLES = 0.5, 3
+OFF_MIDDLE_MHZ, OFF_BORDER_MHZ = 1.5, 1.1
+"""Nearer to the middle of a view both spacings are alike; at its border all is where the border is."""
+STAYS_MHZ, SAME_NETWORK_MHZ, BESIDE_MHZ, MIN_STAYS = 0.25, 1.0, (0.4, 2.5), 4
+ON_CHANNEL_MHZ, OFF_CHANNEL_MHZ = 0.13, 0.15
+PULSES_PER_VOTE, MOST_BY_CHANNELS = 15.0, 1.5
+BORDER_MHZ, STEP_MHZ, MIN_OVERLAP_MHZ = 0.3, 0.1, 1.0
+MIN_RISES_DB, USUAL_DB, MIN_BY_OVERLAPS, MOST_BY_OVERLAPS = 2.0, 0.7, 1.25, 2.0
+"""What rises less over the part that both show does not tell; so much two views of the same differ. The skirt
+of a carrier beyond one view is nearly as well another one, a little nearer."""
 
 
 def stretched(frequency_mhz: Axis, centre_mhz: Axis, ratio: float) -> Axis:
@@ -42,25 +57,29 @@ def other_spacing(spacing_mhz: float) -> float:
 
 
 def measured_spacing(
-    pulses: Pulses, carriers: list[CarrierSeen], bin_count: int, spacing_mhz: float
+    air: Air, pulses: Pulses, carriers: list[CarrierSeen], usual_dbm: dict[float, Floats]
 ) -> tuple[float, float]:
     """Returns the spacing of the bins, in MHz, and how well it is known, 0 to 2.
 
-    It is `spacing_mhz`, with which all was measured, unless another one fits much better.
+    It is that of `air`, with which all was measured, unless another one fits much better. `usual_dbm` says
+    how strong the bins of each channel usually are.
     """
-    if bin_count not in BIN_COUNTS or spacing_mhz not in SPACINGS_MHZ:
+    spacing_mhz = air.spacing_mhz
+    if air.dbm.shape[1] not in BIN_COUNTS or spacing_mhz not in SPACINGS_MHZ:
         return spacing_mhz, 0.0
-    for fits in (_on_raster(pulses, spacing_mhz), _in_both_views(carriers, spacing_mhz)):
-        best, other = sorted(SPACINGS_MHZ, key=lambda each: -fits[each])
-        better = fits[best] - fits[other]
-        if fits[best] > MIN_FIT and better > MIN_BETTER:
-            return best, better
-    return spacing_mhz, 0.0
+    better = (
+        _on_raster(pulses, spacing_mhz)
+        + _in_both_views(carriers, spacing_mhz)
+        + _on_channels(air, pulses)
+        + _alike_in_overlaps(air, usual_dbm)
+    )
+    if abs(better) < MIN_BETTER:
+        return spacing_mhz, 0.0
+    return SPACINGS_MHZ[0] if better > 0 else SPACINGS_MHZ[1], min(abs(better), MOST_KNOWN)
 
 
-def _on_raster(pulses: Pulses, spacing_mhz: float) -> dict[float, float]:
-    """Returns how well bursts lie on whole MHz with each spacing, up to 1."""
-    none = dict.fromkeys(SPACINGS_MHZ, 0.0)
+def _on_raster(pulses: Pulses, spacing_mhz: float) -> float:
+    """Returns how much better bursts lie on whole MHz with the first spacing than the second, -2 to 2."""
     off_mhz = (pulses.frequency_mhz - pulses.centre_mhz).astype(np.float64)
     usable = (np.abs(off_mhz) > FAR_MHZ) & (pulses.spread_mhz < MAX_SPREAD_MHZ)
     usable &= pulses.samples >= MIN_SAMPLES
@@ -70,7 +89,7 @@ def _on_raster(pulses: Pulses, spacing_mhz: float) -> dict[float, float]:
     _, of_pulse, count = np.unique(place, return_inverse=True, return_counts=True)
     weight = (np.minimum(count, MOST_OF_PLACE) / count)[of_pulse]
     if weight.sum() < ENOUGH:
-        return none
+        return 0.0
     phase = {
         each: complex(np.average(np.exp(2j * np.pi * off_mhz * (each / spacing_mhz)), weights=weight))
         for each in SPACINGS_MHZ
@@ -78,12 +97,76 @@ def _on_raster(pulses: Pulses, spacing_mhz: float) -> dict[float, float]:
     best, other = sorted(SPACINGS_MHZ, key=lambda each: -phase[each].real)
     if abs(phase[other]) > phase[best].real:
         # Phones may keep to a step of 1 MHz between the whole ones.
-        return none
-    return {each: phase[each].real for each in SPACINGS_MHZ}
+        return 0.0
+    better = phase[SPACINGS_MHZ[0]].real - phase[SPACINGS_MHZ[1]].real
+    return better if phase[best].real > MIN_FIT and abs(better) > MIN_BETTER else 0.0
 
 
-def _in_both_views(carriers: list[CarrierSeen], spacing_mhz: float) -> dict[float, float]:
-    """Returns whether carriers that two channels show lie in the same place with each spacing: 1 if so."""
+def _on_channels(air: Air, pulses: Pulses) -> float:
+    """Returns how much rather bursts that are as broad as those of ZigBee, and stay, are in the middle of its
+    channels with the first spacing, -1.5 to 1.5."""
+    off_mhz = (pulses.frequency_mhz - pulses.centre_mhz).astype(np.float64)
+    half_mhz = air.dbm.shape[1] * air.spacing_mhz / 2
+    usable = (pulses.samples >= BROAD_SAMPLES) & (pulses.spread_mhz > BROAD_MHZ)
+    usable &= (np.abs(off_mhz) > OFF_MIDDLE_MHZ) & (np.abs(off_mhz) < half_mhz - OFF_BORDER_MHZ)
+    votes = 0.0
+    for centre in air.channels:
+        for place_mhz, count in _stays(np.sort(off_mhz[usable & (pulses.centre_mhz == centre)])):
+            places_mhz = centre + place_mhz * (np.array(SPACINGS_MHZ) / air.spacing_mhz)
+            first_mhz, second_mhz = np.abs(places_mhz - nearest_channel_mhz(places_mhz))
+            if min(first_mhz, second_mhz) < ON_CHANNEL_MHZ and abs(first_mhz - second_mhz) > OFF_CHANNEL_MHZ:
+                votes += count if first_mhz < second_mhz else -count
+    return float(np.clip(votes / PULSES_PER_VOTE, -MOST_BY_CHANNELS, MOST_BY_CHANNELS))
+
+
+def _stays(off_mhz: Times) -> Iterator[tuple[float, int]]:
+    """Yields where most of the bursts of a channel are, in order of their frequency, and by how many they are
+    more than those beside."""
+    while len(off_mhz):
+        near = np.searchsorted(off_mhz, off_mhz + STAYS_MHZ) - np.searchsorted(off_mhz, off_mhz - STAYS_MHZ)
+        best = off_mhz[near.argmax()]
+        away_mhz = np.abs(off_mhz - best)
+        place_mhz = median(off_mhz[away_mhz < STAYS_MHZ])
+        away_mhz = np.abs(off_mhz - place_mhz)
+        count = int(near.max())
+        more = count - int(((away_mhz > BESIDE_MHZ[0]) & (away_mhz < BESIDE_MHZ[1])).sum())
+        if count < MIN_STAYS:
+            return
+        if more > 0:
+            yield place_mhz, more
+        off_mhz = off_mhz[np.abs(off_mhz - best) > SAME_NETWORK_MHZ]
+
+
+def _alike_in_overlaps(air: Air, usual_dbm: dict[float, Floats]) -> float:
+    """Returns how much better what two channels usually show where their views overlap agrees with the first
+    spacing than with the second, -2 to 2."""
+    places = np.arange(air.dbm.shape[1])
+    better = 0.0
+    for one, other in pairwise(sorted(usual_dbm)):
+        differ_db, rises_db = [], []
+        for spacing_mhz in SPACINGS_MHZ:
+            ratio = spacing_mhz / air.spacing_mhz
+            first, second = (
+                stretched(air.first_bin_mhz[air.channels[each][0]] + places * air.spacing_mhz, each, ratio)
+                for each in (one, other)
+            )
+            shown = np.arange(second[0] + BORDER_MHZ, first[-1] - BORDER_MHZ, STEP_MHZ)
+            if len(shown) * STEP_MHZ < MIN_OVERLAP_MHZ:
+                break
+            lower = np.interp(shown, first, usual_dbm[one])
+            upper = np.interp(shown, second, usual_dbm[other])
+            differ_db.append(float(np.sqrt(((lower - upper) ** 2).mean())))
+            rises_db.append(float(lower.std()))
+        if len(differ_db) == len(SPACINGS_MHZ) and min(rises_db) > MIN_RISES_DB:
+            better += float(np.log((differ_db[1] + USUAL_DB) / (differ_db[0] + USUAL_DB)))
+    return (
+        float(np.clip(better, -MOST_BY_OVERLAPS, MOST_BY_OVERLAPS)) if abs(better) > MIN_BY_OVERLAPS else 0.0
+    )
+
+
+def _in_both_views(carriers: list[CarrierSeen], spacing_mhz: float) -> float:
+    """Returns whether carriers that two channels show lie in the same place with the first spacing, 1, or
+    with the second, -1."""
     seen = [each for each in carriers if not each.broad and each.edge_mhz > CLEAR_EDGE_MHZ]
     fits = dict.fromkeys(SPACINGS_MHZ, 0.0)
     for one, other in combinations(seen, 2):
@@ -93,7 +176,7 @@ def _in_both_views(carriers: list[CarrierSeen], spacing_mhz: float) -> dict[floa
         same, elsewhere = sorted(SPACINGS_MHZ, key=lambda each: apart[each])
         if apart[same] < SAME_MHZ and apart[elsewhere] > APART_MHZ:
             fits[same] = 1.0
-    return fits
+    return fits[SPACINGS_MHZ[0]] - fits[SPACINGS_MHZ[1]]
 
 
 def are_one(
