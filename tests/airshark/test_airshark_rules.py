@@ -589,8 +589,22 @@ def test_beside_a_phone_with_both_its_carriers_a_third_is_none(monkeypatch: pyte
     assert [each.device for each in find_carrier_devices(two, sure)] == [Device.ANALOG_PHONE]
 
 
-def _hum(moves_mhz: float) -> Program:
-    return Program(np.array([400.0]), np.array([moves_mhz]), np.zeros(1))
+def _kinds_of_two(monkeypatch: pytest.MonkeyPatch, weaker_db: float, phone: Trees) -> list[Device]:
+    """Returns what is named of two carriers, of which the weaker one moves more and may be music."""
+    pair = [
+        Carrier(
+            mhz,
+            Modulation.TONE,
+            program=Program(np.array([400.0]), np.array([moves_mhz]), np.zeros(1)),
+            gain_db=gain_db,
+        )
+        for mhz, moves_mhz, gain_db in ((2408.3, 0.004, 0.0), (2429.7, 0.04, -weaker_db))
+    ]
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: pair)
+    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -50.0),)))
+    forests = {"carrier_analog_phone": phone, "carrier_analog_audio": _by_movement(0.01, 0.6)}
+    model = Model("test", _sure_of({}).decisions | forests)
+    return sorted(each.device for each in find_carrier_devices(scene, model))
 
 
 @pytest.mark.parametrize(
@@ -605,18 +619,7 @@ def _hum(moves_mhz: float) -> Program:
 def test_a_phone_with_one_carrier_has_what_may_be_its_other_one(
     phone: float, weaker_db: float, named: list[Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair = [
-        Carrier(mhz, Modulation.TONE, program=_hum(moves_mhz), gain_db=gain_db)
-        for mhz, moves_mhz, gain_db in ((2408.3, 0.004, 0.0), (2429.7, 0.04, -weaker_db))
-    ]
-    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: pair)
-    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -50.0),)))
-    forests = {
-        "carrier_analog_phone": _by_movement(0.9, phone),
-        "carrier_analog_audio": _by_movement(0.01, 0.6),
-    }
-    model = Model("test", _sure_of({}).decisions | forests)
-    assert sorted(each.device for each in find_carrier_devices(scene, model)) == named
+    assert _kinds_of_two(monkeypatch, weaker_db, _by_movement(0.9, phone)) == named
 
 
 @pytest.mark.parametrize(
@@ -631,18 +634,7 @@ def test_a_phone_with_one_carrier_has_what_may_be_its_other_one(
 def test_the_less_likely_one_of_two_carriers_too_unlike_for_one_phone_is_something_else(
     phone: float, weaker_db: float, named: list[Device], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair = [
-        Carrier(mhz, Modulation.TONE, program=_hum(moves_mhz), gain_db=gain_db)
-        for mhz, moves_mhz, gain_db in ((2408.3, 0.004, 0.0), (2429.7, 0.04, -weaker_db))
-    ]
-    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: pair)
-    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("cw", -50.0),)))
-    forests = {
-        "carrier_analog_phone": _by_movement(0.97, phone),
-        "carrier_analog_audio": _by_movement(0.01, 0.6),
-    }
-    model = Model("test", _sure_of({}).decisions | forests)
-    assert sorted(each.device for each in find_carrier_devices(scene, model)) == named
+    assert _kinds_of_two(monkeypatch, weaker_db, _by_movement(0.97, phone)) == named
 
 
 def test_of_two_views_of_a_carrier_the_one_where_it_stands_out_is_measured(

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.airshark.generators import air_of
-from services.airshark.analysis.air import Air
+from services.airshark.analysis.air import Air, Floats
 from services.airshark.analysis.analyzer import Analyzer
+from services.airshark.analysis.carriers import Levels
 from services.airshark.analysis.found import Device
 from services.airshark.analysis.lifecycle import Track
 from services.airshark.analysis.pulses import Pulses
@@ -38,7 +39,7 @@ def _measured(
     pulses: Pulses,
     said_mhz: float = USUAL_MHZ,
     bins: int = 56,
-    usual_dbm: dict[float, np.ndarray[tuple[int], np.dtype[np.float32]]] | None = None,
+    usual_dbm: dict[float, Floats] | None = None,
 ) -> tuple[float, float]:
     """Returns what is measured on two channels 15 MHz apart."""
     centre_mhz = np.array([2432.0, 2447.0])
@@ -48,7 +49,8 @@ def _measured(
         np.arange(2.0), np.arange(2), centre_mhz.astype(np.float32), first_mhz, said_mhz,
         np.zeros((2, bins), np.float32), none, none, 115e-6,
     )  # fmt: skip
-    return measured_spacing(air, pulses, [], usual_dbm or {})
+    level = {centre: Levels(each, each) for centre, each in (usual_dbm or {}).items()}
+    return measured_spacing(air, pulses, [], level)
 
 
 NONE = _on(1.0, 2402.0).select(np.zeros(200, bool))
@@ -92,9 +94,7 @@ def test_two_channels_show_the_same_where_their_views_overlap(spacing_mhz: float
     places = (np.arange(56) - 27.5) * spacing_mhz
     rng = np.random.default_rng(7)
 
-    def usual_dbm(
-        top_mhz: float, rises_db: float
-    ) -> dict[float, np.ndarray[tuple[int], np.dtype[np.float32]]]:
+    def usual_dbm(top_mhz: float, rises_db: float) -> dict[float, Floats]:
         return {
             centre: (
                 -90 + rises_db * np.exp(-(((centre + places - top_mhz) / 1.5) ** 2)) + rng.normal(0, 0.3, 56)

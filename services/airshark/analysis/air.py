@@ -54,6 +54,12 @@ class Air:
             return {middles[0]: np.arange(len(self))}
         return {each: np.flatnonzero(self.centre_mhz == each) for each in middles}
 
+    def bins_mhz(self, centre_mhz: float) -> Times:
+        """Returns where the bins of a channel are, by its middle."""
+        first_mhz = self.first_bin_mhz[self.channels[centre_mhz][0]]
+        places: Times = first_mhz + np.arange(self.dbm.shape[1]) * self.spacing_mhz
+        return places
+
     def select(self, rows: "Ints | slice") -> "Air":
         """Returns some of the samples."""
         return Air(

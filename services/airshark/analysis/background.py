@@ -5,14 +5,12 @@ import numpy as np
 from services.airshark.analysis.air import Air, Bools, Floats
 from services.airshark.analysis.carrier import CarrierSeen, is_own, keeps_peaks
 from services.airshark.analysis.carriers import Levels
-from services.airshark.analysis.faint import find_faint
+from services.airshark.analysis.faint import SAME_MHZ, find_faint
 from services.airshark.analysis.peaks import PEAKS_PER_SAMPLE, Peaks, Picture, find_peaks_over, joined
 from services.airshark.analysis.ranks import median
 
 MOVES_DB = 3.0
 """No more than by this a carrier is stronger in one sample than it usually is."""
-SAME_MHZ = 2.0
-"""So near in the same sample there is one peak."""
 
 
 def beside_carriers(

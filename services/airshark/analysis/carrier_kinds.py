@@ -114,12 +114,11 @@ def _phones_and_others(
     # Whose base and handset are both there has no third carrier: what looks like one is something else. So is
     # one of two that differ too much to be of one phone, mostly.
     singles = [each for each in judged if each.kind is Device.ANALOG_PHONE]
-    surest = None if phones else max(singles, key=lambda each: each.confidence, default=None)
+    surest = max(singles, key=lambda each: each.confidence, default=None)
     judged = [
         _judge(each.carrier, left, scene, model, False, NO_PHONE)
         if each.kind is Device.ANALOG_PHONE
-        and each is not surest
-        and (phones or each.confidence < ANOTHER_PHONE)
+        and (phones or (each is not surest and each.confidence < ANOTHER_PHONE))
         else each
         for each in judged
     ]

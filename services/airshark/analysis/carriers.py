@@ -28,7 +28,7 @@ from services.airshark.analysis.movement import (
     within_visits,
 )
 from services.airshark.analysis.peaks import IMAGE_MHZ, MIN_OVER_SHOULDERS_DB, Peaks, Picture, shoulder_bins
-from services.airshark.analysis.ranks import median, percentiles
+from services.airshark.analysis.ranks import median, percentiles, percentiles_of_rows
 from services.airshark.analysis.rhythm import CONTROLS_HZ, LINES_HZ, Lines, stretches
 from services.airshark.analysis.skirts import ALIKE_DB, humps, prominence, read_out, tops
 
@@ -75,18 +75,8 @@ def levels(air: Air, picture: Picture) -> dict[float, Levels]:
     for centre, rows in air.channels.items():
         # Bin after bin in memory: what is sorted lies side by side.
         by_bin = np.ascontiguousarray(picture.smooth_dbm[rows[:: len(rows) // ENOUGH_SAMPLES + 1]].T)
-        by_bin.sort(axis=1)
-        found[centre] = Levels(*(_between(by_bin, percent) for percent in (QUIET_PERCENT, 50)))
+        found[centre] = Levels(*percentiles_of_rows(by_bin, QUIET_PERCENT, 50))
     return found
-
-
-def _between(order_dbm: Floats, percent: float) -> Floats:
-    """Returns what so many percent of each row, in order, are below; numpy's own takes four times as long."""
-    place = percent / 100 * (order_dbm.shape[1] - 1)
-    below = int(place)
-    low_dbm, high_dbm = order_dbm[:, below], order_dbm[:, min(below + 1, order_dbm.shape[1] - 1)]
-    result: Floats = low_dbm + (high_dbm - low_dbm) * np.float32(place - below)
-    return result
 
 
 @dataclass(frozen=True)

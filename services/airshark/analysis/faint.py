@@ -29,7 +29,7 @@ def find_faint(air: Air, rows: Ints, over_db: Floats, constant_dbm: Floats, show
     `constant_dbm`, (bins,), is of three bins together, and by how much more there is as well, `over_db`,
     (rows, bins).
     """
-    frequency_mhz = air.first_bin_mhz[rows[0]] + np.arange(len(constant_dbm)) * air.spacing_mhz
+    frequency_mhz = air.bins_mhz(float(air.centre_mhz[rows[0]]))
     first_mhz, last_mhz = frequency_mhz[0] + FLANKS_MHZ[0], frequency_mhz[-1] - FLANKS_MHZ[0]
     channels_mhz = CHANNELS_MHZ[(first_mhz < CHANNELS_MHZ) & (last_mhz > CHANNELS_MHZ)]
     if not len(channels_mhz) or len(rows) < MIN_SAMPLES or air.spacing_mhz > HALF_MHZ:

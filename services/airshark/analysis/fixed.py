@@ -229,10 +229,8 @@ def _quiet_over_db(air: Air, level: dict[float, Levels], frequency_mhz: float) -
     """Returns by how much a frequency is stronger than those beside it in the quietest samples too, where
     only what never ends is."""
     over_db = [0.0]
-    for centre, rows in air.channels.items():
-        away_mhz = np.abs(
-            air.first_bin_mhz[rows[0]] + np.arange(air.dbm.shape[1]) * air.spacing_mhz - frequency_mhz
-        )
+    for centre in air.channels:
+        away_mhz = np.abs(air.bins_mhz(centre) - frequency_mhz)
         near = away_mhz < NEAR_CHANNEL_MHZ
         beside = (away_mhz > BESIDE_MHZ[0]) & (away_mhz < BESIDE_MHZ[1])
         if near.any() and beside.any():

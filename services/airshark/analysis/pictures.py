@@ -85,9 +85,8 @@ def without_parts(found: list[Found], scene: Scene) -> list[Found]:
 def _usual_dbm(scene: Scene, frequency_mhz: float) -> float:
     """Returns how strong some place of the band usually is; infinite if no view shows it."""
     shown = []
-    for centre, rows in scene.air.channels.items():
-        off_mhz = scene.air.first_bin_mhz[rows[0]] - frequency_mhz
-        off_mhz = off_mhz + np.arange(scene.air.dbm.shape[1]) * scene.air.spacing_mhz
+    for centre in scene.air.channels:
+        off_mhz = scene.air.bins_mhz(centre) - frequency_mhz
         if off_mhz[0] < -VIEW_BORDER_MHZ and off_mhz[-1] > VIEW_BORDER_MHZ:
             shown.append(float(scene.level[centre].usual_dbm[np.abs(off_mhz) < VIEW_BORDER_MHZ].max()))
     return max(shown, default=float("inf"))

@@ -7,10 +7,7 @@ from itertools import combinations
 import numpy as np
 
 from services.airshark.analysis.connections import of_connection
-from services.airshark.analysis.fixed import (
-    BLE_ADVERTISING_MHZ,
-    FixedGroup,
-)
+from services.airshark.analysis.fixed import BLE_ADVERTISING_MHZ, FixedGroup
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.hopping import by_power, describe_hops, within
 from services.airshark.analysis.model import CERTAIN, Model
@@ -98,8 +95,6 @@ def _kind_of(group: FixedGroup, model: Model) -> tuple[Device | None, float, boo
         probability = trees.probability(features)
         if probability >= (NEVERTHELESS if never_ends else trees.least):
             return device, probability, trees.is_certain(probability)
-    if never_ends:
-        return None, 0.0, False
     strange = (
         features["count"] >= 40
         and features["duty"] > 0.02

@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 Values = npt.NDArray[np.floating]
+Rows = npt.NDArray[np.float32]
 
 
 def median(values: Values) -> float:
@@ -19,11 +20,28 @@ def median(values: Values) -> float:
 def percentiles(values: Values, *percents: float) -> list[float]:
     """Returns what so many percent are below, between two neighbours where it falls between them."""
     order = np.sort(values)
-    last = len(order) - 1
     found = []
     for percent in percents:
-        place = percent / 100 * last
-        below = int(place)
-        low, high = float(order[below]), float(order[min(below + 1, last)])
-        found.append(low + (high - low) * (place - below))
+        below, above, share = _place(percent, len(order))
+        low, high = float(order[below]), float(order[above])
+        found.append(low + (high - low) * share)
     return found
+
+
+def percentiles_of_rows(values: Rows, *percents: float) -> list[Rows]:
+    """Returns the same of each row of some, (rows, values); these are in order afterwards."""
+    values.sort(axis=1)
+    found = []
+    for percent in percents:
+        below, above, share = _place(percent, values.shape[1])
+        low, high = values[:, below], values[:, above]
+        found.append(low + (high - low) * np.float32(share))
+    return found
+
+
+def _place(percent: float, count: int) -> tuple[int, int, float]:
+    """Returns between which two of so many values in order so many percent are, and how far above the lower
+    one."""
+    place = percent / 100 * (count - 1)
+    below = int(place)
+    return below, min(below + 1, count - 1), place - below

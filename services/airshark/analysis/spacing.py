@@ -15,12 +15,13 @@ import numpy as np
 
 from services.airshark.analysis.air import Air, Floats, Times
 from services.airshark.analysis.carrier import CarrierSeen
+from services.airshark.analysis.carriers import Levels
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.ranks import median
 from services.airshark.analysis.zigbee import nearest_channel_mhz
 from services.airshark.domain.formats import ATH9K_BIN_SPACING_MHZ, HT20_BINS, HT40_BINS
 
-Axis = TypeVar("Axis", float, Floats)
+Axis = TypeVar("Axis", float, Floats, Times)
 
 SPACINGS_MHZ = (ATH9K_BIN_SPACING_MHZ, 20 / 64)
 BIN_COUNTS = (HT20_BINS, HT40_BINS)
@@ -46,7 +47,7 @@ MIN_RISES_DB, USUAL_DB, MIN_BY_OVERLAPS, MOST_BY_OVERLAPS = 2.0, 0.7, 1.25, 2.0
 of a carrier beyond one view is nearly as well another one, a little nearer."""
 
 
-def stretched(frequency_mhz: Axis, centre_mhz: Axis, ratio: float) -> Axis:
+def stretched(frequency_mhz: Axis, centre_mhz: Axis | float, ratio: float) -> Axis:
     """Returns where frequencies lie if the bins of their channel are so many times as far apart."""
     return centre_mhz + (frequency_mhz - centre_mhz) * ratio
 
@@ -57,12 +58,12 @@ def other_spacing(spacing_mhz: float) -> float:
 
 
 def measured_spacing(
-    air: Air, pulses: Pulses, carriers: list[CarrierSeen], usual_dbm: dict[float, Floats]
+    air: Air, pulses: Pulses, carriers: list[CarrierSeen], level: dict[float, Levels]
 ) -> tuple[float, float]:
     """Returns the spacing of the bins, in MHz, and how well it is known, 0 to 2.
 
-    It is that of `air`, with which all was measured, unless another one fits much better. `usual_dbm` says
-    how strong the bins of each channel usually are.
+    It is that of `air`, with which all was measured, unless another one fits much better. `level` says how
+    strong the bins of each channel are.
     """
     spacing_mhz = air.spacing_mhz
     if air.dbm.shape[1] not in BIN_COUNTS or spacing_mhz not in SPACINGS_MHZ:
@@ -71,7 +72,7 @@ def measured_spacing(
         _on_raster(pulses, spacing_mhz)
         + _in_both_views(carriers, spacing_mhz)
         + _on_channels(air, pulses)
-        + _alike_in_overlaps(air, usual_dbm)
+        + _alike_in_overlaps(air, level)
     )
     if abs(better) < MIN_BETTER:
         return spacing_mhz, 0.0
@@ -124,43 +125,44 @@ def _stays(off_mhz: Times) -> Iterator[tuple[float, int]]:
     more than those beside."""
     while len(off_mhz):
         near = np.searchsorted(off_mhz, off_mhz + STAYS_MHZ) - np.searchsorted(off_mhz, off_mhz - STAYS_MHZ)
-        best = off_mhz[near.argmax()]
-        away_mhz = np.abs(off_mhz - best)
-        place_mhz = median(off_mhz[away_mhz < STAYS_MHZ])
-        away_mhz = np.abs(off_mhz - place_mhz)
         count = int(near.max())
-        more = count - int(((away_mhz > BESIDE_MHZ[0]) & (away_mhz < BESIDE_MHZ[1])).sum())
         if count < MIN_STAYS:
             return
+        from_best_mhz = np.abs(off_mhz - off_mhz[near.argmax()])
+        place_mhz = median(off_mhz[from_best_mhz < STAYS_MHZ])
+        away_mhz = np.abs(off_mhz - place_mhz)
+        more = count - int(((away_mhz > BESIDE_MHZ[0]) & (away_mhz < BESIDE_MHZ[1])).sum())
         if more > 0:
             yield place_mhz, more
-        off_mhz = off_mhz[np.abs(off_mhz - best) > SAME_NETWORK_MHZ]
+        off_mhz = off_mhz[from_best_mhz > SAME_NETWORK_MHZ]
 
 
-def _alike_in_overlaps(air: Air, usual_dbm: dict[float, Floats]) -> float:
+def _alike_in_overlaps(air: Air, level: dict[float, Levels]) -> float:
     """Returns how much better what two channels usually show where their views overlap agrees with the first
     spacing than with the second, -2 to 2."""
-    places = np.arange(air.dbm.shape[1])
     better = 0.0
-    for one, other in pairwise(sorted(usual_dbm)):
-        differ_db, rises_db = [], []
-        for spacing_mhz in SPACINGS_MHZ:
-            ratio = spacing_mhz / air.spacing_mhz
-            first, second = (
-                stretched(air.first_bin_mhz[air.channels[each][0]] + places * air.spacing_mhz, each, ratio)
-                for each in (one, other)
-            )
-            shown = np.arange(second[0] + BORDER_MHZ, first[-1] - BORDER_MHZ, STEP_MHZ)
-            if len(shown) * STEP_MHZ < MIN_OVERLAP_MHZ:
-                break
-            lower = np.interp(shown, first, usual_dbm[one])
-            upper = np.interp(shown, second, usual_dbm[other])
-            differ_db.append(float(np.sqrt(((lower - upper) ** 2).mean())))
-            rises_db.append(float(lower.std()))
-        if len(differ_db) == len(SPACINGS_MHZ) and min(rises_db) > MIN_RISES_DB:
-            better += float(np.log((differ_db[1] + USUAL_DB) / (differ_db[0] + USUAL_DB)))
+    for one, other in pairwise(level):
+        overlaps = [_overlap_dbm(air, level, one, other, each / air.spacing_mhz) for each in SPACINGS_MHZ]
+        if all(
+            len(lower) * STEP_MHZ >= MIN_OVERLAP_MHZ and lower.std() > MIN_RISES_DB for lower, _ in overlaps
+        ):
+            first_db, second_db = (np.sqrt(((lower - upper) ** 2).mean()) for lower, upper in overlaps)
+            better += float(np.log((second_db + USUAL_DB) / (first_db + USUAL_DB)))
+    if abs(better) <= MIN_BY_OVERLAPS:
+        return 0.0
+    return float(np.clip(better, -MOST_BY_OVERLAPS, MOST_BY_OVERLAPS))
+
+
+def _overlap_dbm(
+    air: Air, level: dict[float, Levels], one: float, other: float, ratio: float
+) -> tuple[Times, Times]:
+    """Returns how strong two channels usually are where both their views show the band, the lower one first,
+    if the bins are so many times as far apart."""
+    lower_mhz, upper_mhz = (stretched(air.bins_mhz(each), each, ratio) for each in (one, other))
+    shown_mhz = np.arange(upper_mhz[0] + BORDER_MHZ, lower_mhz[-1] - BORDER_MHZ, STEP_MHZ)
     return (
-        float(np.clip(better, -MOST_BY_OVERLAPS, MOST_BY_OVERLAPS)) if abs(better) > MIN_BY_OVERLAPS else 0.0
+        np.interp(shown_mhz, lower_mhz, level[one].usual_dbm),
+        np.interp(shown_mhz, upper_mhz, level[other].usual_dbm),
     )
 
 
