@@ -27,17 +27,21 @@ from services.airshark.analysis.hopping import by_power, describe_hops, within
 from services.airshark.analysis.model import FORMAT, MODEL_FILE
 from services.airshark.analysis.pulsed_kinds import MIN_LEFT
 from services.airshark.analysis.scene import Scene, describe, observe
-from services.airshark.analysis.slots import SLOTS_S, without
+from services.airshark.analysis.slots import EXPLAINED, without
 
-SEED, SCENES = 31, 12000
+SEED, SCENES = 31, 14000
 """Of the model of the product."""
 RATE = 0.08
 FALSE_ALARMS = 0.002
 """Share of the scenes without a device in which it may be reported; sets the least probability."""
 LEAST_BOUNDS = (0.5, 0.75)
-BOUNDS = {"ble": (0.9, 0.9), "ble_advertising": (0.85, 0.9), "zigbee": (0.6, 0.6), "xbox": (0.5, 0.5)} | {
-    name: (0.4, 0.4) for name in ("microwave", "fhss_phone", *(f"carrier_{kind.value}" for kind in KINDS))
-}
+BOUNDS = {
+    "ble": (0.9, 0.9),
+    "ble_advertising": (0.85, 0.9),
+    "zigbee": (0.6, 0.6),
+    "microwave": (0.75, 0.75),
+    "xbox": (0.5, 0.5),
+} | {name: (0.4, 0.4) for name in ("fhss_phone", *(f"carrier_{kind.value}" for kind in KINDS))}
 """Other bounds: other hoppers are easily taken for Bluetooth LE, hardly ever for a phone or a controller. A
 carrier is of the likeliest kind. What is not certain must be seen twice."""
 WEAKEST_DBM = -92.0
@@ -150,7 +154,7 @@ def _of_scene(
         distance = dict.fromkeys(HOPPERS, np.inf)
         for name in on.keys() & distance.keys():
             distance[name] = 0.0 if one_power else _off_db(on[name], power - offset_db)
-        explained = [device for device in SLOTS_S if distance[device.value] < SAME_POWER_DB]
+        explained = [device for device in EXPLAINED if distance[device.value] < SAME_POWER_DB]
         left = without(hops, explained)
         for those, removed in ((hops, []), (left, explained)):
             if those is left and (not explained or len(left) < MIN_LEFT):

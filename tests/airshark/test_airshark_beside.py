@@ -14,7 +14,7 @@ from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.peaks import MIN_OVER_MEDIAN_DB, Peaks, none
 from services.airshark.analysis.pictures import has_sound, without_parts
 from services.airshark.analysis.scene import Observed, Scene, describe, observe
-from services.airshark.analysis.skirts import humps, prominence
+from services.airshark.analysis.skirts import close_humps, humps, prominence
 from services.airshark.simulator.devices import MAKERS
 from services.airshark.simulator.emissions import Bursts, Carrier, Transmitter
 from services.airshark.simulator.radio import FrontEnd, Plan
@@ -256,3 +256,33 @@ def test_what_may_be_the_sound_of_a_camera_is_no_phone(
     camera = _found(Device.ANALOG_VIDEO, camera_mhz, -40.0, camera_mhz)
     phone = _found(Device.ANALOG_PHONE, phone_mhz, STRONG_DBM - 25.0, second_mhz)
     assert without_parts([camera, phone], scene) == ([camera] if is_part else [camera, phone])
+
+
+@pytest.mark.parametrize("weaker_db", [5.0, 12.0])
+def test_a_carrier_close_to_a_stronger_one_shows_in_its_own_bin(
+    weaker_db: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strong, close = (
+        Carrier(mhz, Modulation.TONE, gain_db=gain_db)
+        for mhz, gain_db in ((2445.1, 0.0), (2446.15, -weaker_db))
+    )
+    sharp = FrontEnd()
+    below, above = sorted(_carriers(_on_air(monkeypatch, strong, close, front=sharp)), key=_place)
+    assert (below.frequency_mhz, above.frequency_mhz) == pytest.approx((2445.1, 2446.15), abs=0.15)
+    assert below.power_dbm - above.power_dbm == pytest.approx(weaker_db, abs=2.5)
+    assert above.in_skirt
+    assert not below.in_skirt
+    (alone,) = _carriers(_on_air(monkeypatch, strong, front=sharp))
+    assert alone.frequency_mhz == pytest.approx(2445.1, abs=0.1)
+
+
+def test_bins_one_by_one_show_humps_that_three_together_do_not() -> None:
+    profile = np.full(56, -90.0, np.float32)
+    profile[20:25] = [-60, -45, -58, -50, -61]
+    assert close_humps(profile, SPACING_MHZ).keys() == {21, 23}
+    profile[22] = -52.0
+    assert close_humps(profile, SPACING_MHZ).keys() == {21}
+
+
+def _place(carrier: CarrierSeen) -> float:
+    return carrier.frequency_mhz

@@ -9,7 +9,7 @@ from benchmarks.airshark.generators import air_of
 from benchmarks.airshark.scenes import USUAL_PLAN
 from services.airshark.analysis.air import Air, Floats
 from services.airshark.analysis.carriers import find_carriers, levels, without_folded
-from services.airshark.analysis.movement import PICTURE_LINES_HZ, PILOT_HZ, tone_shares
+from services.airshark.analysis.movement import BASS_S, PICTURE_LINES_HZ, PILOT_HZ, bass_share, tone_shares
 from services.airshark.analysis.peaks import find_peaks
 from services.airshark.simulator.scenario import DeviceSpec, Scenario
 from services.airshark.simulator.simulate import simulate
@@ -141,3 +141,18 @@ def test_a_carrier_moves_as_far_as_in_its_loudest_visit() -> None:
     peaks, picture = find_peaks(air)
     (carrier, *_), _ = find_carriers(air, peaks, picture, levels(air, picture))
     assert carrier.still_mhz == pytest.approx(0.1 * SPACING_MHZ, rel=0.25)
+
+
+def test_only_music_has_bass() -> None:
+    rng = np.random.default_rng(4)
+    count, visits = 3200, 4
+    time_s = np.arange(count) * INTERVAL_S
+    visit = np.arange(count) * visits // count
+    noise = rng.normal(0, 0.01, count)
+    for hertz, more, less in ((80.0, 0.8, 1.0), (150.0, 0.4, 0.8), (700.0, 0.0, 0.1)):
+        tone = 0.1 * np.sin(2 * np.pi * hertz * time_s)
+        assert more < bass_share(time_s, tone + noise, visit) < less
+    assert bass_share(time_s, noise, visit) == pytest.approx(INTERVAL_S / BASS_S, abs=0.03)
+    # What changes from visit to visit is no bass.
+    assert bass_share(time_s, noise + 0.3 * visit, visit) < 0.1
+    assert bass_share(time_s, np.zeros(count), visit) == 0.0

@@ -22,6 +22,8 @@ LOOK_BACK_S = 2.0
 LAST_LOOK_S = 0.08
 """At the end of a recording, so much that was not looked at yet is worth another look."""
 MIN_SAMPLES = 8
+SEVERAL = 2
+"""Where so many other kinds are certain, one more is believed that is less likely."""
 BAND_MHZ = (2390.0, 2500.0)
 """Where the devices that send bursts live; elsewhere only carriers and jammers are looked for."""
 PULSED = (Device.BLUETOOTH, Device.BLE, Device.ZIGBEE, Device.FHSS_PHONE, Device.XBOX)
@@ -148,10 +150,11 @@ class Analyzer:
             changed = self._lifecycle.withdraw()
         kind.spacing_mhz = scene.air.spacing_mhz
         self._longest_visit_s = max(self._longest_visit_s, scene.mains["longest_look_s"])
-        return changed + self._lifecycle.update(_decide(scene, self.model), float(air.time_s[-1]))
+        return changed + self._lifecycle.update(decide(scene, self.model), float(air.time_s[-1]))
 
 
-def _decide(scene: Scene, model: Model) -> list[Found]:
+def decide(scene: Scene, model: Model) -> list[Found]:
+    """Returns the devices that one look finds."""
     jammers = find_jammer(scene)
     carriers = find_carrier_devices(scene, model)
     if not any(each.device is Device.ANALOG_VIDEO for each in carriers):
@@ -160,7 +163,13 @@ def _decide(scene: Scene, model: Model) -> list[Found]:
     found = jammers + [each for each in carriers if not (jammers and each.device is Device.ANALOG_VIDEO)]
     if any(BAND_MHZ[0] < each < BAND_MHZ[1] for each in scene.air.channels):
         found += find_pulsed_devices(scene, model)
-    return found
+    return [each for each in found if not each.doubtful or _among_several(each, found)]
+
+
+def _among_several(doubtful: Found, found: list[Found]) -> bool:
+    """Tells whether several devices of other kinds are certain."""
+    others = {each.device for each in found if each.certain and each.device is not doubtful.device}
+    return len(others) >= SEVERAL
 
 
 def _pieces(air: Air) -> list[Air]:

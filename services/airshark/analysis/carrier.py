@@ -78,6 +78,8 @@ class CarrierSeen:
     """How much of its movement is the pilot tone of stereo sound."""
     line_share: float
     """How much of it comes again with each line of a picture."""
+    bass_share: float
+    """How much of its movement is slower than speech on a telephone."""
     sound_db: float
     """By how much something weaker stands out where the sound of a picture would be, on the better side."""
     ripple: float

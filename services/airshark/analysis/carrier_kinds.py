@@ -25,8 +25,9 @@ ALIKE_DB, MAY_DIFFER_DB = 13.0, 21.0
 """Base and handset differ by less than the first of these, mostly, and by less than the second at most."""
 PHONES_MHZ, PHONE_STEP_MHZ, VIEW_BORDER_MHZ = (2402.0, 2480.0), 0.5, 0.5
 """Where base and handset may be."""
-MAY_BE_PARTNER = 0.45
-"""What is so likely its other carrier, as a share of how likely it is something else, completes a phone."""
+MAY_BE_PARTNER, MAY_BE_PARTNER_NEAR_DC = 0.45, 0.1
+"""What is so likely its other carrier, as a share of how likely it is something else, completes a phone; near
+the middle bin, which the driver makes up, less is known of a carrier."""
 WEAKER_BY_DB, BESIDE_DB, BESIDE_MHZ = 32.0, 26.0, 4.0
 FAR_BELOW_DB = 45.0
 """So much weaker and so near, in any view, is a product of the radio."""
@@ -197,13 +198,17 @@ def _likely_pair(judged: list[_Judged]) -> list[_Judged]:
         each
         for each in judged
         if each.kind in (Device.ANALOG_AUDIO, Device.CW)
-        and (each.phone > MAY_BE_PARTNER * each.confidence or each.carrier.near_dc)
+        and each.phone > _least_share(each.carrier) * each.confidence
         and _are_alike(each, phone, MAY_DIFFER_DB)
     ]
     if len(others) != 1:
         return []
     other = replace(others[0], kind=Device.ANALOG_PHONE, confidence=others[0].phone)
     return _stronger_first((phone, other))
+
+
+def _least_share(carrier: CarrierSeen) -> float:
+    return MAY_BE_PARTNER_NEAR_DC if carrier.near_dc else MAY_BE_PARTNER
 
 
 def _bare_pair(judged: list[_Judged]) -> list[_Judged]:
@@ -292,6 +297,7 @@ def kind_features(carrier: CarrierSeen, carriers: list[CarrierSeen], scene: Scen
         "other_tip_share": carrier.other_tip_share,
         "pilot_share": carrier.pilot_share,
         "line_share": carrier.line_share,
+        "bass_share": carrier.bass_share,
         "over_db": min(carrier.over_db, 32.0),
         "samples": min(float(carrier.samples), 500.0),
         "presence": carrier.presence,

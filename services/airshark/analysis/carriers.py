@@ -15,11 +15,13 @@ from services.airshark.analysis.carrier import (
     keeps_peaks,
     of_picture,
 )
+from services.airshark.analysis.found import SAME_CARRIER_MHZ
 from services.airshark.analysis.movement import (
     MIN_SAMPLES,
     PICTURE_LINES_HZ,
     PILOT_HZ,
     around,
+    bass_share,
     farthest,
     movement,
     near_middle,
@@ -30,7 +32,7 @@ from services.airshark.analysis.movement import (
 from services.airshark.analysis.peaks import IMAGE_MHZ, MIN_OVER_SHOULDERS_DB, Peaks, Picture, shoulder_bins
 from services.airshark.analysis.ranks import median, percentiles, percentiles_of_rows
 from services.airshark.analysis.rhythm import CONTROLS_HZ, LINES_HZ, Lines, stretches
-from services.airshark.analysis.skirts import ALIKE_DB, humps, prominence, read_out, tops
+from services.airshark.analysis.skirts import ALIKE_DB, close_humps, humps, prominence, read_out, tops
 
 QUIET_PERCENT = 15
 ENOUGH_SAMPLES = 600
@@ -49,6 +51,9 @@ SOUND_AT_MHZ, SOUND_WEAKER_DB, MOST_SOUND_DB = (5.7, 7.3), (8.0, 40.0), 15.0
 """Where the sound of a picture is, whatever the spacing of the bins, and how much weaker."""
 SAME_MHZ, CLEAR_PRESENCE = 1.0, 0.8
 """So near to its place a carrier is the same one; what is there so often needs no second look."""
+CLOSE_MHZ, CLOSE_SAMPLES, MIDDLE_BINS = 2.4, 250, 2.5
+OVER_LOBE_DB = 4.0
+"""By so much a carrier close to another one is stronger than what is as far on its other side."""
 SILENCE_BELOW_DB = 10.0
 FOLDED_DB, FOLDED_MHZ, FOLDED_BEYOND_MHZ = 12.0, 0.4, 1.5
 """How much weaker a carrier is that is folded into a view, at least, and how near to where it should be."""
@@ -89,6 +94,11 @@ class _Channel:
     level: Levels
 
     @property
+    def centre_mhz(self) -> float:
+        """Of the channel."""
+        return float(self.air.centre_mhz[self.rows[0]])
+
+    @property
     def first_mhz(self) -> float:
         """Of the lowest bin."""
         return float(self.air.first_bin_mhz[self.rows[0]])
@@ -119,8 +129,9 @@ def find_carriers(
         here = of_centre == centre
         seen = _by_peaks(channel, peaks, here)
         hidden = _in_skirts(channel, [each for each, _ in seen])
-        found += [each for each in seen if not any(_is_near(each[0], one.frequency_mhz) for one in hidden)]
-        found += [(each, here & is_own(each, peaks, ALIKE_DB)) for each in hidden]
+        seen = [each for each in seen if not any(_is_near(each[0], one.frequency_mhz) for one in hidden)]
+        close = _close_by(channel, [*(each for each, _ in seen), *hidden])
+        found += [*seen, *((each, here & is_own(each, peaks, ALIKE_DB)) for each in (*hidden, *close))]
     carriers = [each for each, _ in found]
     owned = np.zeros(len(peaks), bool)
     for each, members in found:
@@ -156,11 +167,51 @@ def _in_skirts(channel: _Channel, seen: list[CarrierSeen]) -> list[CarrierSeen]:
                 continue
             peaks, presence = read_out(channel.air, channel.smooth_dbm, channel.rows, hump)
             if presence > CLEAR_PRESENCE:
-                power_dbm = median(peaks.power_dbm)
-                mine = np.flatnonzero(np.abs(peaks.power_dbm - power_dbm) < ALIKE_DB)
-                every = np.ones(len(peaks), bool)
-                found.append(_described(channel, peaks, mine, every, top, power_dbm, presence, in_skirt=True))
+                found.append(_of_hump(channel, peaks, top, presence))
     return [each for each in found if not any(_is_image(each, other) for other in (*seen, *found))]
+
+
+def _close_by(channel: _Channel, known: list[CarrierSeen]) -> list[CarrierSeen]:
+    """Returns the carriers so close to a stronger narrow one that three bins together do not show them."""
+    narrow = [each for each in known if _is_narrow(each.wander_mhz, each.spread_mhz)]
+    if not narrow:
+        return []
+    air, rows = channel.air, channel.rows
+    found: list[CarrierSeen] = []
+    usual_dbm = np.median(air.dbm[rows[:: len(rows) // CLOSE_SAMPLES + 1]], axis=0)
+    for top, hump in close_humps(usual_dbm, air.spacing_mhz).items():
+        frequency_mhz = channel.first_mhz + top * air.spacing_mhz
+        beside = [each for each in narrow if abs(each.frequency_mhz - frequency_mhz) < CLOSE_MHZ]
+        near = beside and not any(_is_lobe(channel, usual_dbm, top, each) for each in beside)
+        # The driver makes the middle bin up.
+        middle = abs(frequency_mhz - channel.centre_mhz) < MIDDLE_BINS * air.spacing_mhz
+        if not near or middle or any(_is_same(each, frequency_mhz) for each in (*known, *found)):
+            continue
+        peaks, presence = read_out(air, air.dbm[rows], rows, hump)
+        if presence > CLEAR_PRESENCE:
+            found.append(_of_hump(channel, peaks, top, presence))
+    return found
+
+
+def _is_lobe(channel: _Channel, usual_dbm: Floats, top: int, carrier: CarrierSeen) -> bool:
+    """Tells whether a hump is what the radio's transform makes beside a carrier: on the other side is another
+    one as strong."""
+    place = 2 * (carrier.frequency_mhz - channel.first_mhz) / channel.air.spacing_mhz - top
+    first = int(np.floor(place))
+    mirrored = usual_dbm[max(first - 1, 0) : max(first + 3, 0)]
+    return bool(usual_dbm[top] < mirrored.max(initial=-np.inf) + OVER_LOBE_DB)
+
+
+def _of_hump(channel: _Channel, peaks: Peaks, top: int, presence: float) -> CarrierSeen:
+    """Describes a carrier that shows as a hump around a bin, by its place in each sample."""
+    power_dbm = median(peaks.power_dbm)
+    mine = np.flatnonzero(np.abs(peaks.power_dbm - power_dbm) < ALIKE_DB)
+    every = np.ones(len(peaks), bool)
+    return _described(channel, peaks, mine, every, top, power_dbm, presence, in_skirt=True)
+
+
+def _is_same(carrier: CarrierSeen, frequency_mhz: float) -> bool:
+    return abs(carrier.frequency_mhz - frequency_mhz) < SAME_CARRIER_MHZ
 
 
 def _is_image(carrier: CarrierSeen, other: CarrierSeen) -> bool:
@@ -315,7 +366,7 @@ def _described(
     some = mine[:: len(mine) // ENOUGH_SAMPLES + 1]
     looked_at = peaks.row[some]
     bins_dbm, flicker_db = around(air, looked_at, mid)
-    centre = float(air.centre_mhz[rows[0]])
+    centre = channel.centre_mhz
     near_dc = bool(abs(mid - centre) < 1.6 * air.spacing_mhz)
     if near_dc:
         still = near_middle(seen, centre, air.spacing_mhz)
@@ -356,6 +407,7 @@ def _described(
         other_tip_share=other_tip / len(rows),
         pilot_share=pilot,
         line_share=max(lines),
+        bass_share=bass_share(times, inner, visit),
         sound_db=_sound_db(channel, mid, power),
         ripple=0.0 if narrow else _ripple(times, visit, peaks.power_dbm[mine], air.interval_s),
     )

@@ -47,5 +47,7 @@ class Found:
     tolerance_mhz: float
     """Within this distance another one of its kind is the same one."""
     features: dict[str, float] = field(default_factory=dict)
+    doubtful: bool = False
+    """Whether it is believed only among several others: where much is going on, more is likely."""
     another: bool = False
     """Whether it is certainly not the other one of its kind that the same look found."""

@@ -6,10 +6,9 @@ from services.airshark.analysis.air import Air, Bools
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.ranks import median, percentiles
 from services.airshark.analysis.rhythm import grid_strength, stretches
-from services.airshark.analysis.slots import BLUETOOTH_SLOT_S
+from services.airshark.analysis.slots import BLUETOOTH_SLOT_S, FRAMES_S
 
 DURATION_EDGES_MS = (0.0, 0.17, 0.29, 0.41, 0.52, 0.62, 0.82, 1.2, 1.8, 2.5, 3.2, 4.6, 1e3)
-RASTERS_S = 1 / np.arange(98.0, 510.0, 3.0)
 PHONE_STEP_MHZ = 0.864
 MAX_PULSES = 1500
 MIN_GROUP = 6
@@ -156,12 +155,12 @@ def _places(pulses: Pulses) -> dict[str, float]:
 
 def _raster(name: str, pulses: Pulses, watched_s: float) -> dict[str, float]:
     """Returns how well the pulses keep to frames of some length."""
-    strength, amount = grid_strength(pulses.start_s, stretches(pulses.start_s, pulses.visit), RASTERS_S)
+    strength, amount = grid_strength(pulses.start_s, stretches(pulses.start_s, pulses.visit), FRAMES_S)
     best, usual = int(strength.argmax()), median(strength)
     return {
         f"{name}_raster": float(strength[best]),
         f"{name}_on_raster_per_s": float(amount[best]) / watched_s,
-        f"{name}_raster_ms": float(RASTERS_S[best] * 1e3) if len(pulses) > 3 else 0.0,
+        f"{name}_raster_ms": float(FRAMES_S[best] * 1e3) if len(pulses) > 3 else 0.0,
         f"{name}_raster_next": usual,
         f"{name}_raster_over": float(strength[best]) / (usual + 0.05),
     }

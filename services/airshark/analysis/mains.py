@@ -3,6 +3,8 @@
 import numpy as np
 
 from services.airshark.analysis.air import Air, Bools, Ints, Times
+from services.airshark.analysis.bands import NAMES as BAND_NAMES
+from services.airshark.analysis.bands import describe_bands
 from services.airshark.analysis.carrier import CarrierSeen, below_strongest_db
 from services.airshark.analysis.carriers import Levels
 from services.airshark.analysis.peaks import Peaks, Picture
@@ -18,8 +20,7 @@ REACH_MHZ = 7.0
 USUAL_PERCENT = 75
 CLEAR_LINE, CLEAR_OVER_CONTROL, CLEAR_BURST_MS, CLEAR_SWEEP_MHZ = 0.75, 2.2, 4.6, 0.5
 """Bursts that keep so close to the mains, are longer than any frame of ZigBee, and sweep are an oven's."""
-CLEAR_ON, CLEAR_LIT, CLEAR_ON_OVER_CONTROL = 0.35, 0.3, 2.4
-CLEAR_RIPPLE = 0.5
+CLEAR_LIT, CLEAR_LIT_OVER_CONTROL = 0.3, 2.4
 CLOSE_ON, CLOSE_ON_OVER_CONTROL = 0.7, 2.4
 CLOSE_LONG, CLOSE_LONG_OVER_CONTROL = 0.85, 3.0
 LEAST_CONTROL = 0.02
@@ -48,7 +49,7 @@ def describe_mains(
     rows = np.flatnonzero(looks_there)
     features = dict.fromkeys(NAMES, 0.0)
     features["interval_ms"] = air.interval_s * 1e3
-    features["picture_off_mhz"] = FAR_OFF_MHZ
+    features |= dict.fromkeys(("picture_off_mhz", "band_picture_mhz", "far_picture_mhz"), FAR_OFF_MHZ)
     if len(rows) < MIN_SAMPLES:
         return features, none
     stretch = stretches(air.time_s[rows], air.visit[rows])
@@ -59,6 +60,7 @@ def describe_mains(
     lines = Lines(air.time_s[rows], stretch, np.concatenate((LINES_HZ, CONTROLS_HZ)), air.interval_s)
     looked_at = {each: here for each, here in air.channels.items() if looks_there[here[0]]}
     features |= _lit(air, picture, level, carriers, looked_at, rows, lines)
+    features |= describe_bands(air, rows, lines, stretch, carriers)
     if inside.sum() < MIN_PEAKS:
         return features, none
     # An oven keeps to the mains where it is seen, and in another view something else may be there more often.
@@ -165,30 +167,12 @@ def is_oven(mains: dict[str, float]) -> bool:
     return clear and mains["burst_ms"] > CLEAR_BURST_MS and mains["sweep_mhz"] > CLEAR_SWEEP_MHZ
 
 
-def keeps_to_mains(mains: dict[str, float]) -> bool:
-    """Tells whether bursts, however broken up by what else is on the air, come with each cycle of the mains.
-
-    Twice its frequency does not count: phones that hop change theirs a hundred times a second.
-    """
-    return _is_clear(mains, "on", CLEAR_ON)
-
-
 def lights_up(mains: dict[str, float]) -> bool:
     """Tells whether many bins are stronger with each cycle of the mains: an oven beside a strong carrier, of
     which some peaks say where it is."""
-    return _is_clear(mains, "lit", CLEAR_LIT) and mains["middle_mhz"] > 0
-
-
-def keeps_to_both_halves(mains: dict[str, float]) -> bool:
-    """Tells whether long bursts come twice with each cycle of the mains, or are strongest so often: an oven
-    with an inverter, which need not sweep at the border of a view."""
-    bursts = _is_clear(mains, "long", CLEAR_ON, (100, 120))
-    return bursts or (ripples(mains) and mains["burst_ms"] > CLEAR_BURST_MS)
-
-
-def ripples(mains: dict[str, float]) -> bool:
-    """Tells whether what is there is strongest twice with each cycle of the mains."""
-    return _is_clear(mains, "field", CLEAR_RIPPLE, (100, 120))
+    line = max(mains["lit_50_hz"], mains["lit_60_hz"])
+    clear = line > max(CLEAR_LIT, CLEAR_LIT_OVER_CONTROL * mains["lit_control"])
+    return clear and mains["middle_mhz"] > 0
 
 
 def keeps_closer_than_picture(mains: dict[str, float]) -> bool:
@@ -203,12 +187,6 @@ def keeps_closer_than_picture(mains: dict[str, float]) -> bool:
 def field_line(mains: dict[str, float]) -> float:
     """Returns how well the strength of bursts follows the mains, or twice that, 0 to 1."""
     return max(mains[f"field_{hz:.0f}_hz"] for hz in LINES_HZ)
-
-
-def _is_clear(mains: dict[str, float], name: str, least: float, lines_hz: tuple[int, int] = (50, 60)) -> bool:
-    """Tells whether something comes with each cycle of the mains, and far less with any other frequency."""
-    line = max(mains[f"{name}_{each}_hz"] for each in lines_hz)
-    return line > max(least, CLEAR_ON_OVER_CONTROL * mains[f"{name}_control"])
 
 
 def _densest(air: Air, peaks: Peaks, inside: Bools) -> Bools:
@@ -326,6 +304,7 @@ def _names() -> list[str]:
         "picture_off_mhz",
         "picture_over_db",
         "below_carrier_db",
+        *BAND_NAMES,
     ]
 
 

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 FORMAT = 1
 CERTAIN = 0.9
+DOUBTFUL = 0.6
+"""Share of the least probability from which something is believed all the same where several devices are."""
 MODEL_FILE = Path(__file__).with_name("model.json")
 
 
@@ -43,6 +45,11 @@ class Trees:
     def is_certain(self, probability: float) -> bool:
         """Tells whether a device that is so likely need not be seen twice."""
         return probability >= max(CERTAIN, self.least)
+
+    @property
+    def doubtful_least(self) -> float:
+        """Returns the probability from which the decision is yes where several devices are certain."""
+        return DOUBTFUL * self.least
 
     @cached_property
     def _places(self) -> "tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]":

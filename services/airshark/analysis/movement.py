@@ -21,6 +21,8 @@ TIP_MHZ, TIP_ALIKE_DB = (0.25, 3.0), 4.0
 """How far off, and how much alike in power, a carrier is that has left its place."""
 PILOT_HZ = 19e3
 """Stereo sound has a tone there, however quiet the music is."""
+BASS_S = 2.5e-3
+"""What is slower than this is no speech that a telephone transmits."""
 PICTURE_LINES_HZ = (15_625.0, 15_734.27)
 """So often a picture begins a new line."""
 
@@ -105,6 +107,21 @@ def tone_shares(time_s: Times, seen: Times, visit: Ints, *tones_hz: float) -> li
         found = float((power - energy)[long].sum())
         shares.append(float(np.sqrt(min(max(found / pure, 0.0), 1.0))))
     return shares
+
+
+def bass_share(time_s: Times, seen: Times, visit: Ints) -> float:
+    """Returns how much of what moves a carrier is slower than speech on a telephone, 0 to 1: only music has
+    bass. By chance it is the share of one sample in `BASS_S`."""
+    starts, count = _visits(visit)
+    moves = within_visits(seen, visit)
+    piece = np.floor((time_s - np.repeat(time_s[starts], count)) / BASS_S)
+    new = np.ones(len(piece), bool)
+    np.not_equal(piece[1:], piece[:-1], out=new[1:])
+    new[starts] = True
+    begins = np.flatnonzero(new)
+    size = np.diff(begins, append=len(moves))
+    energy = float((moves**2).sum())
+    return float((np.add.reduceat(moves, begins) ** 2 / size).sum()) / energy if energy > 0 else 0.0
 
 
 def within_visits(values: "npt.NDArray[Real]", visit: Ints) -> "npt.NDArray[Real]":

@@ -1,8 +1,10 @@
 """Decides whether what follows the mains is an oven, and which networks are none beside one."""
 
+from dataclasses import replace
+
 import numpy as np
 
-from services.airshark.analysis.carrier import LEAST_RIPPLE, CarrierSeen
+from services.airshark.analysis.carrier import CarrierSeen
 from services.airshark.analysis.carriers import folds, transform_mhz
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.mains import (
@@ -10,19 +12,19 @@ from services.airshark.analysis.mains import (
     field_line,
     is_oven,
     keeps_closer_than_picture,
-    keeps_to_both_halves,
-    keeps_to_mains,
     lights_up,
-    ripples,
 )
 from services.airshark.analysis.model import Model
 from services.airshark.analysis.scene import Scene
 
 CLEAR_OVEN, LIT_OVEN = 0.92, 0.75
 REACH_MHZ = 2.0
-LEAST_SWEEP_MHZ, LEAST_OVER_CONTROL = 1.0, 1.6
-OF_PICTURE_MHZ, BELOW_OVEN_DB, BESIDE_PICTURE, BEYOND_DOUBT = 5.0, -6.0, 0.9, 0.985
-"""So near, an oven is stronger than a picture, and more than likely, or beyond doubt, or hidden."""
+BEYOND_DOUBT = 0.965
+"""How likely an oven is where all might be of a picture."""
+OF_PICTURE_MHZ, BELOW_OVEN_DB, BESIDE_PICTURE = 5.0, -6.0, 0.9
+"""So near, an oven is stronger than a picture, and more than likely, or hidden."""
+HIDDEN = 1.6
+"""An oven whose peaks follow the mains no better, compared with anything else, is hidden by something."""
 OF_SOUND_MHZ, SOUND_BELOW_DB = 9.0, 15.0
 MAY_BE_SOUND_BELOW_DB, FOLLOWS = 8.0, 0.35
 """What follows the mains no better than this may be sound if it is so much weaker."""
@@ -47,11 +49,12 @@ def find_oven(scene: Scene, model: Model) -> Found | None:
         probability = max(probability, CLEAR_OVEN)
     elif lights_up(mains):
         probability = max(probability, LIT_OVEN)
-    if probability < trees.least or _of_picture(scene, probability):
+    if probability < trees.doubtful_least or not mains["middle_mhz"]:
         return None
-    if not _may_be_oven(mains) and not _beside_inverter(scene):
+    if probability < BEYOND_DOUBT and _of_picture(scene, probability):
         return None
-    return _oven(scene, probability, trees.is_certain(probability))
+    oven = _oven(scene, probability, trees.is_certain(probability))
+    return replace(oven, doubtful=probability < trees.least)
 
 
 def explains(found: Found, mains: dict[str, float]) -> bool:
@@ -80,23 +83,6 @@ def is_part(found: Found, oven: Found, mains: dict[str, float]) -> bool:
     return oven.certain and near and not itself
 
 
-def _may_be_oven(mains: dict[str, float]) -> bool:
-    """Tells whether what keeps to the mains, perhaps by chance, has long bursts and sweeps as ovens do, or
-    keeps to them too well for that."""
-    follows = max(mains[f"{each}_over_control"] for each in ("on", "field", "lit")) > LEAST_OVER_CONTROL
-    sweeps = mains["burst_ms"] > 0 and mains["sweep_mhz"] > LEAST_SWEEP_MHZ
-    clear = is_oven(mains) or keeps_to_mains(mains) or keeps_to_both_halves(mains) or lights_up(mains)
-    return clear or (sweeps and follows)
-
-
-def _beside_inverter(scene: Scene) -> bool:
-    """Tells whether what is strongest twice with each cycle of the mains is near a carrier that is too: an
-    oven with an inverter at the border of the next view, where it is short and sweeps little."""
-    middle_mhz = scene.mains["middle_mhz"]
-    near = [each for each in scene.carriers if abs(each.frequency_mhz - middle_mhz) < OF_PICTURE_MHZ]
-    return ripples(scene.mains) and any(each.ripple > LEAST_RIPPLE for each in near)
-
-
 def _of_picture(scene: Scene, probability: float) -> bool:
     """Tells whether what follows the mains is a picture, which begins anew nearly as often, its detail, or
     its sound, which moves with it."""
@@ -109,7 +95,7 @@ def _of_picture(scene: Scene, probability: float) -> bool:
     if weaker_db > FAR_BELOW_PICTURE_DB and mains["field_over_control"] < WELL_OVER_CONTROL:
         return True
     if off_mhz < OF_PICTURE_MHZ:
-        return probability < (BEYOND_DOUBT if weaker_db > BELOW_OVEN_DB else BESIDE_PICTURE)
+        return weaker_db > BELOW_OVEN_DB or probability < BESIDE_PICTURE
     # In bursts as short as parts of its lines, it may be hardly weaker.
     below_db = SOUND_BELOW_DB if field_line(mains) > FOLLOWS else MAY_BE_SOUND_BELOW_DB
     least_db = below_db if mains["burst_ms"] > CLEAR_BURST_MS else 0.0
@@ -152,16 +138,39 @@ def _is_on_channel(found: Found) -> bool:
 def _oven(scene: Scene, probability: float, certain: bool) -> Found:
     mains = scene.mains
     rows = scene.air.time_s
+    middle_mhz, power_dbm = mains["middle_mhz"], mains["power_dbm"]
+    if (
+        max(mains[f"{each}_over_control"] for each in ("on", "field", "long"))
+        < HIDDEN
+        < mains["band_over_control"]
+    ):
+        middle_mhz = mains["band_middle_mhz"]
+        power_dbm = min(_usual_dbm(scene, middle_mhz), power_dbm)
     return Found(
         device=Device.MICROWAVE,
         confidence=probability,
         certain=certain,
-        center_mhz=mains["middle_mhz"],
+        center_mhz=middle_mhz,
         bandwidth_mhz=max(mains["sweep_mhz"], 2.0),
-        rssi_dbm=mains["power_dbm"],
+        rssi_dbm=power_dbm,
         duty_cycle=min(max(mains["long_share"], mains["on_share"]), 1.0),
         first_s=float(rows[0]),
         last_s=float(rows[-1]),
         tolerance_mhz=100.0,
         features=mains,
+    )
+
+
+def _usual_dbm(scene: Scene, frequency_mhz: float) -> float:
+    """Returns how strong what is around a frequency usually is, in that view which shows most of it."""
+    return max(
+        (
+            float(
+                level.usual_dbm[np.abs(scene.air.bins_mhz(centre) - frequency_mhz) < REACH_MHZ].max(
+                    initial=-np.inf
+                )
+            )
+            for centre, level in scene.level.items()
+        ),
+        default=-np.inf,
     )

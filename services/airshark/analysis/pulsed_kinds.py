@@ -15,7 +15,7 @@ from services.airshark.analysis.ovens import WITH_MAINS, explains, find_oven, is
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.ranks import median
 from services.airshark.analysis.scene import Scene
-from services.airshark.analysis.slots import SLOTS_S, keep_other_slots, own_pulses, without
+from services.airshark.analysis.slots import EXPLAINED, SLOTS_S, keep_other_slots, own_pulses, without
 from services.airshark.analysis.zigbee import nearest_channel_mhz
 
 HOPPERS = (Device.BLUETOOTH, Device.BLE, Device.FHSS_PHONE, Device.XBOX)
@@ -65,8 +65,9 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
                 kind, certain = Device.ZIGBEE, False
             if kind is None:
                 continue
-            found.append(_fixed(scene, group, kind, confidence, certain))
-            if kind is Device.ZIGBEE:
+            doubtful = kind is Device.ZIGBEE and confidence < model.decisions["zigbee"].least
+            found.append(replace(_fixed(scene, group, kind, confidence, certain), doubtful=doubtful))
+            if kind is Device.ZIGBEE and not doubtful:
                 free &= ~group.members
         hoppers = _hoppers(scene, scene.pulses.select(free & scene.pulses.clear), model)
         hoppers = [twice_if_image(each, hoppers) for each in hoppers]
@@ -74,7 +75,8 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
         found = [each for each in found if not _passed_by(each, hoppers)] + hoppers
     oven = find_oven(scene, model)
     if oven is not None and not any(explains(each, scene.mains) for each in found):
-        found = [each for each in found if not is_part(each, oven, scene.mains)]
+        if not oven.doubtful:
+            found = [each for each in found if not is_part(each, oven, scene.mains)]
         found.append(oven)
     return _one_ble(found)
 
@@ -93,7 +95,8 @@ def _kind_of(group: FixedGroup, model: Model) -> tuple[Device | None, float, boo
     for device, name in ((Device.ZIGBEE, "zigbee"), (Device.BLE, "ble_advertising")):
         trees = model.decisions[name]
         probability = trees.probability(features)
-        if probability >= (NEVERTHELESS if never_ends else trees.least):
+        least = trees.doubtful_least if device is Device.ZIGBEE else trees.least
+        if probability >= (NEVERTHELESS if never_ends else least):
             return device, probability, trees.is_certain(probability)
     strange = (
         features["count"] >= 40
@@ -236,13 +239,19 @@ def _hoppers(scene: Scene, pulses: Pulses, model: Model) -> list[Found]:
     for group in groups:
         for device, answer in _answers(scene, group, model):
             answers.setdefault(device, []).append(answer)
+    sure = {
+        device
+        for device, given in answers.items()
+        if any(each.probability >= model.decisions[device.value].least for each in given)
+    }
     finer: dict[Device, list[_Answer]] = {}
     for group in groups:
         for part in (each for each in within(group) if len(each) >= MIN_LEFT):
             for device, answer in _answers(scene, part, model):
-                if device not in answers and answer.probability >= FINER:
+                if device not in sure and answer.probability >= FINER:
                     finer.setdefault(device, []).append(answer)
-    answers |= finer
+    for device, given in finer.items():
+        answers.setdefault(device, []).extend(given)
     if (connection := of_connection(scene.air, pulses)).any():
         mine = pulses.select(connection)
         answers[Device.BLE] = [_Answer(CONNECTION, mine, describe_hops(scene.air, mine), leads=True)]
@@ -257,7 +266,8 @@ def _hoppers(scene: Scene, pulses: Pulses, model: Model) -> list[Found]:
         if not any(trees.is_certain(each.probability) for each in apart):
             apart = []
         stations = [each for each in given if all(each is not other for other in apart)]
-        found.append(_hopper(scene, device, stations, certain))
+        doubtful = best.probability < trees.least
+        found.append(replace(_hopper(scene, device, stations, certain), doubtful=doubtful))
         if apart:
             found.append(replace(_hopper(scene, device, apart, True), another=True))
     return found
@@ -287,14 +297,15 @@ def _answers(scene: Scene, group: Pulses, model: Model) -> Iterator[tuple[Device
             chances = {each: chance for each, chance in chances.items() if chance >= CERTAIN}
         found = set()
         for device, chance in chances.items():
-            if chance < model.decisions[device.value].least:
+            trees = model.decisions[device.value]
+            if chance < (trees.least if device is Device.BLE else trees.doubtful_least):
                 continue
             mine = left.select(own_pulses(left, device))
             leads = chance == max(chances.values())
             if not len(mine):
                 continue
             answer = device, _Answer(chance, mine, features, leads)
-            if device in SLOTS_S and model.decisions[device.value].is_certain(chance):
+            if device in EXPLAINED and trees.is_certain(chance):
                 found.add(device)
                 yield answer
             elif leads:

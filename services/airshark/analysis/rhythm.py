@@ -78,3 +78,15 @@ class Lines:
         )
         strength: Times = np.sqrt(power / max(float((total**2).sum()), 1e-12)).astype(np.float64)
         return strength
+
+    def powers(self, levels: "npt.NDArray[np.floating]") -> "tuple[Times, Times]":
+        """Returns for each stretch how much of each of k levels follows each frequency, (stretches,
+        frequencies, k), and how much that would be if all of it did, (stretches, k); `levels` is (n, k)."""
+        blocks = np.add.reduceat(levels, self._blocks) / self._block_sizes[:, None].astype(np.float32)
+        mean = np.add.reduceat(blocks, self._starts) / self._repeats[:, None].astype(np.float32)
+        blocks -= np.repeat(mean, self._repeats, axis=0)
+        power = sum(
+            np.add.reduceat(wave[:, :, None] * blocks, self._starts, axis=1) ** 2 for wave in self._waves
+        )
+        energy = np.add.reduceat(blocks**2, self._starts) * (self._repeats[:, None] / 2)
+        return np.swapaxes(power, 0, 1).astype(np.float64), energy.astype(np.float64)

@@ -1,10 +1,11 @@
-"""Networks that keep to slots: which pulses are their own, what is left without them, and two of a kind."""
+"""Networks that keep to slots or frames: which pulses are their own, what is left without them, and two of a
+kind."""
 
 from collections.abc import Collection
 
 import numpy as np
 
-from services.airshark.analysis.air import Bools
+from services.airshark.analysis.air import Bools, Times
 from services.airshark.analysis.found import Device
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.rhythm import stretches
@@ -12,6 +13,8 @@ from services.airshark.analysis.rhythm import stretches
 BLUETOOTH_SLOT_S = 625e-6
 SLOTS_S = {Device.BLUETOOTH: BLUETOOTH_SLOT_S, Device.FHSS_PHONE: 5e-3}
 """What the starts of one network keep to, master and slave, base and handset alike."""
+EXPLAINED = (*SLOTS_S, Device.XBOX)
+"""Whose own pulses can be told from those of others that are as strong."""
 ON_GRID_S = {Device.BLUETOOTH: 88e-6, Device.FHSS_PHONE: 0.3e-3}
 """How far from its grid a start is its own."""
 DURATION_MS = {
@@ -20,6 +23,10 @@ DURATION_MS = {
     Device.FHSS_PHONE: (0.45, 0.95),
     Device.XBOX: (0.1, 0.75),
 }
+FRAMES_S = 1 / np.arange(98.0, 510.0, 3.0)
+FINER = np.linspace(0.985, 1.015, 31)
+"""Lengths of frames of consoles, and how much finer they are measured then."""
+IN_FRAME_S, LEAST_TOGETHER = 0.09e-3, 2
 MIN_IN_STRETCH, MIN_COMPARED = 3, 12
 MIN_IN_STEP = 0.35
 OTHER_SLOT_ANGLE = 0.4
@@ -31,6 +38,10 @@ def own_pulses(pulses: Pulses, device: Device) -> Bools:
     low, high = DURATION_MS[device]
     duration = pulses.duration_s * 1e3
     fits: Bools = (duration >= low) & (duration <= high)
+    if device is Device.XBOX:
+        on_grid = fits.copy()
+        on_grid[fits] = _in_frames(pulses.select(fits))
+        return on_grid if on_grid.any() else fits
     if device not in SLOTS_S or not fits.any():
         return fits
     slot_s = SLOTS_S[device]
@@ -41,6 +52,35 @@ def own_pulses(pulses: Pulses, device: Device) -> Bools:
     off_s = np.abs(np.angle(phase * np.conj(sums[stretch]))) / (2 * np.pi) * slot_s
     on_grid = fits & (off_s < ON_GRID_S[device])
     return on_grid if on_grid.any() else fits
+
+
+def _in_frames(pulses: Pulses) -> Bools:
+    """Returns which pulses come at a time within a frame at which others come too, of those near in time: a
+    console and its pads send at the same times in each frame, whose length is measured."""
+    if len(pulses) < MIN_COMPARED:
+        return np.ones(len(pulses), bool)
+    time_s, stretch = pulses.start_s, stretches(pulses.start_s, pulses.visit)
+    one, other = np.nonzero(np.triu(stretch[:, None] == stretch, 1))
+    apart_s = time_s[other] - time_s[one]
+    frame_s = _frame_s(apart_s, FRAMES_S)
+    frame_s = _frame_s(apart_s, frame_s * FINER)
+    together = _off_frame_s(apart_s, frame_s) < IN_FRAME_S
+    count = np.bincount(one[together], minlength=len(pulses))
+    count += np.bincount(other[together], minlength=len(pulses))
+    in_frames: Bools = count >= LEAST_TOGETHER
+    return in_frames
+
+
+def _frame_s(apart_s: Times, lengths_s: Times) -> float:
+    """Returns that length of a frame at multiples of which most pairs are apart, less those by chance."""
+    fits = np.array([np.count_nonzero(_off_frame_s(apart_s, each) < IN_FRAME_S) for each in lengths_s])
+    return float(lengths_s[int((fits - len(apart_s) * 2 * IN_FRAME_S / lengths_s).argmax())])
+
+
+def _off_frame_s(apart_s: Times, frame_s: float) -> Times:
+    """Returns how far times are from a whole number of frames."""
+    off_s: Times = np.abs(apart_s - np.rint(apart_s / frame_s) * frame_s)
+    return off_s
 
 
 def without(pulses: Pulses, devices: Collection[Device]) -> Pulses:
