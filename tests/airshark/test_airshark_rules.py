@@ -432,6 +432,11 @@ def test_a_picture_that_begins_anew_with_the_mains_is_no_oven() -> None:
     assert kinds(0.96, picture_off_mhz=1.5, picture_over_db=-1.0) == []
     assert kinds(0.95, picture_off_mhz=1.5, picture_over_db=15.0) == []
     assert kinds(0.99, picture_off_mhz=1.5, picture_over_db=-1.0) == oven
+    # What is nearly so is doubtful: believed among several others.
+    beside = replace(scene, mains=broken | {"picture_off_mhz": 1.5, "picture_over_db": -1.0})
+    for chance, doubtful in ((0.97, True), (0.99, False)):
+        (found_now,) = find_pulsed_devices(beside, _sure_of({"microwave": chance}))
+        assert found_now.doubtful is doubtful
     # Far stronger, or elsewhere, it is something else.
     assert kinds(0.95, picture_off_mhz=1.5, picture_over_db=-12.0) == oven
     assert kinds(0.8, picture_off_mhz=1.5, picture_over_db=-12.0) == []

@@ -19,8 +19,8 @@ from services.airshark.analysis.scene import Scene
 
 CLEAR_OVEN, LIT_OVEN = 0.92, 0.75
 REACH_MHZ = 2.0
-BEYOND_DOUBT = 0.965
-"""How likely an oven is where all might be of a picture."""
+BEYOND_DOUBT, AMONG_PICTURES = 0.985, 0.965
+"""How likely an oven is where all might be of a picture: the second of these where several others are."""
 OF_PICTURE_MHZ, BELOW_OVEN_DB, BESIDE_PICTURE = 5.0, -6.0, 0.9
 """So near, an oven is stronger than a picture, and more than likely, or hidden."""
 HIDDEN = 1.6
@@ -51,10 +51,13 @@ def find_oven(scene: Scene, model: Model) -> Found | None:
         probability = max(probability, LIT_OVEN)
     if probability < trees.doubtful_least or not mains["middle_mhz"]:
         return None
+    least = trees.least
     if probability < BEYOND_DOUBT and _of_picture(scene, probability):
-        return None
+        if probability < AMONG_PICTURES:
+            return None
+        least = BEYOND_DOUBT
     oven = _oven(scene, probability, trees.is_certain(probability))
-    return replace(oven, doubtful=probability < trees.least)
+    return replace(oven, doubtful=probability < least)
 
 
 def explains(found: Found, mains: dict[str, float]) -> bool:

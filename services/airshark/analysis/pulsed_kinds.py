@@ -296,17 +296,20 @@ def _answers(scene: Scene, group: Pulses, model: Model) -> Iterator[tuple[Device
             # So near the noise starts are not known well enough to tell which pulses are the network's own.
             chances = {each: chance for each, chance in chances.items() if chance >= CERTAIN}
         found = set()
+        others = np.ones(len(left), bool)
         for device, chance in chances.items():
             trees = model.decisions[device.value]
             if chance < (trees.least if device is Device.BLE else trees.doubtful_least):
                 continue
-            mine = left.select(own_pulses(left, device))
+            own = own_pulses(left, device)
+            mine = left.select(own)
             leads = chance == max(chances.values())
             if not len(mine):
                 continue
             answer = device, _Answer(chance, mine, features, leads)
             if device in EXPLAINED and trees.is_certain(chance):
                 found.add(device)
+                others &= ~own
                 yield answer
             elif leads:
                 yield answer
@@ -317,7 +320,7 @@ def _answers(scene: Scene, group: Pulses, model: Model) -> Iterator[tuple[Device
             yield from _beside(scene, left, chances, model)
             break
         sure |= found
-        left = without(left, found)
+        left = left.select(others)
 
 
 def _beside(
