@@ -196,10 +196,15 @@ def _sure_of(chances: dict[str, float], least: float = 0.75) -> Model:
 
 def _by_movement(still: float, moving: float) -> Trees:
     """Returns what is so likely for carriers that hardly move, and for others."""
+    return _by("wander_mhz", 0.012, still, moving, 0.4)
+
+
+def _by(name: str, bound: float, less: float, more: float, least: float) -> Trees:
+    """Returns what is so likely where something is measured as less than a bound, and where as more."""
     feature, below, above = (np.array([each], np.int16) for each in ([0, 0, 0], [1, 1, 2], [2, 1, 2]))
-    threshold = np.array([[0.012, 0, 0]], np.float32)
-    value = np.array([[0.0, *(np.log(each / (1 - each)) for each in (still, moving))]], np.float32)
-    return Trees(("wander_mhz",), 0.0, feature, threshold, below, above, value, 1, 0.4)
+    threshold = np.array([[bound, 0, 0]], np.float32)
+    value = np.array([[0.0, *(np.log(each / (1 - each)) for each in (less, more))]], np.float32)
+    return Trees((name,), 0.0, feature, threshold, below, above, value, 1, least)
 
 
 def test_what_is_likelier_another_kind_of_hopper_must_be_seen_twice() -> None:
@@ -919,6 +924,14 @@ def test_data_and_acknowledgements_of_different_strength_are_one_network(
     (network,) = find_pulsed_devices(scene, _sure_of({"zigbee": 0.95}))
     assert abs(network.rssi_dbm + 50) < 3
     assert network.duty_cycle > 0.2
+    # Beside a station that is sure, the stronger one needs hardly be likely: it makes nothing doubtful.
+    for data_chance in (0.32, 0.5):
+        by_length = _by("duration_p50_ms", 1.0, 0.95, data_chance, 0.6)
+        model = Model("test", _sure_of({"xbox": 0.93}).decisions | {"zigbee": by_length})
+        (network,) = find_pulsed_devices(scene, model)
+        assert (network.device, network.certain, network.doubtful) == (Device.ZIGBEE, True, False)
+        assert abs(network.rssi_dbm + 50) < 3
+        assert network.duty_cycle > 0.2
 
 
 def test_the_sound_of_a_camera_and_its_overtone_are_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:

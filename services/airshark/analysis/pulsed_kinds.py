@@ -61,11 +61,11 @@ def find_pulsed_devices(scene: Scene, model: Model) -> list[Found]:
         ]
         networks = [group.frequency_mhz for group, kind, _, sure in named if kind is Device.ZIGBEE and sure]
         for group, kind, confidence, certain in named:
-            if kind is not Device.ZIGBEE and _is_station(group, networks, model):
-                kind, certain = Device.ZIGBEE, False
+            doubtful = kind is Device.ZIGBEE and confidence < model.decisions["zigbee"].least
+            if (doubtful or kind is not Device.ZIGBEE) and _is_station(group, networks, model):
+                kind, certain, doubtful = Device.ZIGBEE, False, False
             if kind is None:
                 continue
-            doubtful = kind is Device.ZIGBEE and confidence < model.decisions["zigbee"].least
             found.append(replace(_fixed(scene, group, kind, confidence, certain), doubtful=doubtful))
             if kind is Device.ZIGBEE and not doubtful:
                 free &= ~group.members
@@ -189,6 +189,7 @@ def _one_per_channel(found: list[Found]) -> list[Found]:
             other,
             confidence=max(each.confidence, other.confidence),
             certain=each.certain or other.certain,
+            doubtful=each.doubtful and other.doubtful,
             duty_cycle=min(each.duty_cycle + other.duty_cycle, 1.0),
         )
     return joined
