@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from services.airshark.analysis.air import Air
+from services.airshark.analysis.air import Air, Bools
 from services.airshark.analysis.bands import BINS, FAR_OFF_MHZ, describe_bands
 from services.airshark.analysis.carrier import CarrierSeen
 from services.airshark.analysis.carriers import find_carriers, levels
@@ -25,13 +25,11 @@ def quiet() -> Air:
     return air_of_one_block(Scenario(0.8, 5, plan=Plan((CENTRE_MHZ, 2442), 0.1)))
 
 
-def _with(
-    air: Air, on: "np.ndarray[tuple[int], np.dtype[np.bool_]]", more_db: float, part: int = PART
-) -> Air:
+def _with(air: Air, on: Bools, more_db: float) -> Air:
     """Returns the same air with one part of one view stronger in some samples."""
     here = on & (air.centre_mhz == CENTRE_MHZ)
     dbm = air.dbm.copy()
-    dbm[here, part * BINS : (part + 1) * BINS] += more_db
+    dbm[here, PART * BINS : (PART + 1) * BINS] += more_db
     return replace(air, dbm=dbm)
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from benchmarks.airshark.generators import air_of
 from services.airshark.analysis import analyzer
+from services.airshark.analysis.bands import FAR_OFF_MHZ
 from services.airshark.analysis.broadband import find_jammer
 from services.airshark.analysis.carrier_kinds import believed, find_carrier_devices, kind_features
 from services.airshark.analysis.found import Device
 from services.airshark.analysis.lifecycle import Lifecycle
-from services.airshark.analysis.mains import FAR_OFF_MHZ
 from services.airshark.analysis.mains import NAMES as MAINS
 from services.airshark.analysis.model import Model, Trees, load_model
 from services.airshark.analysis.pulsed_kinds import find_pulsed_devices, twice_if_image

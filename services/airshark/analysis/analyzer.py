@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from services.airshark.analysis.air import Air, Timeline
+from services.airshark.analysis.bands import MIN_VISIT_S
 from services.airshark.analysis.broadband import find_jammer
 from services.airshark.analysis.carrier_kinds import find_carrier_devices
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.lifecycle import Lifecycle, Track
-from services.airshark.analysis.mains import MIN_VISIT_S
 from services.airshark.analysis.model import Model, load_model
 from services.airshark.analysis.pulsed_kinds import find_pulsed_devices
 from services.airshark.analysis.scene import PULSES_BELOW_S, Observed, Scene, describe, observe, together

@@ -1,25 +1,22 @@
 """Finds what follows the mains by how strong parts of each view are: what comes and goes with each cycle
 shows there even where something stronger hides its peaks."""
 
-from typing import TypeVar
-
 import numpy as np
 import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Floats, Ints
 from services.airshark.analysis.carrier import CarrierSeen
+from services.airshark.analysis.carriers import ENOUGH_SAMPLES
+from services.airshark.analysis.movement import Real
 from services.airshark.analysis.rhythm import LINES_HZ, Lines
-
-Real = TypeVar("Real", np.float32, np.float64)
 
 BINS = 8
 """In one part of a view."""
 BELOW_DB, ABOVE_DB = 4.0, 6.0
 """By so much a part counts as weaker and stronger than usual; what is stronger now and then is something
 else, which would hide the rhythm of the rest."""
-ENOUGH_SAMPLES = 600
-"""So many, spread over the time, tell how strong a part usually is."""
-MIN_LOOK_S = 0.04
+MIN_VISIT_S = 0.04
+"""A shorter one tells nothing of the mains."""
 OVEN_MHZ = (2427.0, 2483.0)
 """The middle of what an oven fills is between these."""
 LEAST_CONTROL = 0.003
@@ -36,7 +33,7 @@ def describe_bands(
     from any picture. `lines` and `stretch` are of the samples `rows`."""
     channel = air.centre_mhz[rows]
     first = np.flatnonzero(np.diff(stretch, prepend=-1))
-    long = np.diff(first, append=len(rows)) * air.interval_s >= MIN_LOOK_S
+    long = np.diff(first, append=len(rows)) * air.interval_s >= MIN_VISIT_S
     of_stretch = channel[first]
     power, energy = lines.powers(_levels(air, rows))
     pictures_mhz = [each.frequency_mhz for each in carriers if _may_follow(each)]

@@ -3,8 +3,8 @@
 import numpy as np
 
 from services.airshark.analysis.air import Air, Bools, Ints, Times
+from services.airshark.analysis.bands import FAR_OFF_MHZ, MIN_VISIT_S, describe_bands
 from services.airshark.analysis.bands import NAMES as BAND_NAMES
-from services.airshark.analysis.bands import describe_bands
 from services.airshark.analysis.carrier import CarrierSeen, below_strongest_db
 from services.airshark.analysis.carriers import Levels
 from services.airshark.analysis.peaks import Peaks, Picture
@@ -12,7 +12,6 @@ from services.airshark.analysis.ranks import median, percentiles
 from services.airshark.analysis.rhythm import CONTROLS_HZ, LINES_HZ, Lines, stretches
 
 OVEN_MHZ = (2425.0, 2485.0)
-MIN_VISIT_S = 0.04
 MIN_SAMPLES = 40
 MIN_PEAKS = 15
 CLOSED_GAP_S = 0.5e-3
@@ -29,8 +28,8 @@ FAR_BELOW_DB = 20.0
 OF_SKIRT_DB, OF_SKIRT_MHZ = 8.0, 7.5
 """So much weaker and so near to a picture is its skirt."""
 VIEW_MHZ = 10.0
-PICTURE_MHZ, FAR_OFF_MHZ = 18.0, 20.0
-"""So far from the middle of a view a picture changes its bins; further off it has nothing to do with them."""
+PICTURE_MHZ = 18.0
+"""So far from the middle of a view a picture changes its bins."""
 
 
 def describe_mains(

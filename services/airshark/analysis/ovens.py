@@ -15,6 +15,7 @@ from services.airshark.analysis.mains import (
     lights_up,
 )
 from services.airshark.analysis.model import Model
+from services.airshark.analysis.pictures import usual_dbm
 from services.airshark.analysis.scene import Scene
 
 CLEAR_OVEN, LIT_OVEN = 0.92, 0.75
@@ -142,13 +143,10 @@ def _oven(scene: Scene, probability: float, certain: bool) -> Found:
     mains = scene.mains
     rows = scene.air.time_s
     middle_mhz, power_dbm = mains["middle_mhz"], mains["power_dbm"]
-    if (
-        max(mains[f"{each}_over_control"] for each in ("on", "field", "long"))
-        < HIDDEN
-        < mains["band_over_control"]
-    ):
+    follows = max(mains[f"{each}_over_control"] for each in ("on", "field", "long"))
+    if follows < HIDDEN < mains["band_over_control"]:
         middle_mhz = mains["band_middle_mhz"]
-        power_dbm = min(_usual_dbm(scene, middle_mhz), power_dbm)
+        power_dbm = min(usual_dbm(scene, middle_mhz), power_dbm)
     return Found(
         device=Device.MICROWAVE,
         confidence=probability,
@@ -161,19 +159,4 @@ def _oven(scene: Scene, probability: float, certain: bool) -> Found:
         last_s=float(rows[-1]),
         tolerance_mhz=100.0,
         features=mains,
-    )
-
-
-def _usual_dbm(scene: Scene, frequency_mhz: float) -> float:
-    """Returns how strong what is around a frequency usually is, in that view which shows most of it."""
-    return max(
-        (
-            float(
-                level.usual_dbm[np.abs(scene.air.bins_mhz(centre) - frequency_mhz) < REACH_MHZ].max(
-                    initial=-np.inf
-                )
-            )
-            for centre, level in scene.level.items()
-        ),
-        default=-np.inf,
     )

@@ -74,7 +74,7 @@ def without_parts(found: list[Found], scene: Scene) -> list[Found]:
         return any(
             all(reach[0] < abs(place - each.center_mhz) < reach[1] for place in places)
             and one.rssi_dbm < each.rssi_dbm - below_db
-            and one.rssi_dbm < _usual_dbm(scene, 2 * each.center_mhz - one.center_mhz) + ONE_SIDED_DB
+            and one.rssi_dbm < usual_dbm(scene, 2 * each.center_mhz - one.center_mhz) + ONE_SIDED_DB
             for each in pictures
             for reach, below_db in ((sound, SOUND_BELOW_DB), (COLOUR_MHZ, COLOUR_BELOW_DB))
         )
@@ -82,7 +82,7 @@ def without_parts(found: list[Found], scene: Scene) -> list[Found]:
     return [each for each in found if not is_part(each)]
 
 
-def _usual_dbm(scene: Scene, frequency_mhz: float) -> float:
+def usual_dbm(scene: Scene, frequency_mhz: float) -> float:
     """Returns how strong some place of the band usually is; infinite if no view shows it."""
     shown = []
     for centre in scene.air.channels:

@@ -10,7 +10,7 @@ from services.airshark.analysis.connections import of_connection
 from services.airshark.analysis.fixed import BLE_ADVERTISING_MHZ, FixedGroup
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.hopping import by_power, describe_hops, within
-from services.airshark.analysis.model import CERTAIN, Model
+from services.airshark.analysis.model import CERTAIN, Model, Trees
 from services.airshark.analysis.ovens import WITH_MAINS, explains, find_oven, is_part
 from services.airshark.analysis.pulses import Pulses
 from services.airshark.analysis.ranks import median
@@ -95,8 +95,7 @@ def _kind_of(group: FixedGroup, model: Model) -> tuple[Device | None, float, boo
     for device, name in ((Device.ZIGBEE, "zigbee"), (Device.BLE, "ble_advertising")):
         trees = model.decisions[name]
         probability = trees.probability(features)
-        least = trees.doubtful_least if device is Device.ZIGBEE else trees.least
-        if probability >= (NEVERTHELESS if never_ends else least):
+        if probability >= (NEVERTHELESS if never_ends else _least(trees, device)):
             return device, probability, trees.is_certain(probability)
     strange = (
         features["count"] >= 40
@@ -112,6 +111,12 @@ def _kind_of(group: FixedGroup, model: Model) -> tuple[Device | None, float, boo
         and features["grid_mains"] < WITH_MAINS
     )
     return (Device.UNKNOWN, 0.5, False) if strange else (None, 0.0, False)
+
+
+def _least(trees: Trees, device: Device) -> float:
+    """Returns from which probability on a device may be there: other hoppers are easily taken for Bluetooth
+    LE, which is never doubtful."""
+    return trees.least if device is Device.BLE else trees.doubtful_least
 
 
 def _on_two_channels(scene: Scene, model: Model) -> list[FixedGroup]:
@@ -300,7 +305,7 @@ def _answers(scene: Scene, group: Pulses, model: Model) -> Iterator[tuple[Device
         others = np.ones(len(left), bool)
         for device, chance in chances.items():
             trees = model.decisions[device.value]
-            if chance < (trees.least if device is Device.BLE else trees.doubtful_least):
+            if chance < _least(trees, device):
                 continue
             own = own_pulses(left, device)
             mine = left.select(own)

@@ -34,39 +34,33 @@ def tops(profile: Floats) -> Ints:
 
 def humps(profile_dbm: Floats, spacing_mhz: float) -> dict[int, Hump]:
     """Returns the humps of a spectrum by the bin of their top."""
-    last = len(profile_dbm) - 1
-    reach = round(REACH_MHZ / spacing_mhz)
-    found = {}
-    for top in map(int, tops(profile_dbm)):
-        if not INSIDE_BINS <= top <= last - INSIDE_BINS:
-            continue
-        lower, upper = _valleys(profile_dbm, top, reach)
-        if profile_dbm[top] - max(profile_dbm[lower], profile_dbm[upper]) >= MIN_HUMP_DB:
-            found[top] = (lower, upper)
-    return found
+    high = tops(profile_dbm)
+    inside = (high >= INSIDE_BINS) & (high < len(profile_dbm) - INSIDE_BINS)
+    return _rising(profile_dbm, high[inside], round(REACH_MHZ / spacing_mhz))
 
 
 def close_humps(profile_dbm: Floats, spacing_mhz: float) -> dict[int, Hump]:
     """Returns the humps of a spectrum of bins one by one by the bin of their top: close to another carrier no
     hump is left once three bins are taken together."""
     inner = profile_dbm[1:-1]
-    reach = round(CLOSE_MHZ / spacing_mhz)
+    high: Ints = np.flatnonzero((inner > profile_dbm[:-2]) & (inner > profile_dbm[2:])) + 1
+    return _rising(profile_dbm, high, round(CLOSE_MHZ / spacing_mhz))
+
+
+def _rising(profile_dbm: Floats, high: Ints, reach: int) -> dict[int, Hump]:
+    """Returns which of some bins are tops that rise above the valleys on both sides, within reach."""
+    last = len(profile_dbm) - 1
     found = {}
-    for top in map(int, np.flatnonzero((inner > profile_dbm[:-2]) & (inner > profile_dbm[2:])) + 1):
-        lower, upper = _valleys(profile_dbm, top, reach)
+    for top in map(int, high):
+        # Behind a valley may be a higher one, which is another hump.
+        higher = np.flatnonzero(profile_dbm > profile_dbm[top])
+        first = max(top - reach, int(higher[higher < top].max(initial=-1)) + 1)
+        end = min(top + reach, int(higher[higher > top].min(initial=last + 1)) - 1)
+        lower = first + int(profile_dbm[first : top + 1].argmin())
+        upper = top + int(profile_dbm[top : end + 1].argmin())
         if profile_dbm[top] - max(profile_dbm[lower], profile_dbm[upper]) >= MIN_HUMP_DB:
             found[top] = (lower, upper)
     return found
-
-
-def _valleys(profile_dbm: Floats, top: int, reach: int) -> Hump:
-    """Returns the lowest bins on both sides of a top, within reach; behind a valley may be a higher top,
-    which is of another hump."""
-    last = len(profile_dbm) - 1
-    higher = np.flatnonzero(profile_dbm > profile_dbm[top])
-    first = max(top - reach, int(higher[higher < top].max(initial=-1)) + 1)
-    end = min(top + reach, int(higher[higher > top].min(initial=last + 1)) - 1)
-    return first + int(profile_dbm[first : top + 1].argmin()), top + int(profile_dbm[top : end + 1].argmin())
 
 
 def prominence(profile_dbm: Floats, spacing_mhz: float) -> Floats:

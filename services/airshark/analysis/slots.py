@@ -34,24 +34,28 @@ OTHER_SLOT_ANGLE = 0.4
 
 
 def own_pulses(pulses: Pulses, device: Device) -> Bools:
-    """Returns which pulses may be those of a hopper: by their length and, where it has any, its slots."""
+    """Returns which pulses may be those of a hopper: by their length and, where it has any, its slots
+    or frames."""
     low, high = DURATION_MS[device]
     duration = pulses.duration_s * 1e3
     fits: Bools = (duration >= low) & (duration <= high)
-    if device is Device.XBOX:
-        on_grid = fits.copy()
-        on_grid[fits] = _in_frames(pulses.select(fits))
-        return on_grid if on_grid.any() else fits
-    if device not in SLOTS_S or not fits.any():
+    if device not in EXPLAINED or not fits.any():
         return fits
+    own = fits.copy()
+    own[fits] = _in_frames(pulses.select(fits)) if device is Device.XBOX else _in_slots(pulses, fits, device)
+    return own if own.any() else fits
+
+
+def _in_slots(pulses: Pulses, fits: Bools, device: Device) -> Bools:
+    """Returns which of the pulses that fit by their length begin where most of them do within a slot."""
     slot_s = SLOTS_S[device]
     stretch = stretches(pulses.start_s, pulses.visit)
     phase = np.exp(2j * np.pi * pulses.start_s / slot_s)
     sums = np.zeros(int(stretch.max()) + 1, np.complex128)
     np.add.at(sums, stretch[fits], phase[fits])
     off_s = np.abs(np.angle(phase * np.conj(sums[stretch]))) / (2 * np.pi) * slot_s
-    on_grid = fits & (off_s < ON_GRID_S[device])
-    return on_grid if on_grid.any() else fits
+    in_slots: Bools = off_s[fits] < ON_GRID_S[device]
+    return in_slots
 
 
 def _in_frames(pulses: Pulses) -> Bools:
