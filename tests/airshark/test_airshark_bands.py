@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from services.airshark.analysis.air import Air, Bools
-from services.airshark.analysis.bands import BINS, FAR_OFF_MHZ, describe_bands
+from services.airshark.analysis.bands import FAR_OFF_MHZ, describe_bands
 from services.airshark.analysis.carrier import CarrierSeen
 from services.airshark.analysis.carriers import find_carriers, levels
+from services.airshark.analysis.peaks import BINS_IN_PART
 from services.airshark.analysis.rhythm import CONTROLS_HZ, LINES_HZ, Lines, stretches
 from services.airshark.analysis.scene import observe
 from services.airshark.simulator.radio import Plan
@@ -29,14 +30,14 @@ def _with(air: Air, on: Bools, more_db: float) -> Air:
     """Returns the same air with one part of one view stronger in some samples."""
     here = on & (air.centre_mhz == CENTRE_MHZ)
     dbm = air.dbm.copy()
-    dbm[here, PART * BINS : (PART + 1) * BINS] += more_db
+    dbm[here, PART * BINS_IN_PART : (PART + 1) * BINS_IN_PART] += more_db
     return replace(air, dbm=dbm)
 
 
 def _bands(air: Air, carriers: list[CarrierSeen] | None = None) -> dict[str, float]:
     stretch = stretches(air.time_s, air.visit)
     lines = Lines(air.time_s, stretch, np.concatenate((LINES_HZ, CONTROLS_HZ)), air.interval_s)
-    return describe_bands(air, np.arange(len(air)), lines, stretch, carriers or [])
+    return describe_bands(air, observe(air).picture, np.arange(len(air)), lines, stretch, carriers or [])
 
 
 @pytest.mark.parametrize("hertz", [50.0, 60.0, 120.0])
@@ -44,7 +45,7 @@ def test_a_little_more_power_in_half_of_each_cycle_is_seen_and_where(quiet: Air,
     bands = _bands(_with(quiet, (quiet.time_s * hertz) % 1.0 < 0.5, 1.5))
     assert bands["band_over_control"] > CLEAR
     assert bands["band_twice"] == float(hertz > 60)
-    part_mhz = quiet.bins_mhz(CENTRE_MHZ)[PART * BINS : (PART + 1) * BINS]
+    part_mhz = quiet.bins_mhz(CENTRE_MHZ)[PART * BINS_IN_PART : (PART + 1) * BINS_IN_PART]
     assert bands["band_middle_mhz"] == pytest.approx(part_mhz.mean())
     assert bands["band_picture_mhz"] == FAR_OFF_MHZ
     # With no picture around, everything is far from one.

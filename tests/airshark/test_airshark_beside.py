@@ -71,7 +71,7 @@ def test_a_hump_ends_where_a_higher_one_begins() -> None:
     profile = np.full(56, -90.0, np.float32)
     profile[19:24] = [-80, -68, -66, -68, -75]
     profile[24:29] = [-79, -64, -60, -64, -80]
-    assert humps(profile, SPACING_MHZ) == {21: (14, 24), 26: (19, 29)}
+    assert humps(profile, SPACING_MHZ) == {21: (18, 24), 26: (19, 29)}
 
 
 def test_two_carriers_little_apart_are_two(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,13 +161,13 @@ def test_faint_bursts_are_looked_for_where_they_could_show(monkeypatch: pytest.M
     rows, flat, over_db = (
         np.arange(len(air)),
         np.full(56, -80.0, np.float32),
-        np.zeros((len(air), 56), np.float32),
+        np.zeros((56, len(air)), np.float32),
     )
     inside = np.abs(air.first_bin_mhz[0] + np.arange(56) * air.spacing_mhz - 2440.0) < 1.0
-    over_db[100:120, inside] = 4.0
+    over_db[inside, 100:120] = 4.0
     assert find_faint(air, rows, over_db, flat, none()).row.tolist() == list(range(100, 120))
     # Not in fewer samples than a burst has, not with bins as broad as a channel, nor outside the band.
-    assert not len(find_faint(air, rows[:3], over_db[100:103], flat, none()))
+    assert not len(find_faint(air, rows[:3], over_db[:, 100:103], flat, none()))
     assert not len(find_faint(replace(air, spacing_mhz=1.0), rows, over_db, flat, none()))
     assert not len(
         find_faint(replace(air, first_bin_mhz=air.first_bin_mhz + 2800), rows, over_db, flat, none())

@@ -10,7 +10,15 @@ from benchmarks.airshark.scenes import USUAL_PLAN
 from services.airshark.analysis.air import Air, Floats
 from services.airshark.analysis.carriers import find_carriers, levels, without_folded
 from services.airshark.analysis.movement import BASS_S, PICTURE_LINES_HZ, PILOT_HZ, bass_share, tone_shares
-from services.airshark.analysis.peaks import find_peaks
+from services.airshark.analysis.peaks import (
+    BINS_IN_PART,
+    GROW_WITHIN_DB,
+    MIN_OVER_MEDIAN_DB,
+    MIN_OVER_SHOULDERS_DB,
+    PEAKS_PER_SAMPLE,
+    find_peaks,
+    shoulder_bins,
+)
 from services.airshark.simulator.scenario import DeviceSpec, Scenario
 from services.airshark.simulator.simulate import simulate
 
@@ -38,6 +46,50 @@ def _tone(at: float, level_dbm: float, tapered: float) -> Floats:
     spectrum = np.fft.fft(window * np.exp(2j * np.pi * at * time) / window.sum())[:BINS]
     dbm: Floats = (level_dbm + 20 * np.log10(np.abs(spectrum) + 1e-9)).astype(np.float32)
     return dbm
+
+
+def _peaks_of(dbm: Floats) -> list[tuple[float, int]]:
+    """Returns place and width, in bins, of the peaks of one sample, looked for bin by bin."""
+    linear = 10 ** (np.pad(dbm.astype(np.float64), 1, constant_values=-np.inf) / 10)
+    smooth = 10 * np.log10(linear[:-2] + linear[1:-1] + linear[2:])
+    near, far = shoulder_bins(SPACING_MHZ)
+    median = sorted(smooth[::2])[len(smooth[::2]) // 2]
+    left, found = smooth.copy(), []
+    for number in range(PEAKS_PER_SAMPLE):
+        top = int(left.argmax())
+        level = left[top]
+        if level <= median + MIN_OVER_MEDIAN_DB:
+            break
+        low = smooth < level - GROW_WITHIN_DB
+        first = max((each + 1 for each in range(top) if low[each]), default=0)
+        end = min((each for each in range(top + 1, len(dbm)) if low[each]), default=len(dbm))
+        shoulders = smooth[max(top - far, 0) : max(top - near + 1, 0)], smooth[top + near : top + far + 1]
+        lower = all(not len(each) or each.min() < level - MIN_OVER_SHOULDERS_DB for each in shoulders)
+        if not number or (lower and smooth[first:end].max() <= level):
+            power = linear[1 + first : 1 + end]
+            found.append((float(np.average(np.arange(first, end), weights=power)), end - first))
+        left[first:end] = left[max(top - 2, 0) : top + 3] = -np.inf
+    return found
+
+
+@pytest.mark.parametrize("bins", [56, 128, 256, 512])
+def test_all_samples_at_once_show_the_peaks_that_each_shows_bin_by_bin(bins: int) -> None:
+    rng = np.random.default_rng(bins)
+    dbm = rng.normal(-100, 4, (60, bins)).astype(np.float32)
+    for row, count in zip(dbm, rng.integers(0, 6, len(dbm)), strict=True):
+        for at, width in zip(rng.integers(0, bins, count), rng.integers(1, 9, count), strict=True):
+            row[at : at + width] += np.float32(rng.uniform(8, 50))
+    peaks, picture = find_peaks(_air(dbm))
+    place = (peaks.frequency_mhz - _air(dbm).first_bin_mhz[0]) / SPACING_MHZ
+    for number, row in enumerate(dbm):
+        mine = peaks.row == number
+        found = sorted(zip(place[mine].tolist(), np.rint(peaks.width_mhz[mine] / SPACING_MHZ), strict=True))
+        expected = sorted(_peaks_of(row))
+        assert [width for _, width in found] == [width for _, width in expected]
+        assert [at for at, _ in found] == pytest.approx([at for at, _ in expected], abs=0.01)
+    assert len(peaks) > len(dbm)
+    parts = dbm.reshape(len(dbm), -1, BINS_IN_PART).mean(axis=2)
+    assert picture.parts_dbm == pytest.approx(parts, abs=1e-3)
 
 
 def _together(*parts: Floats) -> Floats:

@@ -1,11 +1,13 @@
-"""Medians and percentiles are those of numpy."""
+"""Medians and percentiles are those of numpy, and runs those of itertools."""
+
+from itertools import groupby
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.airshark.analysis.ranks import median, percentiles
+from services.airshark.analysis.ranks import median, percentiles, runs
 
 NUMBERS = st.lists(st.floats(-200, 200, width=32), min_size=1, max_size=40)
 
@@ -19,3 +21,11 @@ def test_ranks_are_those_of_numpy(numbers: list[float], percents: list[int]) -> 
         expected = [float(each) for each in np.percentile(values.astype(np.float64), percents)]
         assert percentiles(values, *percents) == pytest.approx(expected, abs=1e-9)
         assert (values == before).all()
+
+
+@given(st.lists(st.integers(0, 3), max_size=30))
+def test_runs_are_those_of_itertools(numbers: list[int]) -> None:
+    starts, lengths = runs(np.array(numbers, np.int64))
+    expected = [len(list(each)) for _, each in groupby(numbers)]
+    assert lengths.tolist() == expected
+    assert starts.tolist() == [sum(expected[:at]) for at in range(len(expected))]

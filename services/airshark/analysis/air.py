@@ -60,7 +60,7 @@ class Air:
         places: Times = first_mhz + np.arange(self.dbm.shape[1]) * self.spacing_mhz
         return places
 
-    def select(self, rows: "Ints | slice") -> "Air":
+    def select(self, rows: "Ints | Bools | slice") -> "Air":
         """Returns some of the samples."""
         return Air(
             self.time_s[rows],
@@ -98,21 +98,24 @@ class Timeline:
         time_s, visit = self._place(block)
         if not usable.any():
             return None
-        return Air(
-            time_s[usable],
-            visit[usable],
-            block.centre_mhz[usable],
-            block.first_bin_mhz[usable],
+        air = Air(
+            time_s,
+            visit,
+            block.centre_mhz,
+            block.first_bin_mhz,
             float(block.spacing_mhz[0]),
-            block.dbm[usable],
-            block.noise_dbm[usable, 0].astype(np.float32),
-            block.total_dbm[usable, 0],
+            block.dbm,
+            block.noise_dbm[:, 0].astype(np.float32),
+            block.total_dbm[:, 0],
             self._interval_s,
         )
+        return air if usable.all() else air.select(usable)
 
     def _place(self, block: SampleBlock) -> tuple[Times, Ints]:
         tsf = block.tsf_us.astype(np.int64)
-        step_s = np.diff(tsf, prepend=tsf[0] if self._last_tsf_us is None else self._last_tsf_us) * 1e-6
+        before = np.empty_like(tsf)
+        before[0], before[1:] = tsf[0] if self._last_tsf_us is None else self._last_tsf_us, tsf[:-1]
+        step_s = (tsf - before) * 1e-6
         sane = (step_s >= 0) & (step_s < LONGEST_STEP_S)
         short = step_s[(step_s > 0) & (step_s < MAX_GAP_S)]
         if len(short) >= 8:
@@ -122,9 +125,10 @@ class Timeline:
         # Samples of one long report share one time stamp; they lie one transform apart.
         step_s = np.where(sane, np.maximum(step_s, TRANSFORM_S), self._interval_s)
         time_s = self._last_time_s + np.cumsum(step_s)
-        moved = np.diff(block.centre_mhz, prepend=np.float32(self._last_centre)) != 0
         # Some drivers give no more than a few samples per second: those are a visit all the same.
-        cut = moved | ~sane | (step_s > max(MAX_GAP_S, 4 * self._interval_s))
+        cut = ~sane | (step_s > max(MAX_GAP_S, 4 * self._interval_s))
+        cut[0] |= block.centre_mhz[0] != np.float32(self._last_centre)
+        cut[1:] |= block.centre_mhz[1:] != block.centre_mhz[:-1]
         visit = self._visit + np.cumsum(cut)
         self._last_tsf_us, self._last_centre = int(tsf[-1]), float(block.centre_mhz[-1])
         self._last_time_s, self._visit = float(time_s[-1]), int(visit[-1])

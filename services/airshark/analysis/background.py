@@ -29,7 +29,7 @@ def beside_carriers(
         here = [each for each in carriers if each.centre_mhz == centre and keeps_peaks(each, carriers)]
         if here:
             constant_dbm = _constant(level[centre])
-            over_db = picture.smooth_dbm[rows] - constant_dbm
+            over_db = picture.smooth_dbm[centre] - constant_dbm[:, None]
             over = find_peaks_over(air, rows, over_db, constant_dbm)
             over = over.select(~_explained(over, here) & ~_known(over, left))
             shown = joined([left.select(air.centre_mhz[left.row] == centre), over])

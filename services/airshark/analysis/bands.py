@@ -2,16 +2,14 @@
 shows there even where something stronger hides its peaks."""
 
 import numpy as np
-import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Floats, Ints
 from services.airshark.analysis.carrier import CarrierSeen
 from services.airshark.analysis.carriers import ENOUGH_SAMPLES
-from services.airshark.analysis.movement import Real
+from services.airshark.analysis.peaks import BINS_IN_PART, Picture
+from services.airshark.analysis.ranks import percentiles_of_rows, runs
 from services.airshark.analysis.rhythm import LINES_HZ, Lines
 
-BINS = 8
-"""In one part of a view."""
 BELOW_DB, ABOVE_DB = 4.0, 6.0
 """By so much a part counts as weaker and stronger than usual; what is stronger now and then is something
 else, which would hide the rhythm of the rest."""
@@ -27,15 +25,15 @@ NAMES = tuple(f"{where}_{each}" for where in ("band", "far") for each in MEASURE
 
 
 def describe_bands(
-    air: Air, rows: Ints, lines: Lines, stretch: Ints, carriers: list[CarrierSeen]
+    air: Air, picture: Picture, rows: Ints, lines: Lines, stretch: Ints, carriers: list[CarrierSeen]
 ) -> dict[str, float]:
     """Returns how well that part of a view keeps to the mains that does so best, and the best of those far
     from any picture. `lines` and `stretch` are of the samples `rows`."""
     channel = air.centre_mhz[rows]
-    first = np.flatnonzero(np.diff(stretch, prepend=-1))
-    long = np.diff(first, append=len(rows)) * air.interval_s >= MIN_VISIT_S
+    first, lengths = runs(stretch)
+    long = lengths * air.interval_s >= MIN_VISIT_S
     of_stretch = channel[first]
-    power, energy = lines.powers(_levels(air, rows))
+    power, energy = lines.powers(_levels(air, picture.parts_dbm[rows], rows))
     pictures_mhz = [each.frequency_mhz for each in carriers if _may_follow(each)]
     best = dict.fromkeys(NAMES, 0.0) | {"band_picture_mhz": FAR_OFF_MHZ, "far_picture_mhz": FAR_OFF_MHZ}
     for centre in air.channels:
@@ -45,7 +43,7 @@ def describe_bands(
         share = power[mine].sum(axis=0) / np.maximum(energy[mine].sum(axis=0), 1e-9)
         line, control = share[: len(LINES_HZ)], share[len(LINES_HZ) :].max(axis=0)
         over = line.max(axis=0) / (control + LEAST_CONTROL)
-        middle_mhz = _parts(air.bins_mhz(centre)[None])[0]
+        middle_mhz = air.bins_mhz(centre)[: len(over) * BINS_IN_PART].reshape(-1, BINS_IN_PART).mean(axis=1)
         off_mhz = np.full(len(middle_mhz), FAR_OFF_MHZ)
         for each in pictures_mhz:
             off_mhz = np.minimum(off_mhz, np.abs(middle_mhz - each))
@@ -64,23 +62,17 @@ def describe_bands(
     return best
 
 
-def _levels(air: Air, rows: Ints) -> Floats:
+def _levels(air: Air, parts_dbm: Floats, rows: Ints) -> Floats:
     """Returns by how much the parts of each view are stronger than usual, (rows, parts)."""
-    levels = _parts(air.dbm[rows])
     channel = air.centre_mhz[rows]
+    levels = np.empty_like(parts_dbm)
     for centre in air.channels:
         mine = np.flatnonzero(channel == centre)
         if len(mine):
-            usual = np.median(levels[mine[:: len(mine) // ENOUGH_SAMPLES + 1]], axis=0)
-            levels[mine] = np.clip(levels[mine] - usual, -BELOW_DB, ABOVE_DB)
+            some = parts_dbm[mine[:: len(mine) // ENOUGH_SAMPLES + 1]].T.copy()
+            usual_dbm = percentiles_of_rows(some, 50)[0]
+            levels[mine] = np.clip(parts_dbm[mine] - usual_dbm, -BELOW_DB, ABOVE_DB)
     return levels
-
-
-def _parts(values: "npt.NDArray[Real]") -> "npt.NDArray[Real]":
-    """Returns the mean of each part of a view, of values of its bins, (n, bins)."""
-    parts = values.shape[1] // BINS
-    mean = np.repeat(np.eye(parts, dtype=values.dtype), BINS, axis=0) / BINS
-    return (values[:, : parts * BINS] @ mean).astype(values.dtype, copy=False)
 
 
 def _may_follow(carrier: CarrierSeen) -> bool:

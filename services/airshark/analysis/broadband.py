@@ -33,7 +33,7 @@ def find_jammer(scene: Scene) -> list[Found]:
         low, high = percentiles(median_dbm, 2, 95)
         if low <= quiet_db or high - low >= MAX_SWING_DB:
             continue
-        peak_db = median(scene.picture.smooth_dbm[rows].max(axis=1) - median_dbm)
+        peak_db = median(scene.picture.smooth_dbm[centre].max(axis=0) - median_dbm)
         stuck = len(np.unique(air.total_dbm[rows])) < MIN_TOTAL_STEPS
         if peak_db < MAX_PEAK_DB and not stuck and not _near_carrier(scene, centre):
             channels.append(centre)

@@ -29,10 +29,18 @@ from services.airshark.analysis.movement import (
     tone_shares,
     within_visits,
 )
-from services.airshark.analysis.peaks import IMAGE_MHZ, MIN_OVER_SHOULDERS_DB, Peaks, Picture, shoulder_bins
+from services.airshark.analysis.peaks import (
+    IMAGE_MHZ,
+    MIN_OVER_SHOULDERS_DB,
+    Peaks,
+    Picture,
+    shoulder_bins,
+    strongest,
+)
 from services.airshark.analysis.ranks import median, percentiles, percentiles_of_rows
 from services.airshark.analysis.rhythm import CONTROLS_HZ, LINES_HZ, Lines, stretches
 from services.airshark.analysis.skirts import ALIKE_DB, close_humps, humps, prominence, read_out, tops
+from services.airshark.domain.power import milliwatts
 
 QUIET_PERCENT = 15
 ENOUGH_SAMPLES = 600
@@ -78,9 +86,8 @@ def levels(air: Air, picture: Picture) -> dict[float, Levels]:
     """Returns them for each channel, by its middle."""
     found = {}
     for centre, rows in air.channels.items():
-        # Bin after bin in memory: what is sorted lies side by side.
-        by_bin = np.ascontiguousarray(picture.smooth_dbm[rows[:: len(rows) // ENOUGH_SAMPLES + 1]].T)
-        found[centre] = Levels(*percentiles_of_rows(by_bin, QUIET_PERCENT, 50))
+        some = picture.smooth_dbm[centre][:, :: len(rows) // ENOUGH_SAMPLES + 1].copy()
+        found[centre] = Levels(*percentiles_of_rows(some, QUIET_PERCENT, 50))
     return found
 
 
@@ -103,15 +110,15 @@ class _Channel:
         """Of the lowest bin."""
         return float(self.air.first_bin_mhz[self.rows[0]])
 
-    @cached_property
+    @property
     def smooth_dbm(self) -> Floats:
-        """(samples, bins), three bins together."""
-        return self.picture.smooth_dbm[self.rows]
+        """(bins, samples), three bins together."""
+        return self.picture.smooth_dbm[self.centre_mhz]
 
     @cached_property
     def strongest_dbm(self) -> Floats:
         """Of the bins of each sample."""
-        strongest: Floats = self.smooth_dbm.max(axis=1)
+        strongest: Floats = self.smooth_dbm.max(axis=0)
         return strongest
 
 
@@ -187,7 +194,7 @@ def _close_by(channel: _Channel, known: list[CarrierSeen]) -> list[CarrierSeen]:
         middle = abs(frequency_mhz - channel.centre_mhz) < MIDDLE_BINS * air.spacing_mhz
         if not near or middle or any(_is_same(each, frequency_mhz) for each in (*known, *found)):
             continue
-        peaks, presence = read_out(air, air.dbm[rows], rows, hump)
+        peaks, presence = read_out(air, np.ascontiguousarray(air.dbm[rows].T), rows, hump)
         if presence > CLEAR_PRESENCE:
             found.append(_of_hump(channel, peaks, top, presence))
     return found
@@ -304,22 +311,17 @@ def _measure(channel: _Channel, peaks: Peaks, free: Bools, at: int) -> tuple[Car
     members = free & (np.abs(peaks.frequency_mhz - middle) < reach)
     if not members.any():
         return None
-    mine = np.flatnonzero(members)
-    # One peak for each sample: the strongest.
-    order = np.lexsort((-peaks.power_dbm[mine], peaks.row[mine]))
-    mine = mine[order]
-    mine = mine[np.concatenate(([True], np.diff(peaks.row[mine]) != 0))]
+    mine = strongest(peaks, np.flatnonzero(members))
     power = median(peaks.power_dbm[mine])
     mine = mine[np.abs(peaks.power_dbm[mine] - power) < ALIKE_DB]
     if len(mine) < MIN_SAMPLES:
         return None
     smooth_dbm = channel.smooth_dbm
-    strongest = channel.strongest_dbm
     covered = _covered(smooth_dbm, at, power, air.spacing_mhz)
     clear = (channel.picture.median_dbm[rows] < power - 6) & ~covered
-    at_border = min(at, smooth_dbm.shape[1] - 1 - at) * air.spacing_mhz < BORDER_MHZ
+    at_border = min(at, len(smooth_dbm) - 1 - at) * air.spacing_mhz < BORDER_MHZ
     mine, presence = _undisturbed(
-        mine, np.searchsorted(rows, peaks.row[mine]), clear, strongest - power, at_border
+        mine, np.searchsorted(rows, peaks.row[mine]), clear, channel.strongest_dbm - power, at_border
     )
     if presence < MIN_PRESENCE or len(mine) < MIN_SAMPLES:
         return None
@@ -351,7 +353,7 @@ def _described(
     in_skirt: bool,
 ) -> CarrierSeen:
     """Describes the carrier around a bin, of which one peak for each sample is `mine`."""
-    air, picture, rows = channel.air, channel.picture, channel.rows
+    air, rows = channel.air, channel.rows
     seen = peaks.fine_mhz[mine].astype(np.float64)
     tail_low, low, mid, high, tail_high = percentiles(seen, 3, 15, 50, 85, 97)
     wander = (high - low) / 2.07
@@ -372,7 +374,7 @@ def _described(
         still = near_middle(seen, centre, air.spacing_mhz)
     else:
         still = farthest(bins_dbm, peaks.fine_mhz[some], air.visit[looked_at], air.spacing_mhz)
-    average = np.log10(np.mean(10 ** (picture.smooth_dbm[looked_at] / 10), axis=0)) * 10
+    average = 10 * np.log10(milliwatts(channel.smooth_dbm[:, np.searchsorted(rows, looked_at)]).mean(axis=1))
     inside = average > average.max() - 10
     near = inside[max(at - 30, 0) : at + 31]
     swing = percentiles(within_visits(peaks.power_dbm[mine], visit), 10, 90)
@@ -456,11 +458,11 @@ def _ripple(times: Times, visit: Ints, power_dbm: Floats, interval_s: float) -> 
 def _covered(smooth_dbm: Floats, at: int, power_dbm: float, spacing_mhz: float) -> Bools:
     """Tells in which samples something else is so strong around a bin that a carrier there is no peak."""
     near, far = shoulder_bins(spacing_mhz)
-    sides = (smooth_dbm[:, max(at - far, 0) : max(at - near + 1, 0)], smooth_dbm[:, at + near : at + far + 1])
-    covered = np.zeros(len(smooth_dbm), bool)
+    sides = (smooth_dbm[max(at - far, 0) : max(at - near + 1, 0)], smooth_dbm[at + near : at + far + 1])
+    covered = np.zeros(smooth_dbm.shape[1], bool)
     for side in sides:
-        if side.shape[1]:
-            covered |= side.min(axis=1) > power_dbm - MIN_OVER_SHOULDERS_DB
+        if len(side):
+            covered |= side.min(axis=0) > power_dbm - MIN_OVER_SHOULDERS_DB
     return covered
 
 

@@ -27,7 +27,7 @@ def find_faint(air: Air, rows: Ints, over_db: Floats, constant_dbm: Floats, show
 
     `rows` are the samples of one channel of the radio, which show some peaks; what is there all the time,
     `constant_dbm`, (bins,), is of three bins together, and by how much more there is as well, `over_db`,
-    (rows, bins).
+    (bins, rows).
     """
     frequency_mhz = air.bins_mhz(float(air.centre_mhz[rows[0]]))
     first_mhz, last_mhz = frequency_mhz[0] + FLANKS_MHZ[0], frequency_mhz[-1] - FLANKS_MHZ[0]
@@ -35,7 +35,7 @@ def find_faint(air: Air, rows: Ints, over_db: Floats, constant_dbm: Floats, show
     if not len(channels_mhz) or len(rows) < MIN_SAMPLES or air.spacing_mhz > HALF_MHZ:
         return none()
     sums = np.zeros((len(constant_dbm) + 1, len(rows)), np.float32)
-    np.cumsum(over_db.T, axis=0, out=sums[1:])
+    np.cumsum(over_db, axis=0, out=sums[1:])
 
     def mean_db(from_mhz: float, to_mhz: float) -> Floats:
         first, end = (np.searchsorted(frequency_mhz, channels_mhz + each) for each in (from_mhz, to_mhz))
@@ -56,7 +56,7 @@ def find_faint(air: Air, rows: Ints, over_db: Floats, constant_dbm: Floats, show
             usual_db, free = float(rise_db[first:end].mean()), ~taken[first:end]
             # Around a burst that shows by itself, some samples more seem to be of it.
             if usual_db > MIN_USUAL_RISE_DB and free.mean() >= MIN_FREE:
-                each_db = over_db[first:end, near].mean(axis=0)
+                each_db = over_db[near, first:end].mean(axis=1)
                 bursts.append(_burst(rows[first:end][free], near, each_db, constant_dbm[near], usual_db))
     return _peaks(air, bursts)
 

@@ -178,6 +178,7 @@ def _describe(
     other_mhz = stretched(centre, view, other_spacing(air.spacing_mhz) / air.spacing_mhz)
     shares = percentiles(duration, 10, 50, 90)
     long_enough, broad = breadth
+    weight = mine.samples / mine.samples.sum()
     # What a hopper of this power would leave here, by what it has elsewhere.
     part = 2 * REACH_MHZ / _band_mhz(air, views)
     long_elsewhere = float((pulses.duration_s[alike] > LONG_S).sum()) * part
@@ -197,9 +198,9 @@ def _describe(
         "ack_share": float(((duration > 0.2) & (duration < 0.5)).mean()),
         "tiny_share": float((duration < 0.2).mean()),
         "followed_share": float(followed.mean()) if len(gaps) else 0.0,
-        "spread_mhz": float(np.average(mine.spread_mhz, weights=mine.samples)),
-        "width_mhz": float(np.average(mine.width_mhz, weights=mine.samples)),
-        "wander_mhz": float(np.average(mine.wander_mhz, weights=mine.samples)),
+        "spread_mhz": float((mine.spread_mhz * weight).sum()),
+        "width_mhz": float((mine.width_mhz * weight).sum()),
+        "wander_mhz": float((mine.wander_mhz * weight).sum()),
         "scatter_mhz": float(mine.frequency_mhz.std()),
         "power_scatter_db": float(mine.power_dbm.std()),
         "zigbee_off_mhz": float(abs(centre - nearest_channel_mhz(centre))),

@@ -24,6 +24,7 @@ BURST_SAMPLES = 2
 """What is shorter may be a part of anything."""
 ANSWERED_S, SAME_MHZ, AHEAD = 1.1e-3, 0.6, 5
 """What comes so soon on the same frequency, among the next few pulses, is an answer within a frame."""
+NEXT_FEW = np.arange(4)[:, None]
 FAMILIES = {"one_slot": (0.17, 0.52), "phone": (0.52, 0.86), "multi_slot": (1.2, 3.3), "short": (0.0, 0.66)}
 FAMILY_FEATURES = (
     "count", "grid_625", "on_625_per_s", "grid_1250", "grid_3750", "grid_5000", "on_5000_per_s",
@@ -185,13 +186,10 @@ def _again(pulses: Pulses, lag_s: float, slack_s: float) -> float:
         return 0.0
     low = np.searchsorted(pulses.start_s, pulses.start_s + lag_s - slack_s)
     high = np.searchsorted(pulses.start_s, pulses.start_s + lag_s + slack_s)
-    found = np.zeros(len(pulses), bool)
-    for step in range(4):
-        at = low + step
-        inside = at < high
-        other = np.minimum(at, len(pulses) - 1)
-        near = np.abs(pulses.frequency_mhz[other] - pulses.frequency_mhz) < 0.5
-        found |= inside & near & (pulses.visit[other] == pulses.visit)
+    at = low + NEXT_FEW
+    other = np.minimum(at, len(pulses) - 1)
+    near = np.abs(pulses.frequency_mhz[other] - pulses.frequency_mhz) < 0.5
+    found = ((at < high) & near & (pulses.visit[other] == pulses.visit)).any(axis=0)
     return float(found.mean())
 
 

@@ -7,7 +7,7 @@ from services.airshark.analysis.bands import FAR_OFF_MHZ, MIN_VISIT_S, describe_
 from services.airshark.analysis.bands import NAMES as BAND_NAMES
 from services.airshark.analysis.carrier import CarrierSeen, below_strongest_db
 from services.airshark.analysis.carriers import Levels
-from services.airshark.analysis.peaks import Peaks, Picture
+from services.airshark.analysis.peaks import Peaks, Picture, strongest
 from services.airshark.analysis.ranks import median, percentiles
 from services.airshark.analysis.rhythm import CONTROLS_HZ, LINES_HZ, Lines, stretches
 
@@ -59,7 +59,7 @@ def describe_mains(
     lines = Lines(air.time_s[rows], stretch, np.concatenate((LINES_HZ, CONTROLS_HZ)), air.interval_s)
     looked_at = {each: here for each, here in air.channels.items() if looks_there[here[0]]}
     features |= _lit(air, picture, level, carriers, looked_at, rows, lines)
-    features |= describe_bands(air, rows, lines, stretch, carriers)
+    features |= describe_bands(air, picture, rows, lines, stretch, carriers)
     if inside.sum() < MIN_PEAKS:
         return features, none
     # An oven keeps to the mains where it is seen, and in another view something else may be there more often.
@@ -101,10 +101,13 @@ def _field(air: Air, peaks: Peaks, which: Bools) -> tuple[Times, float]:
 
     What is stronger now and then is something else, which would hide the rhythm of the rest.
     """
-    power = np.full(len(air), -np.inf)
-    np.maximum.at(power, peaks.row[which], peaks.power_dbm[which])
-    usual_dbm = percentiles(power[power > -np.inf], USUAL_PERCENT)[0]
-    return 10 ** ((np.minimum(power, usual_dbm) - usual_dbm) / 20), usual_dbm
+    power_dbm = np.full(len(air), -np.inf)
+    np.maximum.at(power_dbm, peaks.row[which], peaks.power_dbm[which])
+    on = np.flatnonzero(power_dbm > -np.inf)
+    usual_dbm = percentiles(power_dbm[on], USUAL_PERCENT)[0]
+    field = np.zeros(len(air))
+    field[on] = 10 ** ((np.minimum(power_dbm[on], usual_dbm) - usual_dbm) / 20)
+    return field, usual_dbm
 
 
 def _line_and_control(strength: Times) -> tuple[float, float]:
@@ -151,10 +154,9 @@ def _lit(
     for centre, here in looked_at.items():
         if any(abs(each.frequency_mhz - centre) < PICTURE_MHZ for each in lively):
             continue
-        smooth_dbm = picture.smooth_dbm[here]
         share = np.zeros(len(air))
-        lit = (smooth_dbm > level[centre].usual_dbm + LIT_DB).view(np.uint8)
-        share[here] = lit.sum(axis=1, dtype=np.uint16) / smooth_dbm.shape[1]
+        lit = picture.smooth_dbm[centre] > (level[centre].usual_dbm + LIT_DB)[:, None]
+        share[here] = lit.sum(axis=0, dtype=np.uint16) / len(lit)
         strengths.append(lines.strength(share[rows]))
     return _lines("lit", max(strengths, key=_over_control))
 
@@ -200,7 +202,7 @@ def _densest(air: Air, peaks: Peaks, inside: Bools) -> Bools:
     centre = OVEN_MHZ[0] + 0.5 + float(near.argmax())
     close = np.abs(peaks.frequency_mhz - centre) < REACH_MHZ + 1
     # Twice: the middle of what is close is a better middle.
-    centre = float(np.median(peaks.frequency_mhz[candidates & close]))
+    centre = median(peaks.frequency_mhz[candidates & close])
     result: Bools = inside & (np.abs(peaks.frequency_mhz - centre) < REACH_MHZ + 1)
     return result
 
@@ -228,9 +230,7 @@ def _sweep(air: Air, peaks: Peaks, inside: Bools, long_on: Bools) -> dict[str, f
     mine = np.flatnonzero(inside & long_on[peaks.row])
     if len(mine) < 15:
         return {}
-    order = np.lexsort((-peaks.power_dbm[mine], peaks.row[mine]))
-    mine = mine[order]
-    mine = mine[np.concatenate(([True], np.diff(peaks.row[mine]) != 0))]
+    mine = strongest(peaks, mine)
     frequency = peaks.frequency_mhz[mine].astype(np.float64)
     low, middle, high = percentiles(frequency, 10, 50, 90)
     follows = np.diff(peaks.row[mine]) == 1

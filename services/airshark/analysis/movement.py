@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Floats, Ints, Times
 from services.airshark.analysis.peaks import Peaks
-from services.airshark.analysis.ranks import median, percentiles
+from services.airshark.analysis.ranks import median, percentiles, runs
 
 Real = TypeVar("Real", np.float32, np.float64)
 
@@ -92,7 +92,7 @@ def tone_shares(time_s: Times, seen: Times, visit: Ints, *tones_hz: float) -> li
     They may be far faster than samples come: when each of these was taken is known well enough for that.
     Between visits nothing is known of their phase.
     """
-    starts, count = _visits(visit)
+    starts, count = runs(visit)
     moves = within_visits(seen, visit)
     energy = np.add.reduceat(moves**2, starts)
     long = count >= MIN_IN_VISIT
@@ -112,7 +112,7 @@ def tone_shares(time_s: Times, seen: Times, visit: Ints, *tones_hz: float) -> li
 def bass_share(time_s: Times, seen: Times, visit: Ints) -> float:
     """Returns how much of what moves a carrier is slower than speech on a telephone, 0 to 1: only music has
     bass. By chance it is the share of one sample in `BASS_S`."""
-    starts, count = _visits(visit)
+    starts, count = runs(visit)
     moves = within_visits(seen, visit)
     piece = np.floor((time_s - np.repeat(time_s[starts], count)) / BASS_S)
     new = np.ones(len(piece), bool)
@@ -126,16 +126,10 @@ def bass_share(time_s: Times, seen: Times, visit: Ints) -> float:
 
 def within_visits(values: "npt.NDArray[Real]", visit: Ints) -> "npt.NDArray[Real]":
     """Returns by how much values differ from the mean of their visit."""
-    starts, count = _visits(visit)
+    starts, count = runs(visit)
     means = np.add.reduceat(values, starts) / count
     within: npt.NDArray[Real] = values - np.repeat(means, count).astype(values.dtype)
     return within
-
-
-def _visits(visit: Ints) -> tuple[Ints, Ints]:
-    """Returns where each visit starts, and how many values it has."""
-    starts = np.flatnonzero(np.diff(visit, prepend=visit[0] - 1))
-    return starts, np.diff(starts, append=len(visit))
 
 
 def _deviation(values: "Floats | Times") -> float:

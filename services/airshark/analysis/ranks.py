@@ -1,5 +1,5 @@
-"""Median and percentiles of a few numbers, as numpy works them out: its own take longer to begin than to
-work, and each look asks for hundreds."""
+"""Median, percentiles and runs of a few numbers, as numpy works them out: its own take longer to begin than
+to work, and each look asks for hundreds."""
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,17 @@ def percentiles_of_rows(values: Rows, *percents: float) -> list[Rows]:
         low, high = values[:, below], values[:, above]
         found.append(low + (high - low) * np.float32(share))
     return found
+
+
+def runs(numbers: "npt.NDArray[np.integer]") -> "tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]":
+    """Returns where each run of the same number starts, and how long it is."""
+    new = np.ones(len(numbers), bool)
+    np.not_equal(numbers[1:], numbers[:-1], out=new[1:])
+    starts = np.flatnonzero(new)
+    lengths = np.empty_like(starts)
+    lengths[:-1] = starts[1:] - starts[:-1]
+    lengths[-1:] = len(numbers) - starts[-1:]
+    return starts, lengths
 
 
 def _place(percent: float, count: int) -> tuple[int, int, float]:

@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.airshark.analysis.air import Ints, Times
+from services.airshark.analysis.ranks import runs
 
 MAX_COHERENT_S = 0.25
 """Clocks of devices and of the radio drift apart; longer stretches are cut."""
@@ -36,8 +37,8 @@ def grid_strength(time_s: Times, stretch: Ints, periods_s: Times) -> "tuple[Time
     cycles = time_s[:, None] * (1 / periods_s)
     cycles -= np.floor(cycles)
     angle = cycles.astype(np.float32) * np.float32(2 * np.pi)
-    starts = np.flatnonzero(np.diff(stretch, prepend=-1))
-    size = np.diff(starts, append=len(stretch)).astype(np.float64)
+    starts, lengths = runs(stretch)
+    size = lengths.astype(np.float64)
     pairs = (size * (size - 1)).sum()
     if pairs <= 0:
         return np.zeros(len(periods_s)), np.zeros(len(periods_s))
@@ -55,14 +56,10 @@ class Lines:
         # The frequencies are low: samples are taken together, within stretches, which saves most of the work.
         # Stretches are numbered in the order of time, so each is one piece.
         together = max(1, int(TOGETHER_S / max(interval_s, 1e-6)))
-        bounds = np.flatnonzero(np.diff(stretch, prepend=-1))
-        inside = np.arange(len(stretch)) - np.repeat(bounds, np.diff(bounds, append=len(stretch)))
-        self._blocks = np.flatnonzero(inside % together == 0)
-        self._block_sizes = np.diff(self._blocks, append=len(stretch))
-        block_stretch = stretch[self._blocks]
-        self._starts = np.flatnonzero(np.diff(block_stretch, prepend=-1))
-        self._repeats = np.diff(self._starts, append=len(block_stretch))
-        self._sizes = np.diff(bounds, append=len(stretch))
+        bounds, self._sizes = runs(stretch)
+        inside = np.arange(len(stretch)) - np.repeat(bounds, self._sizes)
+        self._blocks, self._block_sizes = runs(stretch * len(stretch) + inside // together)
+        self._starts, self._repeats = runs(stretch[self._blocks])
         middle = np.add.reduceat(time_s, self._blocks) / self._block_sizes
         angle = ((frequencies_hz[:, None] * middle) % 1.0).astype(np.float32) * np.float32(2 * np.pi)
         self._waves = np.cos(angle), np.sin(angle)

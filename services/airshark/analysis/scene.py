@@ -13,7 +13,7 @@ from services.airshark.analysis.clutter import without_clutter
 from services.airshark.analysis.fixed import FixedGroup, find_fixed, narrow_pulses
 from services.airshark.analysis.found import Found
 from services.airshark.analysis.mains import describe_mains
-from services.airshark.analysis.peaks import Peaks, Picture, find_peaks, joined
+from services.airshark.analysis.peaks import Peaks, Picture, find_peaks, joined, pictures
 from services.airshark.analysis.pulses import Pulses, join_peaks
 from services.airshark.analysis.ranks import median
 from services.airshark.analysis.scans import find_in_scans
@@ -69,10 +69,7 @@ def together(parts: list[Observed]) -> Observed:
     return Observed(
         concatenate([part.air for part in parts]),
         joined(peaks),
-        Picture(
-            np.concatenate([part.picture.median_dbm for part in parts]),
-            np.concatenate([part.picture.smooth_dbm for part in parts]),
-        ),
+        pictures([part.picture for part in parts]),
     )
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 
 from services.airshark.analysis.air import Air, Floats, Ints
-from services.airshark.analysis.peaks import Peaks, measure, milliwatts, shoulder_bins
+from services.airshark.analysis.peaks import Peaks, measure, shoulder_bins
 from services.airshark.analysis.ranks import median
+from services.airshark.domain.power import milliwatts
 
 Hump = tuple[int, int]
 """The bins of the valleys on both sides of it."""
@@ -49,18 +50,26 @@ def close_humps(profile_dbm: Floats, spacing_mhz: float) -> dict[int, Hump]:
 
 def _rising(profile_dbm: Floats, high: Ints, reach: int) -> dict[int, Hump]:
     """Returns which of some bins are tops that rise above the valleys on both sides, within reach."""
-    last = len(profile_dbm) - 1
     found = {}
-    for top in map(int, high):
-        # Behind a valley may be a higher one, which is another hump.
-        higher = np.flatnonzero(profile_dbm > profile_dbm[top])
-        first = max(top - reach, int(higher[higher < top].max(initial=-1)) + 1)
-        end = min(top + reach, int(higher[higher > top].min(initial=last + 1)) - 1)
-        lower = first + int(profile_dbm[first : top + 1].argmin())
-        upper = top + int(profile_dbm[top : end + 1].argmin())
-        if profile_dbm[top] - max(profile_dbm[lower], profile_dbm[upper]) >= MIN_HUMP_DB:
+    # Of so few numbers, one by one is faster than all at once.
+    levels_dbm = profile_dbm.tolist()
+    for top in high.tolist():
+        lower, upper = (_valley(levels_dbm, top, each, reach) for each in (-1, 1))
+        if levels_dbm[top] - max(levels_dbm[lower], levels_dbm[upper]) >= MIN_HUMP_DB:
             found[top] = (lower, upper)
     return found
+
+
+def _valley(levels_dbm: list[float], top: int, step: int, reach: int) -> int:
+    """Returns the lowest bin beside a top; behind a higher one is another hump."""
+    lowest = top
+    end = min(top + reach, len(levels_dbm) - 1) + 1 if step > 0 else max(top - reach, 0) - 1
+    for each in range(top + step, end, step):
+        if levels_dbm[each] > levels_dbm[top]:
+            break
+        if levels_dbm[each] < levels_dbm[lowest]:
+            lowest = each
+    return lowest
 
 
 def prominence(profile_dbm: Floats, spacing_mhz: float) -> Floats:
@@ -75,17 +84,16 @@ def prominence(profile_dbm: Floats, spacing_mhz: float) -> Floats:
     return stands
 
 
-def read_out(air: Air, smooth_dbm: Floats, rows: Ints, hump: Hump) -> tuple[Peaks, float]:
+def read_out(air: Air, profiles_dbm: Floats, rows: Ints, hump: Hump) -> tuple[Peaks, float]:
     """Returns the strongest place of a hump in each sample of a channel that shows it as one, and the share
-    of these in which it is as strong as usual: 0 if what is there pauses, or is seldom seen. `smooth_dbm` is
-    of three bins together in each of the samples."""
+    of these in which it is as strong as usual: 0 if what is there pauses, or is seldom seen. `profiles_dbm`
+    are the samples, (bins, rows)."""
     lower, upper = hump
-    part = smooth_dbm[:, lower : upper + 1]
-    at = part.argmax(axis=1)
-    level = part[np.arange(len(rows)), at]
-    over_db = level - 10 * np.log10((10 ** (part[:, 0] / 10) + 10 ** (part[:, -1] / 10)) / 2)
-    inner = (at > 0) & (at < part.shape[1] - 1)
-    stands = inner & (level > np.maximum(part[:, 0], part[:, -1]))
+    part = profiles_dbm[lower : upper + 1]
+    at, level = part.argmax(axis=0), part.max(axis=0)
+    over_db = level - 10 * np.log10((10 ** (part[0] / 10) + 10 ** (part[-1] / 10)) / 2)
+    inner = (at > 0) & (at < len(part) - 1)
+    stands = inner & (level > np.maximum(part[0], part[-1]))
     peaks = _peaks(air, rows[stands], (at + lower)[stands], over_db[stands])
     if len(peaks) < max(MIN_STANDS * len(rows), MIN_SAMPLES):
         return peaks, 0.0
@@ -97,6 +105,5 @@ def read_out(air: Air, smooth_dbm: Floats, rows: Ints, hump: Hump) -> tuple[Peak
 
 def _peaks(air: Air, rows: Ints, place: Ints, over_db: Floats) -> Peaks:
     """Returns a peak around one bin of each of some samples."""
-    bins = np.arange(air.dbm.shape[1], dtype=np.int16)
-    inside = np.abs(bins - place[:, None].astype(np.int16)) <= INSIDE_BINS
-    return measure(air, rows, milliwatts(air.dbm[rows]) * inside, inside, over_db, bins)
+    inside = np.abs(np.arange(air.dbm.shape[1])[:, None] - place) <= INSIDE_BINS
+    return measure(air, rows, milliwatts(np.ascontiguousarray(air.dbm[rows].T)) * inside, inside, over_db)

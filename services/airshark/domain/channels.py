@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.airshark.domain.block import Flag, SampleBlock
+from services.airshark.domain.power import milliwatts
 
 CHANNEL_WIDTH_MHZ = 20.0
 NEEDED_SHARE = 0.7
@@ -78,7 +79,7 @@ class ChannelMeter:
         channels = np.flatnonzero(covered)
         if not len(channels):
             return
-        powers = np.power(10.0, block.dbm / 10) @ inside[channels].T.astype(np.float32)
+        powers = milliwatts(block.dbm) @ inside[channels].T.astype(np.float32)
         levels = 10 * np.log10(np.maximum(powers, 1e-20))
         noise = np.minimum(block.noise_dbm.min(axis=1), HIGHEST_NOISE_DBM)
         second = self._second()

@@ -50,6 +50,12 @@ def bins_dbm(
     return result
 
 
+def milliwatts(dbm: Floats) -> Floats:
+    """Returns power on a linear scale."""
+    linear: Floats = np.exp(dbm * np.float32(np.log(10) / 10))
+    return linear
+
+
 def by_logarithm(magnitudes: Magnitudes, least: Floats, result: Floats) -> None:
     """Makes the magnitudes in `result` dB above a bin of 1; (n, 1) of what a bin of 0 counts as."""
     # With one value for each row, numpy takes a third longer for `maximum`.
