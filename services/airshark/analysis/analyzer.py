@@ -158,7 +158,7 @@ def decide(scene: Scene, model: Model) -> list[Found]:
     jammers = find_jammer(scene)
     carriers = find_carrier_devices(scene, model)
     if not any(each.device is Device.ANALOG_VIDEO for each in carriers):
-        carriers += scene.scanned
+        carriers += scene.hidden_pictures
     # The border of a jammer, seen from the next channel, is broad and steady as a picture is.
     found = jammers + [each for each in carriers if not (jammers and each.device is Device.ANALOG_VIDEO)]
     if any(BAND_MHZ[0] < each < BAND_MHZ[1] for each in scene.air.channels):

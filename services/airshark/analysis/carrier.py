@@ -11,6 +11,8 @@ NEAR_MHZ = 1.2
 """How far from its place most of its peaks are."""
 PICTURE_MHZ = 0.17
 """A carrier that moves by more carries a picture."""
+CAMERAS_MHZ = (2414.0, 2432.0, 2450.0, 2468.0)
+"""Where pictures are sent."""
 WIDE_MHZ = 1.3
 PICTURE_REACH_MHZ, PICTURE_BELOW_DB, PICTURE_PRESENCE = 5.0, 5.0, 0.85
 SKIRT_REACH_MHZ, SKIRT_FROM_MHZ, SKIRT_BELOW_DB = 15.0, 3.0, 10.0

@@ -49,5 +49,7 @@ class Found:
     features: dict[str, float] = field(default_factory=dict)
     doubtful: bool = False
     """Whether it is believed only among several others: where much is going on, more is likely."""
+    beneath: bool = False
+    """Whether a stronger carrier of another device is at its place."""
     another: bool = False
     """Whether it is certainly not the other one of its kind that the same look found."""

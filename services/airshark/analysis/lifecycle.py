@@ -144,7 +144,7 @@ class Lifecycle:
             track
             for track in self._tracks
             if track.id not in taken
-            and (track.device is found.device or {track.device, found.device} <= CARRIERS)
+            and (track.device is found.device or _may_be_one(track.device, found))
             and _distance_mhz(track, found) <= max(track.tolerance_mhz, found.tolerance_mhz)
         ]
         # What hops lies at the same place as all of its kind: the level tells which one it is.
@@ -216,6 +216,11 @@ class Lifecycle:
         else:
             return
         track.features = found.features
+
+
+def _may_be_one(device: Device, found: Found) -> bool:
+    """Tells whether what is found may have been taken for another kind of device."""
+    return {device, found.device} <= CARRIERS and not found.beneath
 
 
 def _vote(found: Found) -> float:

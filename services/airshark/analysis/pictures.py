@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from services.airshark.analysis.carrier import LEAST_LINES, CarrierSeen
+from services.airshark.analysis.carrier import CAMERAS_MHZ, LEAST_LINES, CarrierSeen
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.scene import Scene
 from services.airshark.analysis.spacing import stretched
 
-CAMERAS_MHZ, FAR_OFF_MHZ = (2414.0, 2432.0, 2450.0, 2468.0), 3.0
+FAR_OFF_MHZ = 3.0
 SOUND_MHZ, OVERTONES_MHZ, SOUND_BELOW_DB = (5.0, 7.2), (3.0, 14.5), 8.0
 """Where the sound is, and where its overtones are, and how much weaker at least: two cameras are 18 MHz
 apart."""

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from services.airshark.analysis.air import Air, Bools, concatenate
 from services.airshark.analysis.background import beside_carriers
+from services.airshark.analysis.beneath import find_beneath
 from services.airshark.analysis.carrier import CarrierSeen
 from services.airshark.analysis.carriers import Levels, find_carriers, levels, without_folded
 from services.airshark.analysis.clutter import without_clutter
@@ -32,8 +33,8 @@ class Scene:
     air: Air
     picture: Picture
     carriers: list[CarrierSeen]
-    scanned: list[Found]
-    """Pictures that only several channels together show."""
+    hidden_pictures: list[Found]
+    """Those that only several channels together show, or that show beside a stronger carrier now and then."""
     pulses: Pulses
     """Narrow ones that no carrier explains."""
     fixed: list[FixedGroup]
@@ -90,9 +91,9 @@ def describe(observed: Observed, spacing_mhz: float | None = None) -> Scene:
     air, picture = observed.air, observed.picture
     has_pulses = 0 < air.interval_s < PULSES_BELOW_S
     fixed = find_fixed(air, pulses, level, carriers, known) if has_pulses else []
-    scanned = find_in_scans(air, observed.peaks)
+    hidden = find_in_scans(air, observed.peaks) or find_beneath(air, observed.peaks, carriers)
     return Scene(
-        air, picture, carriers, scanned, pulses, fixed, mains, level, _floors(air, picture), has_pulses
+        air, picture, carriers, hidden, pulses, fixed, mains, level, _floors(air, picture), has_pulses
     )
 
 
