@@ -551,6 +551,26 @@ def test_what_is_doubtful_is_believed_only_among_several_others(monkeypatch: pyt
     assert not decided(phone, (Device.XBOX, True))
 
 
+def test_a_doubtful_hopper_as_strong_as_a_likelier_one_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("xbox", -55.0),)))
+    (sure,) = find_pulsed_devices(scene, _sure_of({"xbox": 0.93}))
+    several = [replace(sure, device=each) for each in (Device.ANALOG_PHONE, Device.ANALOG_VIDEO)]
+    for device, stronger_db, confidence, named in (
+        (Device.BLUETOOTH, 0.0, 0.93, False),
+        (Device.BLUETOOTH, -10.0, 0.93, True),
+        (Device.BLUETOOTH, 0.0, 0.5, True),
+        (Device.ZIGBEE, 0.0, 0.93, True),
+    ):
+        other = replace(sure, device=device, rssi_dbm=sure.rssi_dbm + stronger_db, confidence=confidence)
+        monkeypatch.setattr(
+            analyzer, "find_carrier_devices", lambda scene, model, other=other: [*several, other]
+        )
+        found_now = analyzer.decide(scene, _sure_of({"xbox": 0.6}))
+        assert any(each.device is Device.XBOX for each in found_now) is named
+
+
 def test_a_network_that_is_doubtful_keeps_no_pulses_to_itself() -> None:
     scene = scene_of(Scenario(1.2, 9001, (DeviceSpec("zigbee", -55.0),)))
     for chance, doubtful in ((0.6, True), (0.8, False)):

@@ -12,7 +12,7 @@ from services.airshark.analysis.carrier_kinds import find_carrier_devices
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.lifecycle import Lifecycle, Track
 from services.airshark.analysis.model import Model, load_model
-from services.airshark.analysis.pulsed_kinds import find_pulsed_devices
+from services.airshark.analysis.pulsed_kinds import HOPPERS, find_pulsed_devices
 from services.airshark.analysis.scene import PULSES_BELOW_S, Observed, Scene, describe, observe, together
 from services.airshark.domain.block import SampleBlock
 
@@ -24,6 +24,7 @@ LAST_LOOK_S = 0.08
 MIN_SAMPLES = 8
 SEVERAL = 2
 """Where so many other kinds are certain, one more is believed that is less likely."""
+AS_STRONG_DB = 3.0
 BAND_MHZ = (2390.0, 2500.0)
 """Where the devices that send bursts live; elsewhere only carriers and jammers are looked for."""
 PULSED = (Device.BLUETOOTH, Device.BLE, Device.ZIGBEE, Device.FHSS_PHONE, Device.XBOX)
@@ -163,13 +164,28 @@ def decide(scene: Scene, model: Model) -> list[Found]:
     found = jammers + [each for each in carriers if not (jammers and each.device is Device.ANALOG_VIDEO)]
     if any(BAND_MHZ[0] < each < BAND_MHZ[1] for each in scene.air.channels):
         found += find_pulsed_devices(scene, model)
-    return [each for each in found if not each.doubtful or _among_several(each, found)]
+    return [
+        each
+        for each in found
+        if not each.doubtful or (_among_several(each, found) and not _may_be_another(each, found))
+    ]
 
 
 def _among_several(doubtful: Found, found: list[Found]) -> bool:
     """Tells whether several devices of other kinds are certain."""
     others = {each.device for each in found if each.certain and each.device is not doubtful.device}
     return len(others) >= SEVERAL
+
+
+def _may_be_another(doubtful: Found, found: list[Found]) -> bool:
+    """Tells whether what hops is as strong as a likelier hopper, and may be some of its bursts."""
+    return doubtful.device in HOPPERS and any(
+        each.device in HOPPERS
+        and each.device is not doubtful.device
+        and each.confidence > doubtful.confidence
+        and abs(each.rssi_dbm - doubtful.rssi_dbm) < AS_STRONG_DB
+        for each in found
+    )
 
 
 def _pieces(air: Air) -> list[Air]:
