@@ -132,7 +132,7 @@ def find_peaks_over(air: Air, rows: Ints, over_db: Floats, constant_dbm: Floats)
     # What is there all the time is now weaker, now stronger as a whole.
     constant = milliwatts(constant_dbm[:, None] + median[shown]) / 3
     linear = np.maximum(milliwatts(np.ascontiguousarray(part.dbm.T)) - constant, 1e-30)
-    peaks = _search(part, linear, over_db[:, shown], median[shown])
+    peaks = _search(part, linear, over_db.take(shown, axis=1), median[shown])
     return replace(peaks, row=rows[shown][peaks.row])
 
 
@@ -140,7 +140,7 @@ def _by_channel(air: Air, by_bin: Floats) -> dict[float, Floats]:
     """Returns the columns of the samples of each channel."""
     if len(air.channels) == 1:
         return dict.fromkeys(air.channels, by_bin)
-    return {centre: by_bin[:, rows] for centre, rows in air.channels.items()}
+    return {centre: by_bin.take(rows, axis=1) for centre, rows in air.channels.items()}
 
 
 def _median(smooth_db: Floats) -> Floats:
