@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from services.airshark.analysis.analyzer import decide
@@ -12,12 +13,10 @@ from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.lifecycle import Lifecycle
 from services.airshark.analysis.model import load_model
 from services.airshark.analysis.scene import Observed, describe, observe
-from services.airshark.simulator.devices import MAKERS
 from services.airshark.simulator.emissions import Bursts, Carrier, Transmitter
-from services.airshark.simulator.radio import FrontEnd, Plan
-from services.airshark.simulator.scenario import DeviceSpec, Scenario
+from services.airshark.simulator.radio import FrontEnd
 from services.airshark.simulator.waveforms import Modulation
-from tests.support.air import air_of_one_block
+from tests.support.air import bursts, on_one_channel
 
 SECONDS, CENTRE_MHZ, STRONG_DBM = 0.6, 2447, -45.0
 PICTURE_MHZ = 2450.0
@@ -26,10 +25,7 @@ MUSIC = Carrier(2450.8, Modulation.TONE, 0.06)
 
 def _on_air(monkeypatch: pytest.MonkeyPatch, *transmitters: Transmitter) -> Observed:
     """Returns one channel with some transmitters, whose gain is relative to the strongest."""
-    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: list(transmitters))
-    plan = Plan((CENTRE_MHZ,), SECONDS)
-    scenario = Scenario(SECONDS, 3, (DeviceSpec("cw", STRONG_DBM),), plan=plan, front=FrontEnd())
-    return observe(air_of_one_block(scenario))
+    return on_one_channel(monkeypatch, transmitters, CENTRE_MHZ, STRONG_DBM, SECONDS, FrontEnd())
 
 
 def _beneath(observed: Observed) -> list[Found]:
@@ -37,10 +33,8 @@ def _beneath(observed: Observed) -> list[Found]:
     return find_beneath(air, peaks, find_carriers(air, peaks, picture, levels(air, picture))[0])
 
 
-def _bursts(frequency_mhz: np.ndarray, each_s: float, gain_db: float = -8.0) -> Bursts:
-    start_s = np.linspace(0.0, SECONDS - each_s, len(frequency_mhz))
-    gains_db = np.full(len(start_s), gain_db)
-    return Bursts(start_s, start_s + each_s, frequency_mhz, gains_db, Modulation.OQPSK)
+def _bursts(frequency_mhz: "npt.ArrayLike", count: int, each_s: float) -> Bursts:
+    return bursts(frequency_mhz, np.linspace(0.0, SECONDS - each_s, count), each_s, -8.0)
 
 
 @pytest.mark.parametrize("below_db", [5.0, 10.0])
@@ -70,8 +64,8 @@ def test_what_is_beside_a_carrier_otherwise_is_no_picture(monkeypatch: pytest.Mo
         # Another carrier, or a product of the radio, stays where it is.
         (Carrier(2449.0, Modulation.TONE, gain_db=-8.0),),
         # A network comes and goes, and what hops is everywhere.
-        (_bursts(np.full(12, 2448.0), 5e-3),),
-        (_bursts(everywhere_mhz, 0.4e-3),),
+        (_bursts(2448.0, 12, 5e-3),),
+        (_bursts(everywhere_mhz, 900, 0.4e-3),),
     ):
         assert not _beneath(_on_air(monkeypatch, MUSIC, *others))
 

@@ -4,15 +4,20 @@ from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from services.airshark.analysis.air import Air, Timeline
 from services.airshark.analysis.analyzer import Analyzer
 from services.airshark.analysis.lifecycle import Track
 from services.airshark.analysis.pulses import Pulses
+from services.airshark.analysis.scene import Observed, observe
 from services.airshark.domain.decoder import Decoder
-from services.airshark.simulator.radio import Plan
+from services.airshark.simulator.devices import MAKERS
+from services.airshark.simulator.emissions import Bursts, Transmitter
+from services.airshark.simulator.radio import FrontEnd, Plan
 from services.airshark.simulator.scenario import DeviceSpec, Scenario
 from services.airshark.simulator.simulate import simulate
+from services.airshark.simulator.waveforms import Modulation
 
 
 def analysed(chunks: Iterable[bytes]) -> Analyzer:
@@ -42,6 +47,30 @@ def air_of_one_block(scenario: Scenario) -> Air:
     (air,) = [Timeline().air(block) for block in Decoder("phy0").feed(b"".join(simulate(scenario)), 0.0)]
     assert air is not None
     return air
+
+
+def on_one_channel(
+    monkeypatch: pytest.MonkeyPatch,
+    transmitters: Iterable[Transmitter],
+    centre_mhz: int,
+    level_dbm: float,
+    seconds: float,
+    front: FrontEnd,
+) -> Observed:
+    """Returns what one channel shows of some transmitters, whose gain is relative to the level."""
+    monkeypatch.setitem(MAKERS, "cw", lambda seconds, rng: list(transmitters))
+    plan = Plan((centre_mhz,), seconds)
+    return observe(
+        air_of_one_block(Scenario(seconds, 3, (DeviceSpec("cw", level_dbm),), plan=plan, front=front))
+    )
+
+
+def bursts(
+    frequency_mhz: "npt.ArrayLike", start_s: "npt.NDArray[np.float64]", each_s: float, gain_db: float
+) -> Bursts:
+    """Returns bursts as broad as ZigBee's, on one frequency or each on its own."""
+    one = np.ones(len(start_s))
+    return Bursts(start_s, start_s + each_s, one * frequency_mhz, one * gain_db, Modulation.OQPSK)
 
 
 def quiet_air(centre_mhz: int, seconds: float) -> Air:

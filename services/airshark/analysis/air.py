@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from services.airshark.analysis.ranks import percentiles
+from services.airshark.analysis.ranks import percentiles, runs
 from services.airshark.domain.block import Flag, SampleBlock
 
 Floats: TypeAlias = "npt.NDArray[np.float32]"
@@ -48,8 +48,7 @@ class Air:
     @cached_property
     def channels(self) -> dict[float, Ints]:
         """The samples of each channel, in order, by the middle of the channel; lower ones come first."""
-        begins = np.flatnonzero(self.centre_mhz[1:] != self.centre_mhz[:-1]) + 1
-        middles = sorted({*self.centre_mhz[:1].tolist(), *self.centre_mhz[begins].tolist()})
+        middles = sorted(set(self.centre_mhz[runs(self.centre_mhz)[0]].tolist()))
         if len(middles) == 1:
             return {middles[0]: np.arange(len(self))}
         return {each: np.flatnonzero(self.centre_mhz == each) for each in middles}

@@ -13,6 +13,7 @@ from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.lifecycle import Lifecycle, Track
 from services.airshark.analysis.model import Model, load_model
 from services.airshark.analysis.pulsed_kinds import HOPPERS, find_pulsed_devices
+from services.airshark.analysis.ranks import runs
 from services.airshark.analysis.scene import PULSES_BELOW_S, Observed, Scene, describe, observe, together
 from services.airshark.domain.block import SampleBlock
 
@@ -164,11 +165,12 @@ def decide(scene: Scene, model: Model) -> list[Found]:
     found = jammers + [each for each in carriers if not (jammers and each.device is Device.ANALOG_VIDEO)]
     if any(BAND_MHZ[0] < each < BAND_MHZ[1] for each in scene.air.channels):
         found += find_pulsed_devices(scene, model)
-    return [
-        each
-        for each in found
-        if not each.doubtful or (_among_several(each, found) and not _may_be_another(each, found))
-    ]
+    return [each for each in found if not each.doubtful or _is_believed(each, found)]
+
+
+def _is_believed(doubtful: Found, found: list[Found]) -> bool:
+    """Tells whether what is less likely than usual is believed beside all else that a look found."""
+    return _among_several(doubtful, found) and not _may_be_another(doubtful, found)
 
 
 def _among_several(doubtful: Found, found: list[Found]) -> bool:
@@ -190,12 +192,10 @@ def _may_be_another(doubtful: Found, found: list[Found]) -> bool:
 
 def _pieces(air: Air) -> list[Air]:
     """Cuts long blocks, so that looks come at the same times whatever the size of the blocks."""
-    pieces = []
-    start = 0
     span_s = float(air.time_s[-1] - air.time_s[0])
     count = max(1, round(span_s / (LOOK_EVERY_S / 10)))
     marks = np.floor((air.time_s - air.time_s[0]) * (count / (span_s + 1e-6)))
-    for end in [*(np.flatnonzero(np.diff(marks)) + 1), len(air)]:
-        pieces.append(air.select(slice(start, int(end))))
-        start = int(end)
-    return pieces
+    return [
+        air.select(slice(start, start + length))
+        for start, length in zip(*(each.tolist() for each in runs(marks)), strict=True)
+    ]

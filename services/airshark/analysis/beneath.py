@@ -7,7 +7,7 @@ from services.airshark.analysis.air import Air, Bools, Floats, Ints
 from services.airshark.analysis.carrier import CAMERAS_MHZ, CarrierSeen
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.peaks import Peaks
-from services.airshark.analysis.ranks import percentiles
+from services.airshark.analysis.ranks import densest, percentiles
 
 MIN_SAMPLES, MIN_SHOWN, MIN_SHARE = 200, 30, 0.04
 """Of the channel, and in how many samples, and in which share of them, it shows."""
@@ -64,7 +64,7 @@ def _beneath(air: Air, rows: Ints, peaks: Peaks, carrier: CarrierSeen) -> Found 
         high_dbm - low_dbm > MAX_POWERS_DB
         or usual_dbm < carrier.power_dbm - MAX_BELOW_DB
         or last_mhz - first_mhz < MIN_PLACES_MHZ
-        or _most_in_place(peaks.frequency_mhz[near]) > MOST_IN_PLACE
+        or densest(np.sort(peaks.frequency_mhz[near]), PLACE_MHZ)[1] > MOST_IN_PLACE * near.sum()
         or _unevenness(np.searchsorted(rows, shown), len(rows)) > MAX_UNEVEN
     ):
         return None
@@ -100,13 +100,6 @@ def _is_denser(air: Air, carrier: CarrierSeen, off_mhz: Floats, near: Bools) -> 
     far_mhz = max(last_mhz - FAR_MHZ, 0.0) + max(-FAR_MHZ - first_mhz, 0.0)
     far = int((np.abs(off_mhz) > FAR_MHZ).sum()) + 1
     return bool(near.sum() / max(near_mhz, 1.0) > MIN_DENSER * far / max(far_mhz, 1.0))
-
-
-def _most_in_place(frequency_mhz: Floats) -> float:
-    """Returns the share of some peaks that is where most of them are."""
-    places = np.sort(frequency_mhz)
-    together = np.searchsorted(places, places + PLACE_MHZ) - np.arange(len(places))
-    return float(together.max() / len(places))
 
 
 def _unevenness(shown: Ints, count: int) -> float:

@@ -180,7 +180,7 @@ def _in_skirts(channel: _Channel, seen: list[CarrierSeen]) -> list[CarrierSeen]:
 
 def _close_by(channel: _Channel, known: list[CarrierSeen]) -> list[CarrierSeen]:
     """Returns the carriers so close to a stronger narrow one that three bins together do not show them."""
-    narrow = [each for each in known if _is_narrow(each.wander_mhz, each.spread_mhz)]
+    narrow = [each for each in known if not each.broad]
     if not narrow:
         return []
     air, rows = channel.air, channel.rows
@@ -194,7 +194,7 @@ def _close_by(channel: _Channel, known: list[CarrierSeen]) -> list[CarrierSeen]:
         middle = abs(frequency_mhz - channel.centre_mhz) < MIDDLE_BINS * air.spacing_mhz
         if not near or middle or any(_is_same(each, frequency_mhz) for each in (*known, *found)):
             continue
-        peaks, presence = read_out(air, np.ascontiguousarray(air.dbm[rows].T), rows, hump)
+        peaks, presence = read_out(air, air.dbm[rows].T, rows, hump)
         if presence > CLEAR_PRESENCE:
             found.append(_of_hump(channel, peaks, top, presence))
     return found

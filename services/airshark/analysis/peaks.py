@@ -88,7 +88,7 @@ class Picture:
     """Three bins together, (bins, samples of a channel), by the middle of the channel."""
 
 
-def pictures(parts: list[Picture]) -> Picture:
+def joined_pictures(parts: list[Picture]) -> Picture:
     """Joins what was learnt of samples of different times, in order."""
     smooth_dbm: dict[float, list[Floats]] = {}
     for part in parts:

@@ -39,7 +39,15 @@ def percentiles_of_rows(values: Rows, *percents: float) -> list[Rows]:
     return found
 
 
-def runs(numbers: "npt.NDArray[np.integer]") -> "tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]":
+def densest(order: Values, width: float) -> tuple[int, int]:
+    """Returns where the most numbers that lie within some width begin, of some in order, and how many these
+    are."""
+    together = np.searchsorted(order, order + width) - np.arange(len(order))
+    at = int(together.argmax())
+    return at, int(together[at])
+
+
+def runs(numbers: "npt.NDArray[np.integer] | Values") -> "tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]":
     """Returns where each run of the same number starts, and how long it is."""
     new = np.ones(len(numbers), bool)
     np.not_equal(numbers[1:], numbers[:-1], out=new[1:])

@@ -5,6 +5,7 @@ import numpy as np
 from services.airshark.analysis.air import Air
 from services.airshark.analysis.found import Device, Found
 from services.airshark.analysis.peaks import Peaks
+from services.airshark.analysis.ranks import densest
 
 MAX_SAMPLES_PER_CHANNEL = 30
 """With more, a channel alone shows its carriers."""
@@ -30,9 +31,8 @@ def find_in_scans(air: Air, peaks: Peaks) -> list[Found]:
     if len(free) < MIN_VISIBLE * MIN_PRESENCE:
         return []
     frequency = np.sort(peaks.frequency_mhz[free])
-    most = np.searchsorted(frequency, frequency + 2 * REACH_MHZ) - np.arange(len(frequency))
-    at = int(most.argmax())
-    centre = float(np.median(frequency[at : at + int(most[at])]))
+    at, most = densest(frequency, 2 * REACH_MHZ)
+    centre = float(np.median(frequency[at : at + most]))
     last = air.first_bin_mhz + (air.dbm.shape[1] - 1) * air.spacing_mhz
     visible = (air.first_bin_mhz + EDGE_MHZ < centre) & (centre < last - EDGE_MHZ)
     visible &= np.abs(air.centre_mhz - centre) > DC_MHZ

@@ -14,7 +14,7 @@ from services.airshark.analysis.clutter import without_clutter
 from services.airshark.analysis.fixed import FixedGroup, find_fixed, narrow_pulses
 from services.airshark.analysis.found import Found
 from services.airshark.analysis.mains import describe_mains
-from services.airshark.analysis.peaks import Peaks, Picture, find_peaks, joined, pictures
+from services.airshark.analysis.peaks import Peaks, Picture, find_peaks, joined, joined_pictures
 from services.airshark.analysis.pulses import Pulses, join_peaks
 from services.airshark.analysis.ranks import median
 from services.airshark.analysis.scans import find_in_scans
@@ -70,7 +70,7 @@ def together(parts: list[Observed]) -> Observed:
     return Observed(
         concatenate([part.air for part in parts]),
         joined(peaks),
-        pictures([part.picture for part in parts]),
+        joined_pictures([part.picture for part in parts]),
     )
 
 

@@ -54,22 +54,21 @@ def _rising(profile_dbm: Floats, high: Ints, reach: int) -> dict[int, Hump]:
     # Of so few numbers, one by one is faster than all at once.
     levels_dbm = profile_dbm.tolist()
     for top in high.tolist():
-        lower, upper = (_valley(levels_dbm, top, each, reach) for each in (-1, 1))
+        lower, upper = _valleys(levels_dbm, top, reach)
         if levels_dbm[top] - max(levels_dbm[lower], levels_dbm[upper]) >= MIN_HUMP_DB:
             found[top] = (lower, upper)
     return found
 
 
-def _valley(levels_dbm: list[float], top: int, step: int, reach: int) -> int:
-    """Returns the lowest bin beside a top; behind a higher one is another hump."""
-    lowest = top
-    end = min(top + reach, len(levels_dbm) - 1) + 1 if step > 0 else max(top - reach, 0) - 1
-    for each in range(top + step, end, step):
-        if levels_dbm[each] > levels_dbm[top]:
-            break
-        if levels_dbm[each] < levels_dbm[lowest]:
-            lowest = each
-    return lowest
+def _valleys(levels_dbm: list[float], top: int, reach: int) -> Hump:
+    """Returns the lowest bins on both sides of a top; behind a higher one is another hump."""
+    first = last = top
+    while first > max(top - reach, 0) and levels_dbm[first - 1] <= levels_dbm[top]:
+        first -= 1
+    while last < min(top + reach, len(levels_dbm) - 1) and levels_dbm[last + 1] <= levels_dbm[top]:
+        last += 1
+    lower, upper = range(first, top + 1), range(top, last + 1)
+    return min(lower, key=levels_dbm.__getitem__), min(upper, key=levels_dbm.__getitem__)
 
 
 def prominence(profile_dbm: Floats, spacing_mhz: float) -> Floats:
